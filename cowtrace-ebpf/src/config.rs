@@ -1,0 +1,70 @@
+//! What userspace tells the kernel program before it is loaded: read-only globals, by name.
+
+use bytemuck::{Pod, Zeroable};
+
+/// The global that holds [`Config`].
+pub const CONFIG: &str = "CONFIG";
+
+/// Offset that stands for "this kernel does not have the field".
+pub const ABSENT: u32 = u32::MAX;
+
+/// [`Config::flags`]: list every fault, of every outcome, from the start.
+pub const LIST_ALL: u32 = 1 << 0;
+/// [`Config::flags`]: the end-of-fault probe is attached, latency is meaningful.
+pub const LATENCY: u32 = 1 << 1;
+
+/// Byte offsets of kernel fields, from the running kernel's BTF, and switches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Config {
+    /// Bits above.
+    pub flags: u32,
+    /// `task_struct.pid`.
+    pub task_pid: u32,
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
+    /// `task_struct.start_time`: nanoseconds, `CLOCK_MONOTONIC`.
+    pub task_start_time: u32,
+    /// `task_struct.mm`.
+    pub task_mm: u32,
+    /// `task_struct.group_leader`, whose start time is the process's.
+    pub task_group_leader: u32,
+    /// `task_struct.stack`: lowest address of the kernel stack.
+    pub task_stack: u32,
+    /// `task_struct.thread.fsbase`.
+    pub task_fsbase: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
+    /// `task_struct.exit_code`.
+    pub task_exit_code: u32,
+    /// `task_struct.pagefault_disabled`.
+    pub task_pagefault_disabled: u32,
+    /// `mm_struct.arg_start`.
+    pub mm_arg_start: u32,
+    /// `mm_struct.arg_end`.
+    pub mm_arg_end: u32,
+    /// `mm_struct.rss_stat[MM_ANONPAGES]`: the shared part of the counter (`percpu_counter.count`, or a plain one).
+    pub mm_anon: u32,
+    /// The same counter's per-CPU part (`percpu_counter.counters`); [`ABSENT`] before Linux 6.2.
+    pub mm_anon_percpu: u32,
+    /// `mm_struct.rss_stat[MM_SWAPENTS]`, shared part.
+    pub mm_swap: u32,
+    /// The same, per-CPU part.
+    pub mm_swap_percpu: u32,
+    /// `linux_binprm.filename`.
+    pub bprm_filename: u32,
+    /// Number of possible CPUs.
+    pub cpus: u32,
+    /// `__GFP_ZERO` of this kernel.
+    pub gfp_zero: u32,
+    /// `__GFP_MOVABLE` of this kernel.
+    pub gfp_movable: u32,
+    /// `__GFP_DIRECT_RECLAIM` of this kernel.
+    pub gfp_direct_reclaim: u32,
+    /// Bits that no allocation for a private page has: `__GFP_WRITE` (page cache that is about to be written).
+    pub gfp_never: u32,
+    /// Always zero.
+    pub zero: u32,
+}
+
+const _: () = assert!(size_of::<Config>() == 96);

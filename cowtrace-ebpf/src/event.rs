@@ -1,0 +1,418 @@
+//! The records in the ring buffer. Each begins with a [`Header`]; `len` covers the whole record, tail included.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::state::{ModuleTable, ProcessKey};
+
+/// What a record is. Numbers have gaps on purpose and are never reused.
+pub mod kind {
+    /// [`super::Fault`].
+    pub const FAULT: u16 = 1;
+    /// [`super::Stack`].
+    pub const STACK: u16 = 10;
+    /// [`super::Code`].
+    pub const CODE: u16 = 11;
+    /// [`super::Type`].
+    pub const TYPE: u16 = 12;
+    /// [`super::Text`].
+    pub const TEXT: u16 = 13;
+    /// [`super::Fork`].
+    pub const FORK: u16 = 20;
+    /// [`super::Exec`].
+    pub const EXEC: u16 = 21;
+    /// [`super::Exit`].
+    pub const EXIT: u16 = 22;
+    /// [`super::Hint`].
+    pub const HINT: u16 = 23;
+}
+
+/// The start of every record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Header {
+    /// One of [`kind`].
+    pub kind: u16,
+    /// CPU that wrote it.
+    pub cpu: u16,
+    /// Bytes of the whole record.
+    pub len: u32,
+    /// `CLOCK_MONOTONIC` nanoseconds of what it tells (for a fault: its entry).
+    pub time: u64,
+}
+
+/// Bytes kept around the address, as they were before the write.
+pub const IMAGE: usize = 64;
+/// Bytes of [`Image`] before the written 8-byte word.
+pub const IMAGE_BEFORE: u64 = 24;
+/// Characters kept of a key.
+pub const KEY: usize = 48;
+
+/// Bits of [`Fault::flags`].
+pub mod flag {
+    /// The kernel wrote for a system call (copy to user, signal frame, …).
+    pub const KERNEL_MODE: u32 = 1 << 0;
+    /// `latency` was measured.
+    pub const LATENCY: u32 = 1 << 1;
+    /// The process had an interpreter plan, `stack` and `stack_end` tell what the walk found.
+    pub const WALKED: u32 = 1 << 2;
+    /// [`super::Image`] follows.
+    pub const IMAGE: u32 = 1 << 3;
+    /// The address lies behind the start of the module table's keys, near enough to be in it, and that table is
+    /// the one in use at this moment.
+    pub const MODULE_TABLE: u32 = 1 << 4;
+    /// The process had more than one thread.
+    pub const THREADED: u32 = 1 << 5;
+}
+
+/// One page fault. Sent without [`Fault::image`] when there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Fault {
+    /// `time` = entry.
+    pub header: Header,
+    /// The process that faulted.
+    pub process: ProcessKey,
+    /// The exact byte address.
+    pub address: u64,
+    /// User instruction pointer; in kernel mode that of the system call.
+    pub ip: u64,
+    /// Nanoseconds from entry to end, with [`flag::LATENCY`].
+    pub latency: u64,
+    /// Identity of the interpreter stack ([`Stack::hash`]); 0 = none.
+    pub stack: u64,
+    /// Thread id.
+    pub tid: u32,
+    /// Bits of [`flag`].
+    pub flags: u32,
+    /// x86's page-fault error code.
+    pub error: u32,
+    /// In kernel mode the system call's number, else −1.
+    pub syscall: i32,
+    /// Number of the [`crate::outcome::Outcome`].
+    pub outcome: u8,
+    /// Order of the new page.
+    pub order: u8,
+    /// Number of the [`StackEnd`].
+    pub stack_end: u8,
+    /// Always zero.
+    pub zero: u8,
+    /// Times that the process's pages had been write-protected by a fork.
+    pub epoch: u32,
+    /// Memory around the address before the write, with [`flag::IMAGE`].
+    pub image: Image,
+}
+
+/// Length of a fault record without its [`Image`].
+pub const FAULT_HEAD: usize = 88;
+
+/// Memory around a fault's address as it was before the write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Image {
+    /// Address of the first byte of `bytes`.
+    pub address: u64,
+    /// Valid bytes.
+    pub len: u32,
+    /// Length of `key`; 0 = the word before the address was no string.
+    pub key_len: u32,
+    /// The memory.
+    pub bytes: [u8; IMAGE],
+    /// Start of the string that the word before the address points to: a dict entry's key if this is its value.
+    pub key: [u8; KEY],
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        Zeroable::zeroed()
+    }
+}
+
+macro_rules! stack_ends {
+    ($($variant:ident = $number:literal, $about:literal;)*) => {
+        /// Why a walk of interpreter frames ended.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum StackEnd { $(#[doc = $about] $variant = $number,)* }
+
+        impl StackEnd {
+            /// The end with this number; `None` for a number that was never given.
+            #[must_use]
+            pub const fn from_number(number: u8) -> Option<StackEnd> {
+                match number { $($number => Some(StackEnd::$variant),)* _ => None }
+            }
+
+            /// The reason in words.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(StackEnd::$variant => $about,)* }
+            }
+        }
+    };
+}
+
+stack_ends! {
+    Complete = 0, "the outermost frame was reached";
+    NoPlan = 1, "no interpreter was known for the process";
+    NoThreadState = 2, "the thread had no interpreter state";
+    NoFrame = 3, "the thread was not running interpreter code";
+    Unreadable = 4, "a frame or code object could not be read";
+    TooDeep = 5, "the stack was deeper than what is kept";
+}
+
+/// One interpreter frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Frame {
+    /// Address of the code object.
+    pub code: u64,
+    /// Checksum of its unchanging words; with the address the key of [`Code`].
+    pub identity: u64,
+    /// Address of the bytecode unit.
+    pub instruction: u64,
+    /// First local variable if the plan asked for it, else 0; its text was sent just before as [`Text`].
+    pub argument: u64,
+    /// The two bytes at `instruction`: opcode and argument.
+    pub unit: u16,
+    /// Owner byte.
+    pub owner: u8,
+    /// 1 if `unit` could be read.
+    pub unit_read: u8,
+    /// Always zero.
+    pub zero: u32,
+}
+
+/// An interpreter stack that was not seen before in this image, innermost frame first. Sent with `depth` frames.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Stack {
+    /// Kind, time.
+    pub header: Header,
+    /// A process that has it.
+    pub process: ProcessKey,
+    /// Identity.
+    pub hash: u64,
+    /// Frames that follow.
+    pub depth: u32,
+    /// Number of the [`StackEnd`].
+    pub end: u32,
+    /// The frames.
+    pub frames: [Frame; crate::plan::MAX_FRAMES],
+}
+
+/// Length of a stack record without its frames.
+pub const STACK_HEAD: usize = 48;
+
+/// Bytes kept of a file name.
+pub const FILE_NAME: usize = 256;
+/// Bytes kept of a qualified name.
+pub const FUNCTION_NAME: usize = 128;
+/// Bytes kept of a line table.
+pub const LINE_TABLE: usize = 4096;
+
+/// A code object that was not seen before in this image. Sent with `lines_len` bytes of the line table.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Code {
+    /// Kind, time.
+    pub header: Header,
+    /// A process that has it.
+    pub process: ProcessKey,
+    /// When the image was made ([`crate::state::Process::image`]).
+    pub image: u64,
+    /// Address of the object.
+    pub address: u64,
+    /// [`Frame::identity`].
+    pub identity: u64,
+    /// First line.
+    pub first_line: i32,
+    /// Index of the plan it was read by.
+    pub plan: u32,
+    /// The file name.
+    pub file: FileName,
+    /// The qualified name.
+    pub name: FunctionName,
+    /// Length of the line table in the object.
+    pub lines_full: u32,
+    /// Bytes of it that follow.
+    pub lines_len: u32,
+    /// The line table.
+    pub lines: [u8; LINE_TABLE],
+}
+
+/// Length of a code record without its line table.
+pub const CODE_HEAD: usize = 472;
+
+macro_rules! names {
+    ($($name:ident, $len:ident, $about:literal;)*) => {$(
+        #[doc = $about]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+        #[repr(C)]
+        pub struct $name {
+            /// Characters of the whole string; [`UNREADABLE`] = it could not be read.
+            pub characters: u32,
+            /// The string's state word: tells the width of a character.
+            pub state: u32,
+            /// Its first bytes, as they lie in memory.
+            pub bytes: [u8; $len],
+        }
+    )*};
+}
+
+names! {
+    FileName, FILE_NAME, "A file name of the target.";
+    FunctionName, FUNCTION_NAME, "A function's name in the target.";
+    ShortText, TEXT, "A short string of the target.";
+}
+
+/// [`FileName::characters`] and its like: the string could not be read.
+pub const UNREADABLE: u32 = u32::MAX;
+
+/// Bytes kept of a type's name.
+pub const TYPE_NAME: usize = 96;
+
+/// A type object that was not seen before in this image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Type {
+    /// Kind, time.
+    pub header: Header,
+    /// A process that has it.
+    pub process: ProcessKey,
+    /// When the image was made.
+    pub image: u64,
+    /// Address of the type object.
+    pub address: u64,
+    /// Address of its name.
+    pub name_address: u64,
+    /// Bytes of the name, 0 = it could not be read at this moment (its page was not mapped here).
+    pub len: u32,
+    /// Always zero.
+    pub zero: u32,
+    /// The name.
+    pub name: [u8; TYPE_NAME],
+}
+
+/// Bytes kept of a text.
+pub const TEXT: usize = 96;
+
+/// A string of the target, met while walking: the module that is being imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Text {
+    /// Kind, time.
+    pub header: Header,
+    /// The process.
+    pub process: ProcessKey,
+    /// Address of the string object.
+    pub address: u64,
+    /// The string.
+    pub text: ShortText,
+}
+
+/// Bits of [`Fork::flags`].
+pub mod fork_flag {
+    /// A thread of the same process.
+    pub const THREAD: u32 = 1 << 0;
+    /// A new process in the same memory (vfork, `posix_spawn`).
+    pub const SHARES_MEMORY: u32 = 1 << 1;
+}
+
+/// A new process or thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Fork {
+    /// Kind, time.
+    pub header: Header,
+    /// Who forked.
+    pub parent: ProcessKey,
+    /// The new process (for a thread: the same as `parent`).
+    pub child: ProcessKey,
+    /// Thread that forked.
+    pub parent_tid: u32,
+    /// Thread id of the new one.
+    pub child_tid: u32,
+    /// Bits of [`fork_flag`].
+    pub flags: u32,
+    /// The child's generation.
+    pub generation: u32,
+    /// The child's private pages at this moment: anonymous resident and swapped out, as the kernel's counters tell.
+    pub inherited_pages: u64,
+    /// The module table, to be found again in the child.
+    pub modules: ModuleTable,
+    /// The child's image.
+    pub image: u64,
+    /// The name it starts with.
+    pub comm: [u8; 16],
+}
+
+/// Bytes kept of an executed file's name.
+pub const EXEC_FILE: usize = 256;
+/// Bytes kept of a command line.
+pub const ARGUMENTS: usize = 1024;
+
+/// A process runs another program.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Exec {
+    /// Kind, time.
+    pub header: Header,
+    /// The process, whose memory is new from here on.
+    pub process: ProcessKey,
+    /// The new name.
+    pub comm: [u8; 16],
+    /// Length of `file` with its terminating zero; 0 = not readable.
+    pub file_len: u32,
+    /// Length of `arguments`; 0 = not readable.
+    pub arguments_len: u32,
+    /// The file as it was named to exec.
+    pub file: [u8; EXEC_FILE],
+    /// The arguments, each ended by a zero byte.
+    pub arguments: [u8; ARGUMENTS],
+}
+
+/// Bits of [`Exit::flags`].
+pub mod exit_flag {
+    /// It was the last thread: the process has ended.
+    pub const LAST: u32 = 1 << 0;
+}
+
+/// A thread has exited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Exit {
+    /// Kind, time.
+    pub header: Header,
+    /// Its process.
+    pub process: ProcessKey,
+    /// Thread id.
+    pub tid: u32,
+    /// `task_struct.exit_code`: status << 8 or the signal, as `wait` has it.
+    pub code: u32,
+    /// Bits of [`exit_flag`].
+    pub flags: u32,
+    /// Always zero.
+    pub zero: u32,
+    /// Last name.
+    pub comm: [u8; 16],
+}
+
+/// A process for which no interpreter is known goes on faulting: time to look at its mappings again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Hint {
+    /// Kind, time.
+    pub header: Header,
+    /// The process.
+    pub process: ProcessKey,
+}
+
+const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<Header>() == 16);
+    assert!(size_of::<Fault>() == FAULT_HEAD + size_of::<Image>());
+    assert!(offset_of!(Fault, image) == FAULT_HEAD);
+    assert!(offset_of!(Stack, frames) == STACK_HEAD);
+    assert!(offset_of!(Code, lines) == CODE_HEAD);
+    assert!(size_of::<Frame>() == 40);
+    assert!(size_of::<Image>() == 128);
+};

@@ -1,0 +1,143 @@
+//! What the kernel did about one page fault, and how the kernel program decides it.
+//!
+//! The decision is a pure function of what was seen between a fault's entry and the thread's next one, so that it can
+//! be tested on the host. Facts about the kernel's fault handler are from Linux 6.18 `mm/memory.c`:
+//! <https://github.com/torvalds/linux/blob/v6.18/mm/memory.c>.
+
+/// The page was present (bit 0 of x86's page-fault error code): a protection fault, not a missing page.
+pub const ERROR_PRESENT: u32 = 1;
+/// The access was a write (bit 1).
+pub const ERROR_WRITE: u32 = 2;
+/// The access was made in user mode (bit 2).
+pub const ERROR_USER: u32 = 4;
+
+macro_rules! outcomes {
+    ($($variant:ident = $number:literal, $name:literal, $about:literal;)*) => {
+        /// What the kernel did about one page fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Outcome { $(#[doc = $about] $variant = $number,)* }
+
+        impl Outcome {
+            /// Every outcome, in the order of its number.
+            pub const ALL: &'static [Outcome] = &[$(Outcome::$variant,)*];
+
+            /// The name used in every report and export.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Outcome::$variant => $name,)* }
+            }
+
+            /// One sentence on what it means.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Outcome::$variant => $about,)* }
+            }
+
+            /// The outcome with this number; `None` for a number that was never given.
+            #[must_use]
+            pub const fn from_number(number: u8) -> Option<Outcome> {
+                match number { $($number => Some(Outcome::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+outcomes! {
+    Copy = 0, "copy", "The old page's content was copied to a new page.";
+    FileCopy = 1, "file_copy", "A private file mapping's page was copied from the page cache.";
+    Reuse = 2, "reuse", "The page was write-protected but had no other owner left: made writable, not copied.";
+    ZeroFill = 3, "zero_fill", "First content of an anonymous page, the shared zero page included.";
+    SharedWrite = 4, "shared_write", "A page of a shared mapping was made writable or mapped for writing.";
+    Read = 5, "read", "A page of a file was mapped for reading.";
+    SwapIn = 6, "swap_in", "The page came back from swap.";
+    Other = 7, "other", "None of the others: another thread had already dealt with it, or the kernel tried again.";
+    Failed = 8, "failed", "The access was refused: a signal, or an error to the system call.";
+}
+
+/// Number of outcomes, the length of every array that is indexed by an outcome's number.
+pub const OUTCOMES: usize = Outcome::ALL.len();
+
+impl Outcome {
+    /// Whether a fault with this outcome is listed without being asked for.
+    #[must_use]
+    pub const fn is_listed(self) -> bool {
+        matches!(self, Outcome::Copy | Outcome::FileCopy | Outcome::Reuse)
+    }
+}
+
+/// `mm_counter` indices of Linux (`include/linux/mm_types_task.h`): which resident-set counter changed.
+pub mod rss {
+    /// Pages of files (`MM_FILEPAGES`).
+    pub const FILE: u32 = 1 << 0;
+    /// Anonymous pages (`MM_ANONPAGES`).
+    pub const ANON: u32 = 1 << 1;
+    /// Swap entries (`MM_SWAPENTS`).
+    pub const SWAP: u32 = 1 << 2;
+    /// Pages of shared memory (`MM_SHMEMPAGES`).
+    pub const SHMEM: u32 = 1 << 3;
+}
+
+/// What was seen while one fault was being handled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// x86's page-fault error code.
+    pub error: u32,
+    /// A movable page was allocated for it and not given back.
+    pub allocated: bool,
+    /// It was allocated, then freed again: somebody else had changed the entry meanwhile.
+    pub undone: bool,
+    /// The allocation asked for a zeroed page.
+    pub zeroed: bool,
+    /// Order of the allocated page: the page is 4096 << order bytes.
+    pub order: u8,
+    /// Resident-set counters that changed, bits of [`rss`].
+    pub rss: u32,
+    /// The kernel answered with a signal, or page faults were switched off.
+    pub refused: bool,
+}
+
+/// Decides what the kernel did from what was seen.
+///
+/// | case | allocation | counters |
+/// |---|---|---|
+/// | write, present: copy | not zeroed | none |
+/// | write, present: private file page | not zeroed | file and anon |
+/// | write, present: zero page | zeroed (`wp_page_copy` asks `folio_prealloc` for a zeroed page) | anon |
+/// | write, absent: private file page | not zeroed (`do_cow_fault`) | anon |
+/// | write, absent: anonymous page | zeroed, or a large one cleared later | anon |
+#[must_use]
+pub const fn decide(seen: &Seen) -> Outcome {
+    let file = seen.rss & (rss::FILE | rss::SHMEM) != 0;
+    let anon = seen.rss & rss::ANON != 0;
+    if seen.refused {
+        return Outcome::Failed;
+    }
+    if seen.rss & rss::SWAP != 0 {
+        return Outcome::SwapIn;
+    }
+    if seen.error & ERROR_WRITE == 0 {
+        return if file {
+            Outcome::Read
+        } else if seen.error & ERROR_PRESENT == 0 {
+            Outcome::ZeroFill
+        } else {
+            Outcome::Other
+        };
+    }
+    if seen.error & ERROR_PRESENT != 0 {
+        return match (seen.allocated, seen.undone, seen.zeroed) {
+            (true, _, true) => Outcome::ZeroFill,
+            (true, _, false) if file => Outcome::FileCopy,
+            (true, _, false) => Outcome::Copy,
+            (false, true, _) => Outcome::Other,
+            (false, false, _) => Outcome::Reuse,
+        };
+    }
+    match (file, anon) {
+        (_, true) if seen.allocated && !seen.zeroed && seen.order == 0 => Outcome::FileCopy,
+        (_, true) => Outcome::ZeroFill,
+        (true, false) => Outcome::SharedWrite,
+        (false, false) => Outcome::Other,
+    }
+}

@@ -1,0 +1,102 @@
+//! How to walk an interpreter's frames, as data: the kernel program knows no language and no version.
+//!
+//! Userspace writes one [`Plan`] per interpreter build into the array map `PLANS` and names its index in the
+//! process's [`crate::state::Process::plan`]; a forked child inherits it inside the kernel, before it runs.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Name of the array map of plans.
+pub const PLANS: &str = "PLANS";
+/// Plans that one session can hold; index 0 means "no interpreter".
+pub const MAX_PLANS: u32 = 64;
+/// An offset that is not used by this plan.
+pub const UNUSED: u16 = u16::MAX;
+/// Frames kept per stack; a deeper stack is cut and says so.
+pub const MAX_FRAMES: usize = 96;
+/// Interpreters × threads looked at to find the faulting thread's state.
+pub const MAX_THREAD_STATES: u32 = 64;
+/// Bytes of a frame that one read fetches.
+pub const FRAME_WINDOW: usize = 96;
+/// 8-byte words of a code object that identify it, beside its address.
+pub const IDENTITY_WORDS: usize = 10;
+/// Bytes of [`Plan::argument_function`].
+pub const FUNCTION_NAME: usize = 16;
+
+/// How to find and walk the frames of one interpreter build. Offsets are bytes; [`UNUSED`] = the step is left out.
+///
+/// thread state → (control frame →) current frame → previous frame → …; frame → code object → names and line table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Plan {
+    /// Runtime → pointer to the thread state that holds the interpreter's lock; [`UNUSED`] = no such pointer.
+    pub runtime_current: u16,
+    /// Runtime → first interpreter state.
+    pub runtime_interpreters: u16,
+    /// Interpreter state → next interpreter state.
+    pub interpreter_next: u16,
+    /// Interpreter state → first thread state.
+    pub interpreter_threads: u16,
+    /// Interpreter state → module table (a dict).
+    pub interpreter_modules: u16,
+    /// Thread state → next thread state.
+    pub thread_next: u16,
+    /// Thread state → its interpreter state.
+    pub thread_interpreter: u16,
+    /// Thread state → `pthread_self()`, equal to the thread's FS base.
+    pub thread_ident: u16,
+    /// Thread state → current frame, or the control frame that points to it.
+    pub thread_frame: u16,
+    /// Control frame → current frame; [`UNUSED`] = `thread_frame` is the frame itself.
+    pub control_frame: u16,
+    /// Frame → code object. All `frame_*` offsets lie in the first [`FRAME_WINDOW`] bytes.
+    pub frame_code: u16,
+    /// Frame → previous (outer) frame.
+    pub frame_previous: u16,
+    /// Frame → instruction pointer, an address in the bytecode.
+    pub frame_instruction: u16,
+    /// Frame → owner byte; [`UNUSED`] = frames have none.
+    pub frame_owner: u16,
+    /// Frame → first local variable.
+    pub frame_local0: u16,
+    /// Frames whose owner is at least this are shims of the interpreter and are skipped.
+    pub owner_shim: u16,
+    /// Code object → first of [`IDENTITY_WORDS`] words that do not change while it lives.
+    pub code_identity: u16,
+    /// Code object → first line number (i32).
+    pub code_first_line: u16,
+    /// Code object → file name (string object).
+    pub code_file: u16,
+    /// Code object → qualified name (string object).
+    pub code_name: u16,
+    /// Code object → line table (bytes object).
+    pub code_lines: u16,
+    /// Code object → first bytecode unit, inside the object.
+    pub code_bytecode: u16,
+    /// String object → length in characters (i64).
+    pub string_length: u16,
+    /// String object → state word (u32).
+    pub string_state: u16,
+    /// String object → characters, if ASCII.
+    pub string_ascii: u16,
+    /// String object → characters, if compact but not ASCII.
+    pub string_wide: u16,
+    /// Bytes object → length (i64).
+    pub bytes_length: u16,
+    /// Bytes object → data.
+    pub bytes_data: u16,
+    /// Object → type object.
+    pub object_type: u16,
+    /// Type object → name (`char *`).
+    pub type_name: u16,
+    /// Dict → keys table.
+    pub dict_keys: u16,
+    /// Always zero.
+    pub zero: u16,
+    /// Bits to clear in a frame's code pointer (tag bits).
+    pub code_tag: u64,
+    /// Frames of the function with this qualified name carry their first local variable, if that is a string:
+    /// the name of the module being imported. Zero-padded.
+    pub argument_function: [u8; FUNCTION_NAME],
+}
+
+const _: () = assert!(size_of::<Plan>() == 88);

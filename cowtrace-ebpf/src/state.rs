@@ -1,0 +1,171 @@
+//! Values of the maps that both sides touch: the process table with its totals.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::outcome::OUTCOMES;
+
+/// Name of the hash map [`ProcessKey`] → [`Process`].
+pub const PROCESSES: &str = "PROCESSES";
+/// Name of the hash map tid → thread slot. Userspace only seeds it (see [`Thread`]) and reads what is left at the end.
+pub const THREADS: &str = "THREADS";
+/// Name of the ring buffer.
+pub const RING: &str = "RING";
+/// Name of the per-CPU array of dropped records, indexed by [`crate::drops::DropReason`].
+pub const DROPS: &str = "DROPS";
+/// Name of the array of one [`Session`].
+pub const SESSION: &str = "SESSION";
+
+/// A process, told apart from an earlier one with the same number by its start time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
+#[repr(C)]
+pub struct ProcessKey {
+    /// `task_struct.start_time` of the group leader, nanoseconds of `CLOCK_MONOTONIC`.
+    pub start: u64,
+    /// Process id (tgid) in the initial PID namespace.
+    pub pid: u32,
+    /// Always zero.
+    pub zero: u32,
+}
+
+/// The memory of the module table as it was at the last fork.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct ModuleTable {
+    /// Address of the dict object; 0 = not known.
+    pub dict: u64,
+    /// Address of its keys table; 0 = not known.
+    pub keys: u64,
+    /// First bytes of the keys table.
+    pub header: [u8; 32],
+}
+
+/// [`Process::flags`]: shares its memory with the parent until it calls exec (vfork, `CLONE_VM`).
+pub const SHARES_MEMORY: u32 = 1 << 0;
+/// [`Process::flags`]: its last thread has exited.
+pub const ENDED: u32 = 1 << 1;
+/// [`Process::flags`]: userspace has looked and found no interpreter that it knows: no more hints.
+pub const NO_HINTS: u32 = 1 << 2;
+
+/// What the kernel program knows of one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Process {
+    /// When the image was made: time of the last exec, inherited through forks. Names of code and types hold within it.
+    pub image: u64,
+    /// Address of the interpreter's runtime state; set by userspace with `plan`, last of all.
+    pub runtime: u64,
+    /// Address of the type of types.
+    pub type_type: u64,
+    /// Address of the type of strings.
+    pub string_type: u64,
+    /// Code object of the plan's `argument_function`, once met.
+    pub argument_code: u64,
+    /// The module table at the last fork.
+    pub modules: ModuleTable,
+    /// Index into the plans; 0 = no interpreter known.
+    pub plan: u32,
+    /// 0 for the command itself, +1 for each fork.
+    pub generation: u32,
+    /// Threads alive.
+    pub threads: u32,
+    /// Bits above.
+    pub flags: u32,
+    /// Forks that write-protected this process's pages (as parent or child); tells writes to one page apart.
+    pub epoch: u32,
+    /// Faults after which userspace is told again that no interpreter is known.
+    pub next_hint: u32,
+    /// Totals of the threads that are gone.
+    pub totals: Totals,
+}
+
+/// Faults counted in the kernel: right even when details are lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Totals {
+    /// Faults by outcome.
+    pub faults: [u64; OUTCOMES],
+    /// Of these, the ones that are not listed because nothing was shared yet, or the outcome is not asked for.
+    pub unlisted: [u64; OUTCOMES],
+    /// Of these, the ones whose details were lost.
+    pub lost: [u64; OUTCOMES],
+    /// Bytes of `copy` outcomes: 4096 << order each.
+    pub copied_bytes: u64,
+    /// Bytes of `file_copy` outcomes.
+    pub file_copied_bytes: u64,
+    /// Nanoseconds spent in the fault-entry probe.
+    pub probe_ns: u64,
+}
+
+impl Totals {
+    /// Adds another thread's or process's totals.
+    pub fn add(&mut self, other: &Totals) {
+        let mut outcome = 0;
+        while outcome < OUTCOMES {
+            self.faults[outcome] += other.faults[outcome];
+            self.unlisted[outcome] += other.unlisted[outcome];
+            self.lost[outcome] += other.lost[outcome];
+            outcome += 1;
+        }
+        self.copied_bytes += other.copied_bytes;
+        self.file_copied_bytes += other.file_copied_bytes;
+        self.probe_ns += other.probe_ns;
+    }
+}
+
+/// One thread of the tree: its totals so far and the fault that is being handled or was handled last.
+///
+/// A fault is decided and written when the thread's next one begins, at its exit, or at the end of the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Thread {
+    /// The process that it belongs to.
+    pub process: ProcessKey,
+    /// `task_struct.start_time` of this thread.
+    pub start: u64,
+    /// Last interpreter thread state found for this thread; checked before use.
+    pub thread_state: u64,
+    /// Kernel address of the registers that the fault interrupted.
+    pub registers: u64,
+    /// `struct page` of the page allocated in this fault; 0 = none.
+    pub page: u64,
+    /// Time of the fault's end, 0 = not measured.
+    pub end: u64,
+    /// Resident-set counters that changed in this fault.
+    pub rss: u32,
+    /// Bits of [`pending`].
+    pub pending: u32,
+    /// User stack pointer, to tell whether the kernel is still in this fault.
+    pub user_sp: u64,
+    /// Totals since this thread began.
+    pub totals: Totals,
+    /// The record under construction.
+    pub fault: crate::event::Fault,
+}
+
+/// Bits of [`Thread::pending`].
+pub mod pending {
+    /// There is a fault that has not been written yet.
+    pub const FAULT: u32 = 1 << 0;
+    /// The record is to be listed if its outcome is.
+    pub const LISTED: u32 = 1 << 1;
+    /// The entry probe is at work for this thread: faults of its own reads are not the thread's.
+    pub const BUSY: u32 = 1 << 2;
+    /// A page was allocated for it.
+    pub const ALLOCATED: u32 = 1 << 3;
+    /// … and given back.
+    pub const UNDONE: u32 = 1 << 4;
+    /// The allocation asked for a zeroed page.
+    pub const ZEROED: u32 = 1 << 5;
+    /// The access was refused.
+    pub const REFUSED: u32 = 1 << 6;
+}
+
+/// State of the whole session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Session {
+    /// Not 0 once the tree has forked: faults are listed from here on.
+    pub forked: u64,
+    /// Distance of a thread's user registers from the bottom of its kernel stack; learned at the first user fault.
+    pub user_registers: u64,
+}

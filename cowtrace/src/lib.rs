@@ -1,0 +1,2 @@
+//! cowtrace.
+pub mod record;

@@ -1,0 +1,395 @@
+//! A finished trace: everything that reports and exports know. Nothing here is live, needs root, or imports other parts
+//! of cowtrace.
+//!
+//! Times are nanoseconds since [`Header::start`]; sizes are bytes; addresses are the target's. Names of the target are
+//! kept as they came (valid UTF-8, lossy); whoever prints them escapes them.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use serde::Serialize;
+
+/// Version of the JSON Lines schema.
+pub const SCHEMA: u32 = 1;
+
+/// A whole trace. `faults` are sorted by time.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// What was traced, and by which means.
+    pub header: Header,
+    /// Every process of the tree, in the order of their starts.
+    pub processes: Vec<Process>,
+    /// The listed faults.
+    pub faults: Vec<Fault>,
+    /// Regions, by [`Fault::region`].
+    pub regions: Table<Region>,
+    /// Operations, by [`Fault::operation`].
+    pub operations: Table<Operation>,
+    /// Writes, by [`Fault::write`].
+    pub writes: Table<Write>,
+    /// Sites, by [`Fault::site`].
+    pub sites: Table<Site>,
+    /// Interpreter stacks, innermost frame first, by [`Fault::python`].
+    pub python: Table<Vec<PythonFrame>>,
+    /// Native stacks, innermost frame first, by [`Fault::native`].
+    pub native: Table<Vec<NativeFrame>>,
+    /// What was lost: a row for every stage and CPU, also where the count is 0.
+    pub losses: Vec<Loss>,
+    /// Totals, counted in the kernel.
+    pub summary: Summary,
+}
+
+/// Values that are stored once and named by their index.
+#[derive(Clone, Debug)]
+pub struct Table<T> {
+    values: Vec<T>,
+    indices: HashMap<T, u32>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), indices: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Table<T> {
+    /// The index of a value, which is stored if it is new.
+    pub fn intern(&mut self, value: T) -> Id<T> {
+        if let Some(&index) = self.indices.get(&value) {
+            return Id::new(index);
+        }
+        let index = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        self.values.push(value.clone());
+        self.indices.insert(value, index);
+        Id::new(index)
+    }
+
+    /// The value with this index.
+    #[must_use]
+    pub fn get(&self, id: Id<T>) -> Option<&T> {
+        self.values.get(id.index())
+    }
+
+    /// Every value, in the order of the indices.
+    #[must_use]
+    pub fn values(&self) -> &[T] {
+        &self.values
+    }
+}
+
+/// Index into a [`Table`] of `T`.
+#[derive(Debug)]
+pub struct Id<T> {
+    index: u32,
+    of: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T> Id<T> {
+    const fn new(index: u32) -> Self {
+        Self { index, of: std::marker::PhantomData }
+    }
+
+    /// The index as a position.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Id<T> {}
+
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.index == other.index
+    }
+}
+
+impl<T> Eq for Id<T> {}
+
+impl<T> Hash for Id<T> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.index.hash(state);
+    }
+}
+
+/// What was traced, and by which means.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Header {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Version of cowtrace.
+    pub version: String,
+    /// The command that was run.
+    pub command: Vec<String>,
+    /// Wall clock at the start, RFC 3339.
+    pub start: String,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Way of attaching: `base` or `functions`.
+    pub rung: String,
+    /// Probes that were attached.
+    pub probes: Vec<String>,
+    /// What could not be attached or seen, each a sentence.
+    pub missing: Vec<String>,
+    /// Interpreters that were recognised.
+    pub interpreters: Vec<Interpreter>,
+}
+
+/// An interpreter build that was recognised, or met and not known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Interpreter {
+    /// `CPython`.
+    pub name: String,
+    /// Full version, e.g. `3.11.7`.
+    pub version: String,
+    /// File that holds its runtime.
+    pub path: String,
+    /// Which layout was used: its row's name; `None` = not supported, its frames are not seen.
+    pub layout: Option<String>,
+}
+
+/// One process of the tree.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Who forked it; for the command itself cowtrace.
+    pub ppid: u32,
+    /// Index of the parent in [`Trace::processes`]; `None` for the command itself.
+    pub parent: Option<usize>,
+    /// 0 for the command itself, +1 for each fork.
+    pub generation: u32,
+    /// When it was forked.
+    pub start: u64,
+    /// When its last thread exited; `None` = it was running when the trace ended.
+    pub end: Option<u64>,
+    /// Last name.
+    pub comm: String,
+    /// File it runs; `None` = not found out.
+    pub exe: Option<String>,
+    /// Command line of what it runs.
+    pub command: Vec<String>,
+    /// Private memory at the moment it was forked; 0 for one that began by sharing all of its parent's memory (vfork).
+    pub inherited_bytes: u64,
+    /// Exit status, 128+n for a signal; `None` = not ended.
+    pub exit_status: Option<i32>,
+    /// Totals of this process.
+    pub totals: ProcessTotals,
+}
+
+/// Totals of one process, counted in the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessTotals {
+    /// Faults by outcome, every outcome present.
+    pub outcomes: Vec<(Outcome, OutcomeTotal)>,
+    /// Bytes of `copy`.
+    pub copied_bytes: u64,
+    /// Bytes of `file_copy`.
+    pub file_copied_bytes: u64,
+}
+
+impl ProcessTotals {
+    /// Faults with this outcome.
+    #[must_use]
+    pub fn faults(&self, outcome: Outcome) -> u64 {
+        self.outcomes.iter().find(|(o, _)| *o == outcome).map_or(0, |(_, total)| total.faults)
+    }
+}
+
+/// Faults with one outcome. `faults = listed + unlisted + lost`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutcomeTotal {
+    /// All.
+    pub faults: u64,
+    /// Not listed: before the first fork, or an outcome that was not asked for.
+    pub unlisted: u64,
+    /// Details lost.
+    pub lost: u64,
+}
+
+/// What the kernel did about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words are explained where they are decided, in the kernel half")]
+pub enum Outcome {
+    Copy,
+    FileCopy,
+    Reuse,
+    ZeroFill,
+    SharedWrite,
+    Read,
+    SwapIn,
+    Other,
+    Failed,
+}
+
+/// One listed page fault.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// When it began.
+    pub time: u64,
+    /// Index into [`Trace::processes`].
+    pub process: usize,
+    /// Thread id.
+    pub tid: u32,
+    /// The exact byte address.
+    pub address: u64,
+    /// User instruction pointer.
+    pub ip: u64,
+    /// What the kernel did.
+    pub outcome: Outcome,
+    /// Copied bytes; 0 for outcomes that copy nothing.
+    pub bytes: u64,
+    /// Nanoseconds it took; `None` = not measured.
+    pub latency: Option<u64>,
+    /// Mapping that holds the address.
+    pub region: Id<Region>,
+    /// What the workload was doing.
+    pub operation: Id<Operation>,
+    /// What was written.
+    pub write: Id<Write>,
+    /// The user's own line; `None` = no such frame, no symbol.
+    pub site: Option<Id<Site>>,
+    /// Interpreter stack; empty if there is none.
+    pub python: Id<Vec<PythonFrame>>,
+    /// Native stack.
+    pub native: Id<Vec<NativeFrame>>,
+}
+
+/// The mapping that holds an address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Region {
+    /// `heap`, `stack`, `anonymous`, `file`, `special` or `unknown`.
+    pub kind: &'static str,
+    /// Mapped file.
+    pub path: Option<String>,
+    /// Offset of the faulting page in it.
+    pub offset: Option<u64>,
+}
+
+/// How sure an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// Every piece of evidence agrees and none other would.
+    Certain,
+    /// The evidence agrees; something else could look the same.
+    Likely,
+    /// Nothing is known; `reason` says why.
+    None,
+}
+
+/// What the workload was doing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Operation {
+    /// `import`, `module_swap`, `gc`, `fork_bookkeeping`, `worker_bookkeeping`, `startup`, `exit`, `call`, `native`,
+    /// `kernel` or `unknown`.
+    pub kind: &'static str,
+    /// Its object: the imported module as the site's line wrote it, the swapped key, the library, the system call.
+    pub name: Option<String>,
+    /// Imports under way, outermost first; empty for other operations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<String>,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Why it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Write {
+    /// `refcount`, `gc_header`, `dict_entry`, … or `unknown`.
+    pub kind: &'static str,
+    /// Type of the object.
+    #[serde(rename = "type")]
+    pub of: Option<String>,
+    /// Which one, e.g. `sys.modules['statistics']`.
+    pub name: Option<String>,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Why it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The innermost line of the user's own code; for native code the innermost symbol.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Site {
+    /// Source file, or the object of native code.
+    pub file: Option<String>,
+    /// Line; `None` = native code without lines.
+    pub line: Option<u32>,
+    /// Function or symbol.
+    pub function: Option<String>,
+}
+
+/// One interpreter frame.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct PythonFrame {
+    /// Qualified name.
+    pub function: String,
+    /// File as the interpreter names it.
+    pub file: String,
+    /// Line; `None` = the instruction has none.
+    pub line: Option<u32>,
+    /// Base opcode at the instruction; `None` = not read.
+    pub op: Option<&'static str>,
+}
+
+/// One native frame.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct NativeFrame {
+    /// Symbol whose size covers the address; `None` = there is none.
+    pub symbol: Option<String>,
+    /// File that holds the code.
+    pub object: Option<String>,
+    /// Offset of the address in that file.
+    #[serde(serialize_with = "hexadecimal")]
+    pub offset: u64,
+}
+
+fn hexadecimal<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{value:#x}"))
+}
+
+/// What one stage lost on one CPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// The stage.
+    pub stage: String,
+    /// The CPU.
+    pub cpu: u32,
+    /// How much.
+    pub count: u64,
+}
+
+/// Totals of the whole trace.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// All faults of the tree, counted in the kernel.
+    pub faults: u64,
+    /// Faults with outcome `copy`.
+    pub copies: u64,
+    /// Their bytes.
+    pub copied_bytes: u64,
+    /// Faults with outcome `file_copy`.
+    pub file_copies: u64,
+    /// Faults with outcome `reuse`.
+    pub reuses: u64,
+    /// Everything lost, over all stages.
+    pub lost: u64,
+    /// CPU time of cowtrace itself, user and kernel side, nanoseconds.
+    pub tool_cpu_ns: u64,
+    /// Part of it spent inside the traced program's faults.
+    pub probe_ns: u64,
+    /// How long the trace ran, nanoseconds.
+    pub duration: u64,
+}
