@@ -1,1 +1,34 @@
-fn main(){}
+//! The kernel program: probes that see every page fault of one process tree, decide what the kernel did about it, and
+//! write down what only can be read at that moment.
+//!
+//! | file | what |
+//! |---|---|
+//! | `probes/` | entries: one attribute function each, arguments in, plain functions called |
+//! | `fault.rs` | the life of one fault: begun, marked, decided, written |
+//! | `tree.rs` | threads and processes: born, executing, gone |
+//! | `walk.rs` | interpreter frames, by a plan from userspace |
+//! | `define.rs` | code objects, types and names that were not met before |
+//! | `read.rs` | the only reads of kernel and user memory |
+//! | `maps.rs`, `emit.rs` | maps; the ring buffer and what did not fit into it |
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod define;
+mod emit;
+mod fault;
+mod maps;
+mod probes;
+mod read;
+mod tree;
+mod walk;
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[expect(unsafe_code, reason = "the loader looks for this section")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -90,8 +90,8 @@ pub struct Plan {
     pub type_name: u16,
     /// Dict → keys table.
     pub dict_keys: u16,
-    /// Always zero.
-    pub zero: u16,
+    /// Number of the bit of the state word that says "ASCII".
+    pub string_ascii_bit: u16,
     /// Bits to clear in a frame's code pointer (tag bits).
     pub code_tag: u64,
     /// Frames of the function with this qualified name carry their first local variable, if that is a string:

@@ -43,8 +43,32 @@ pub struct ModuleTable {
 pub const SHARES_MEMORY: u32 = 1 << 0;
 /// [`Process::flags`]: its last thread has exited.
 pub const ENDED: u32 = 1 << 1;
-/// [`Process::flags`]: userspace has looked and found no interpreter that it knows: no more hints.
+/// [`Process::flags`]: userspace has looked and will not look again: no more hints.
 pub const NO_HINTS: u32 = 1 << 2;
+
+/// Name of the hash map [`Process::image`] → [`Assignment`], written by userspace alone.
+pub const ASSIGNMENTS: &str = "ASSIGNMENTS";
+/// Name of the array of one counter that userspace raises after each new assignment.
+pub const ASSIGNED: &str = "ASSIGNED";
+
+/// Which interpreter an image runs, and where its state lies: for every process that has the image, by exec or fork.
+///
+/// Userspace never writes into [`PROCESSES`] while a process lives; the kernel program copies this at the process's
+/// next fault or fork.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Assignment {
+    /// Address of the interpreter's runtime state.
+    pub runtime: u64,
+    /// Address of the type of types.
+    pub type_type: u64,
+    /// Address of the type of strings.
+    pub string_type: u64,
+    /// Index into the plans; 0 = none, and no more hints.
+    pub plan: u32,
+    /// Always zero.
+    pub zero: u32,
+}
 
 /// What the kernel program knows of one process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -52,7 +76,7 @@ pub const NO_HINTS: u32 = 1 << 2;
 pub struct Process {
     /// When the image was made: time of the last exec, inherited through forks. Names of code and types hold within it.
     pub image: u64,
-    /// Address of the interpreter's runtime state; set by userspace with `plan`, last of all.
+    /// Address of the interpreter's runtime state.
     pub runtime: u64,
     /// Address of the type of types.
     pub type_type: u64,
@@ -66,14 +90,14 @@ pub struct Process {
     pub plan: u32,
     /// 0 for the command itself, +1 for each fork.
     pub generation: u32,
-    /// Threads alive.
-    pub threads: u32,
     /// Bits above.
     pub flags: u32,
     /// Forks that write-protected this process's pages (as parent or child); tells writes to one page apart.
     pub epoch: u32,
-    /// Faults after which userspace is told again that no interpreter is known.
-    pub next_hint: u32,
+    /// Threads alive.
+    pub threads: u64,
+    /// Value of [`ASSIGNED`] when the assignments were last looked at.
+    pub checked: u64,
     /// Totals of the threads that are gone.
     pub totals: Totals,
 }
@@ -134,13 +158,34 @@ pub struct Thread {
     pub rss: u32,
     /// Bits of [`pending`].
     pub pending: u32,
-    /// User stack pointer, to tell whether the kernel is still in this fault.
-    pub user_sp: u64,
+    /// Faults that began in this thread.
+    pub begun: u64,
+    /// What the fault interrupted: to tell whether the kernel is still in it.
+    pub interrupted: Interrupted,
     /// Totals since this thread began.
     pub totals: Totals,
     /// The record under construction.
     pub fault: crate::event::Fault,
 }
+
+/// The end of x86-64's `struct pt_regs`, from `orig_ax` on: what an exception interrupted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Interrupted {
+    /// −1 for an exception, the number for a system call.
+    pub orig_ax: i64,
+    /// Instruction pointer.
+    pub ip: u64,
+    /// Code segment: its low two bits are 3 in user mode.
+    pub cs: u64,
+    /// Flags.
+    pub flags: u64,
+    /// Stack pointer.
+    pub sp: u64,
+}
+
+/// Offset of [`Interrupted`] in `struct pt_regs` (`arch/x86/include/asm/ptrace.h`, the same since 2.6.25).
+pub const INTERRUPTED: u64 = 120;
 
 /// Bits of [`Thread::pending`].
 pub mod pending {

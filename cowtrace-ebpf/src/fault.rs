@@ -1,0 +1,290 @@
+//! The life of one fault: begun at its entry, marked by what happens inside it, decided and written when the thread's
+//! next fault begins. So no probe is needed at its end, the dearest place for one.
+
+use cowtrace_ebpf::{
+    config::{LATENCY, LIST_ALL},
+    drops::DropReason,
+    event::{FAULT_HEAD, Fault, flag, kind},
+    outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide},
+    state::{INTERRUPTED, Interrupted, ProcessKey, Thread, pending},
+};
+
+use crate::{
+    emit,
+    maps::{self, Made, PrivatePage, config},
+    read, tree, walk,
+};
+
+/// Highest address of user space with 5-level page tables; kernel addresses lie above.
+const USER_END: u64 = 1 << 56;
+/// A page made private by one thread explains another thread's fault on it for this long (nanoseconds). The fault that
+/// came too late was raised before the page was changed; what can lie between is an interrupt, or a virtual CPU that
+/// did not run.
+const LATE: u64 = 100_000_000;
+
+/// How the exception tracepoint told of a fault.
+pub(crate) struct Entry {
+    /// The exact address.
+    pub(crate) address: u64,
+    /// `struct pt_regs` of the interrupted code.
+    pub(crate) registers: u64,
+    /// x86's error code.
+    pub(crate) error: u32,
+    /// Whether the kernel was interrupted.
+    pub(crate) kernel_mode: bool,
+}
+
+/// A fault of the current thread begins.
+#[inline(always)]
+pub(crate) fn begin(entry: &Entry) {
+    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    if thread.pending & pending::BUSY != 0 || entry.address >= USER_END {
+        return;
+    }
+    let time = read::now();
+    finish(thread);
+    let Some(interrupted) = read::kernel::<Interrupted>(entry.registers + INTERRUPTED) else { return };
+    let Some(session) = maps::session() else { return };
+    let listed = session.forked != 0 || config!(flags) & LIST_ALL != 0;
+
+    thread.begun += 1;
+    thread.interrupted = interrupted;
+    thread.registers = entry.registers;
+    thread.page = 0;
+    thread.end = 0;
+    thread.rss = 0;
+    let fault = &mut thread.fault;
+    fault.header = emit::header(kind::FAULT, FAULT_HEAD, time);
+    fault.process = thread.process;
+    fault.tid = read::current_tid();
+    fault.address = entry.address;
+    fault.error = entry.error;
+    fault.latency = 0;
+    fault.stack = 0;
+    fault.stack_end = 0;
+    fault.order = 0;
+    if entry.kernel_mode {
+        begin_in_kernel(fault, session.user_registers);
+    } else {
+        fault.ip = interrupted.ip;
+        fault.flags = 0;
+        fault.syscall = -1;
+        if session.user_registers == 0 {
+            learn_registers(&mut session.user_registers, entry.registers);
+        }
+    }
+    thread.pending = pending::FAULT | pending::BUSY | if listed { pending::LISTED } else { 0 };
+    if entry.kernel_mode && faults_disabled() {
+        thread.pending |= pending::REFUSED;
+    } else if listed {
+        let write_protected = ERROR_PRESENT | ERROR_WRITE;
+        if entry.error & write_protected == write_protected || config!(flags) & LIST_ALL != 0 {
+            walk::capture(thread);
+        }
+    }
+    tree::hint(thread, time);
+    thread.pending &= !pending::BUSY;
+    thread.totals.probe_ns += read::now() - time;
+}
+
+/// In kernel mode the interesting instruction is the program's system call.
+#[inline(always)]
+fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
+    fault.flags = flag::KERNEL_MODE;
+    fault.ip = 0;
+    fault.syscall = -1;
+    if user_registers == 0 {
+        return;
+    }
+    let Some(stack) = read::kernel::<u64>(read::current_task() + u64::from(config!(task_stack))) else { return };
+    if let Some(user) = read::kernel::<Interrupted>(stack + user_registers + INTERRUPTED) {
+        fault.ip = user.ip;
+        fault.syscall = user.orig_ax as i32;
+    }
+}
+
+/// The user registers lie at the same distance from the bottom of every kernel stack; a user fault shows it.
+#[inline(always)]
+fn learn_registers(distance: &mut u64, registers: u64) {
+    if let Some(stack) = read::kernel::<u64>(read::current_task() + u64::from(config!(task_stack))) {
+        *distance = registers.wrapping_sub(stack);
+    }
+}
+
+/// Whether the current thread has switched page faults off: then the kernel refuses the access instead of serving it.
+#[inline(always)]
+fn faults_disabled() -> bool {
+    read::kernel::<u32>(read::current_task() + u64::from(config!(task_pagefault_disabled))).is_some_and(|n| n != 0)
+}
+
+/// The current thread's fault, if the kernel is still in it: the registers that it interrupted still lie where they were.
+#[inline(always)]
+pub(crate) fn current() -> Option<&'static mut Thread> {
+    let thread = maps::thread(read::current_tid())?;
+    if thread.pending & (pending::FAULT | pending::BUSY) != pending::FAULT {
+        return None;
+    }
+    let interrupted = read::kernel::<Interrupted>(thread.registers + INTERRUPTED)?;
+    let same = interrupted.ip == thread.interrupted.ip
+        && interrupted.sp == thread.interrupted.sp
+        && interrupted.orig_ax == thread.interrupted.orig_ax
+        && interrupted.flags == thread.interrupted.flags;
+    same.then_some(thread)
+}
+
+/// A movable page was allocated inside the current thread's fault.
+#[inline(always)]
+pub(crate) fn allocated(page: u64, order: u32, zeroed: bool) {
+    let Some(thread) = current() else { return };
+    if thread.pending & pending::ALLOCATED != 0 {
+        return;
+    }
+    thread.page = page;
+    thread.fault.order = order as u8;
+    thread.pending |= pending::ALLOCATED;
+    if zeroed {
+        thread.pending |= pending::ZEROED;
+    }
+    let present = thread.fault.error & ERROR_PRESENT != 0;
+    let write = thread.fault.error & ERROR_WRITE != 0;
+    if write && present && thread.fault.flags & flag::THREADED != 0 {
+        made_private(thread);
+    }
+    // First touch of a private file page: it is known only now that something will be copied.
+    let undecided = thread.fault.flags & (flag::WALKED | flag::IMAGE) == 0;
+    if write && !present && !zeroed && order == 0 && undecided && thread.pending & pending::LISTED != 0 {
+        thread.pending |= pending::BUSY;
+        walk::capture(thread);
+        thread.pending &= !pending::BUSY;
+    }
+}
+
+/// A page was freed; inside a fault it may be the one that the fault allocated.
+#[inline(always)]
+pub(crate) fn freed(page: u64) {
+    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    if thread.page != page || thread.pending & pending::ALLOCATED == 0 || current().is_none() {
+        return;
+    }
+    thread.pending = (thread.pending & !pending::ALLOCATED) | pending::UNDONE;
+}
+
+/// Notes that this thread is about to make the page private, for threads that come too late.
+#[inline(always)]
+fn made_private(thread: &Thread) {
+    let (key, made) = private(thread);
+    // A full table forgets the oldest; an error here leaves a late fault named `reuse`.
+    let _ = maps::PRIVATE.insert(key, made, 0);
+}
+
+#[inline(always)]
+fn private(thread: &Thread) -> (PrivatePage, Made) {
+    let fault = &thread.fault;
+    (
+        PrivatePage { start: fault.process.start, page: fault.address >> 12 },
+        Made { time: fault.header.time, epoch: u64::from(fault.epoch) },
+    )
+}
+
+/// Whether another thread of the process had just made the page private when this fault was served.
+#[inline(always)]
+fn too_late(thread: &Thread) -> bool {
+    let (key, mine) = private(thread);
+    match maps::PRIVATE.get_ptr(key) {
+        Some(made) => {
+            let Some(made) = maps::copied(made) else { return false };
+            made.epoch == mine.epoch && mine.time.wrapping_add(LATE).wrapping_sub(made.time) < 2 * LATE
+        }
+        None => {
+            let _ = maps::PRIVATE.insert(key, mine, 0);
+            false
+        }
+    }
+}
+
+/// Decides and writes the fault that is pending, if there is one.
+#[inline(always)]
+pub(crate) fn finish(thread: &mut Thread) {
+    if thread.pending & pending::FAULT == 0 {
+        return;
+    }
+    let bits = thread.pending;
+    thread.pending = 0;
+    let seen = Seen {
+        error: thread.fault.error,
+        allocated: bits & pending::ALLOCATED != 0,
+        undone: bits & pending::UNDONE != 0,
+        zeroed: bits & pending::ZEROED != 0,
+        order: thread.fault.order,
+        rss: thread.rss,
+        refused: bits & pending::REFUSED != 0,
+    };
+    let mut outcome = decide(&seen);
+    if matches!(outcome, Outcome::Reuse) && thread.fault.flags & flag::THREADED != 0 && too_late(thread) {
+        outcome = Outcome::Other;
+    }
+    count(thread, outcome, bits & pending::LISTED != 0);
+}
+
+#[inline(always)]
+fn count(thread: &mut Thread, outcome: Outcome, listed: bool) {
+    let index = outcome as usize;
+    let bytes = 4096u64 << (thread.fault.order & 31);
+    thread.totals.faults[index] += 1;
+    match outcome {
+        Outcome::Copy => thread.totals.copied_bytes += bytes,
+        Outcome::FileCopy => thread.totals.file_copied_bytes += bytes,
+        _ => {}
+    }
+    if !listed || (!outcome.is_listed() && config!(flags) & LIST_ALL == 0) {
+        thread.totals.unlisted[index] += 1;
+        return;
+    }
+    let end = thread.end;
+    let fault = &mut thread.fault;
+    fault.outcome = outcome as u8;
+    if config!(flags) & LATENCY != 0 && end > fault.header.time {
+        fault.latency = end - fault.header.time;
+        fault.flags |= flag::LATENCY;
+    }
+    let len = if fault.flags & flag::IMAGE != 0 { size_of::<Fault>() } else { FAULT_HEAD };
+    fault.header.len = len as u32;
+    if !emit::record(fault, len, emit::Wake::No, DropReason::Ring) {
+        thread.totals.lost[index] += 1;
+    }
+}
+
+/// A fault's end, with `--latency`.
+#[inline(always)]
+pub(crate) fn ended() {
+    if let Some(thread) = maps::thread(read::current_tid()) {
+        if thread.pending & pending::FAULT != 0 && thread.end == 0 {
+            thread.end = read::now();
+        }
+    }
+}
+
+/// The kernel generates a signal for a refused access.
+#[inline(always)]
+pub(crate) fn refused() {
+    if let Some(thread) = current() {
+        thread.pending |= pending::REFUSED;
+    }
+}
+
+/// A resident-set counter of the current thread's memory changed.
+#[inline(always)]
+pub(crate) fn counter_changed(member: u32) {
+    if let Some(thread) = current() {
+        thread.rss |= 1 << (member & 31);
+    }
+}
+
+/// Moves a thread's totals into its process's.
+#[inline(always)]
+pub(crate) fn settle(thread: &mut Thread, key: &ProcessKey) {
+    if let Some(process) = maps::process(key) {
+        maps::add(&mut process.totals, &thread.totals);
+        thread.totals = bytemuck::Zeroable::zeroed();
+    }
+}

@@ -1,0 +1,9 @@
+//! Entries: each takes its tracepoint's arguments apart and calls a plain function.
+//!
+//! Above each stands the tracepoint's prototype as of Linux 6.18 (`include/trace/events/`,
+//! <https://github.com/torvalds/linux/tree/v6.18/include/trace/events>).
+
+mod end;
+mod fault;
+mod page;
+mod process;

@@ -1,0 +1,47 @@
+//! What happens inside a fault (`include/trace/events/kmem.h`, `signal.h`).
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+
+use crate::{fault, maps::config};
+
+// TP_PROTO(struct page *page, unsigned int order, gfp_t gfp_flags, int migratetype)
+#[raw_tracepoint(tracepoint = "mm_page_alloc")]
+fn mm_page_alloc(context: RawTracePointContext) -> i32 {
+    let flags = context.arg::<u64>(2) as u32;
+    // Only pages for user memory are movable, and they are allocated where waiting is allowed; page tables, the page
+    // cache's writes and interrupts' buffers are told apart by this, before anything is looked up.
+    let user = flags & config!(gfp_movable) != 0
+        && flags & config!(gfp_direct_reclaim) != 0
+        && flags & config!(gfp_never) == 0;
+    let page = context.arg::<u64>(0);
+    if user && page != 0 {
+        fault::allocated(page, context.arg::<u64>(1) as u32, flags & config!(gfp_zero) != 0);
+    }
+    0
+}
+
+// TP_PROTO(struct page *page, unsigned int order)
+#[raw_tracepoint(tracepoint = "mm_page_free")]
+fn mm_page_free(context: RawTracePointContext) -> i32 {
+    fault::freed(context.arg(0));
+    0
+}
+
+// TP_PROTO(struct mm_struct *mm, int member)
+#[raw_tracepoint(tracepoint = "rss_stat")]
+fn rss_stat(context: RawTracePointContext) -> i32 {
+    fault::counter_changed(context.arg::<u64>(1) as u32);
+    0
+}
+
+/// `SIGBUS` and `SIGSEGV` on x86.
+const REFUSALS: [u32; 2] = [7, 11];
+
+// TP_PROTO(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)
+#[raw_tracepoint(tracepoint = "signal_generate")]
+fn signal_generate(context: RawTracePointContext) -> i32 {
+    if REFUSALS.contains(&(context.arg::<u64>(0) as u32)) {
+        fault::refused();
+    }
+    0
+}

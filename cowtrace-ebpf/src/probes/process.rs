@@ -1,0 +1,33 @@
+//! The tree (`include/trace/events/sched.h`).
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+
+use crate::tree::{self, Task};
+
+// TP_PROTO(struct task_struct *parent, struct task_struct *child)
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+fn sched_process_fork(context: RawTracePointContext) -> i32 {
+    tree::forked(&context, Task(context.arg(0)), Task(context.arg(1)));
+    0
+}
+
+// TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+fn sched_process_exec(context: RawTracePointContext) -> i32 {
+    tree::executed(&context, Task(context.arg(0)), context.arg::<u64>(1) as u32, context.arg(2));
+    0
+}
+
+// TP_PROTO(struct task_struct *p, bool group_dead), before Linux 6.16 without the second
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+fn sched_process_exit(context: RawTracePointContext) -> i32 {
+    tree::exited(&context, Task(context.arg(0)));
+    0
+}
+
+// TP_PROTO(struct task_struct *p)
+#[raw_tracepoint(tracepoint = "sched_process_free")]
+fn sched_process_free(context: RawTracePointContext) -> i32 {
+    tree::freed(Task(context.arg(0)));
+    0
+}

@@ -1,0 +1,296 @@
+//! Threads and processes of the tree. A child enters the tables in its parent's fork, before it can run, so that no
+//! fault of it is missed.
+
+use aya_log_ebpf::debug;
+use bytemuck::Zeroable;
+use cowtrace_ebpf::{
+    config::ABSENT,
+    drops::DropReason,
+    event::{Exec, Exit, Fork, Hint, exit_flag, fork_flag, kind},
+    state::{ENDED, ModuleTable, NO_HINTS, Process, ProcessKey, SHARES_MEMORY, Thread},
+};
+
+use crate::{
+    emit::{self, Wake},
+    fault,
+    maps::{self, config},
+    read, walk,
+};
+
+/// A `task_struct`.
+#[derive(Clone, Copy)]
+pub(crate) struct Task(pub(crate) u64);
+
+impl Task {
+    #[inline(always)]
+    fn word<T: Copy>(self, offset: u32) -> Option<T> {
+        read::kernel(self.0 + u64::from(offset))
+    }
+
+    #[inline(always)]
+    fn tid(self) -> Option<u32> {
+        self.word(config!(task_pid))
+    }
+
+    #[inline(always)]
+    fn pid(self) -> Option<u32> {
+        self.word(config!(task_tgid))
+    }
+
+    #[inline(always)]
+    fn start(self) -> Option<u64> {
+        self.word(config!(task_start_time))
+    }
+
+    #[inline(always)]
+    fn memory(self) -> Option<u64> {
+        self.word(config!(task_mm))
+    }
+
+    #[inline(always)]
+    fn key(self) -> Option<ProcessKey> {
+        let leader = Task(self.word(config!(task_group_leader))?);
+        Some(ProcessKey { start: leader.start()?, pid: self.pid()?, zero: 0 })
+    }
+}
+
+/// The parent (the current thread) has made a child that does not run yet.
+#[inline(always)]
+pub(crate) fn forked<C: aya_ebpf::EbpfContext>(context: &C, parent: Task, child: Task) -> Option<()> {
+    let thread = maps::thread(parent.tid()?)?;
+    fault::finish(thread);
+    let time = read::now();
+    let mut record = Fork {
+        parent: thread.process,
+        parent_tid: parent.tid()?,
+        child_tid: child.tid()?,
+        header: emit::header(kind::FORK, size_of::<Fork>(), time),
+        ..Fork::zeroed()
+    };
+    read::kernel_into(child.0 + u64::from(config!(task_comm)), &mut record.comm);
+    if child.pid()? == thread.process.pid {
+        record.child = thread.process;
+        record.flags = fork_flag::THREAD;
+        let process = maps::process(&thread.process)?;
+        maps::add_shared(&mut process.threads, 1);
+        record.generation = process.generation;
+        record.image = process.image;
+    } else {
+        new_process(thread, &mut record, parent, child)?;
+        debug!(context, "fork {} -> {}", record.parent.pid, record.child.pid);
+    }
+    new_thread(&record, thread, child)?;
+    emit::record(&record, size_of::<Fork>(), Wake::Yes, DropReason::RingLifecycle);
+    Some(())
+}
+
+#[inline(always)]
+fn new_process(thread: &mut Thread, record: &mut Fork, parent: Task, child: Task) -> Option<()> {
+    let key = child.key()?;
+    record.child = key;
+    let forking = maps::process(&thread.process)?;
+    adopt(forking);
+    let entry = maps::new_process()?;
+    *entry = *forking;
+    entry.totals = Zeroable::zeroed();
+    entry.threads = 1;
+    entry.generation += 1;
+    entry.flags = forking.flags & NO_HINTS;
+    record.generation = entry.generation;
+    record.image = entry.image;
+    if parent.memory()? == child.memory()? {
+        record.flags = fork_flag::SHARES_MEMORY;
+        entry.flags |= SHARES_MEMORY;
+    } else {
+        record.inherited_pages = private_pages(child);
+        forking.epoch += 1;
+        forking.modules = walk::module_table(thread, forking);
+        entry.epoch = forking.epoch;
+        entry.modules = forking.modules;
+        record.modules = forking.modules;
+    }
+    if let Some(session) = maps::session() {
+        session.forked = 1;
+    }
+    if maps::PROCESSES.insert(key, &*entry, 0).is_err() {
+        emit::dropped(DropReason::ProcessTable);
+        return None;
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn new_thread(record: &Fork, forking: &Thread, child: Task) -> Option<()> {
+    let slot = maps::new_thread()?;
+    *slot = Zeroable::zeroed();
+    slot.process = record.child;
+    slot.start = child.start()?;
+    if record.flags & fork_flag::THREAD == 0 {
+        // The child of a fork goes on in the interpreter state of the thread that forked.
+        slot.thread_state = forking.thread_state;
+    }
+    if maps::THREADS.insert(record.child_tid, &*slot, 0).is_err() {
+        emit::dropped(DropReason::ThreadTable);
+    }
+    Some(())
+}
+
+/// Anonymous pages, resident and swapped out, that a new process has: its counters' shared part. What its creator's
+/// CPU has not added yet (`percpu_counter`: fewer than 32 pages, or twice the CPUs, each) is missing.
+#[inline(always)]
+fn private_pages(child: Task) -> u64 {
+    let Some(memory) = child.memory() else { return 0 };
+    let mut pages = 0;
+    for offset in [config!(mm_anon), config!(mm_swap)] {
+        if offset != ABSENT {
+            let count = read::kernel::<i64>(memory + u64::from(offset)).unwrap_or(0);
+            pages += if count > 0 { count as u64 } else { 0 };
+        }
+    }
+    pages
+}
+
+/// The current process runs another program; `old` was its thread's id before.
+#[inline(always)]
+pub(crate) fn executed<C: aya_ebpf::EbpfContext>(context: &C, task: Task, old: u32, program: u64) -> Option<()> {
+    let tid = task.tid()?;
+    let slot = maps::thread(old)?;
+    fault::finish(slot);
+    let key = slot.process;
+    fault::settle(slot, &key);
+    if old != tid {
+        take_over(slot, old, tid);
+    }
+    let slot = maps::thread(tid)?;
+    slot.thread_state = 0;
+    slot.start = task.start()?;
+    let time = read::now();
+    let process = maps::process(&key)?;
+    process.image = time;
+    process.plan = 0;
+    process.runtime = 0;
+    process.argument_code = 0;
+    process.modules = ModuleTable::zeroed();
+    process.flags &= !(SHARES_MEMORY | NO_HINTS);
+
+    let record = maps::exec_scratch()?;
+    record.header = emit::header(kind::EXEC, size_of::<Exec>(), time);
+    record.process = key;
+    record.file_len = 0;
+    record.arguments_len = 0;
+    read::kernel_into(task.0 + u64::from(config!(task_comm)), &mut record.comm);
+    if let Some(name) = read::kernel::<u64>(program + u64::from(config!(bprm_filename))) {
+        record.file_len = read::kernel_string(name, &mut record.file);
+    }
+    arguments(task, record);
+    emit::record(record, size_of::<Exec>(), Wake::Yes, DropReason::RingLifecycle);
+    debug!(context, "exec {}", key.pid);
+    Some(())
+}
+
+/// A thread that is not the leader has called exec: it takes over the leader's id.
+#[inline(always)]
+fn take_over(slot: &mut Thread, old: u32, tid: u32) {
+    if let Some(leader) = maps::thread(tid) {
+        fault::finish(leader);
+        let key = leader.process;
+        fault::settle(leader, &key);
+    }
+    let _ = maps::THREADS.insert(tid, &*slot, 0);
+    let _ = maps::THREADS.remove(old);
+}
+
+#[inline(always)]
+fn arguments(task: Task, record: &mut Exec) {
+    let Some(memory) = task.memory() else { return };
+    let start = read::kernel::<u64>(memory + u64::from(config!(mm_arg_start))).unwrap_or(0);
+    let end = read::kernel::<u64>(memory + u64::from(config!(mm_arg_end))).unwrap_or(0);
+    let len = end.wrapping_sub(start);
+    let len = if len > record.arguments.len() as u64 { record.arguments.len() as u32 } else { len as u32 };
+    if len != 0 && read::user_into(start, &mut record.arguments, len) {
+        record.arguments_len = len;
+    }
+}
+
+/// The current thread exits. It may still fault on its way out, so its slot stays until the task is freed.
+#[inline(always)]
+pub(crate) fn exited<C: aya_ebpf::EbpfContext>(context: &C, task: Task) -> Option<()> {
+    let tid = task.tid()?;
+    let slot = maps::thread(tid)?;
+    fault::finish(slot);
+    let key = slot.process;
+    fault::settle(slot, &key);
+    let process = maps::process(&key)?;
+    maps::add_shared(&mut process.threads, u64::MAX);
+    let last = process.threads == 0;
+    if last {
+        process.flags |= ENDED;
+    }
+    let mut record = Exit {
+        header: emit::header(kind::EXIT, size_of::<Exit>(), read::now()),
+        process: key,
+        tid,
+        code: task.word(config!(task_exit_code))?,
+        flags: if last { exit_flag::LAST } else { 0 },
+        ..Exit::zeroed()
+    };
+    read::kernel_into(task.0 + u64::from(config!(task_comm)), &mut record.comm);
+    emit::record(&record, size_of::<Exit>(), Wake::Yes, DropReason::RingLifecycle);
+    debug!(context, "exit {}", tid);
+    Some(())
+}
+
+/// A task is freed, some time after its exit and by whoever comes along.
+#[inline(always)]
+pub(crate) fn freed(task: Task) -> Option<()> {
+    let tid = task.tid()?;
+    let slot = maps::thread(tid)?;
+    if slot.start != task.start()? {
+        return None;
+    }
+    fault::finish(slot);
+    let key = slot.process;
+    fault::settle(slot, &key);
+    let _ = maps::THREADS.remove(tid);
+    Some(())
+}
+
+/// Takes over what userspace has found out about the process's image since this was last asked.
+#[inline(always)]
+pub(crate) fn adopt(process: &mut Process) {
+    let Some(&assigned) = maps::ASSIGNED.get(0) else { return };
+    if process.checked == assigned {
+        return;
+    }
+    process.checked = assigned;
+    let Some(assignment) = maps::ASSIGNMENTS.get_ptr(process.image).and_then(maps::copied) else { return };
+    if assignment.plan == 0 {
+        process.flags |= NO_HINTS;
+        return;
+    }
+    process.runtime = assignment.runtime;
+    process.type_type = assignment.type_type;
+    process.string_type = assignment.string_type;
+    process.plan = assignment.plan;
+}
+
+/// Faults of a thread between two hints at first, a power of two.
+const HINT_EVERY: u64 = 32;
+/// After so many faults of a thread the hints become rare: a program that has come so far seldom turns into an interpreter.
+const HINT_OFTEN: u64 = 4096;
+
+/// Tells userspace now and then that a process without a known interpreter goes on: by now it may have mapped one.
+#[inline(always)]
+pub(crate) fn hint(thread: &Thread, time: u64) {
+    let begun = thread.begun;
+    if begun % HINT_EVERY != 0 || (begun > HINT_OFTEN && begun & (begun - 1) != 0) {
+        return;
+    }
+    let Some(process) = maps::process(&thread.process) else { return };
+    adopt(process);
+    if process.plan != 0 || process.flags & NO_HINTS != 0 {
+        return;
+    }
+    let record = Hint { header: emit::header(kind::HINT, size_of::<Hint>(), time), process: thread.process };
+    emit::record(&record, size_of::<Hint>(), Wake::Yes, DropReason::RingDefinition);
+}

@@ -1,0 +1,289 @@
+//! Interpreter frames and the memory around a write, at the moment of the fault. Everything about an interpreter is data
+//! (`Plan`): no language and no version here. The target's memory may be hostile: every loop and length is bounded.
+
+use bytemuck::Zeroable;
+use cowtrace_ebpf::{
+    drops::DropReason,
+    event::{Frame, IMAGE, IMAGE_BEFORE, STACK_HEAD, StackEnd, flag, kind},
+    plan::{MAX_FRAMES, MAX_THREAD_STATES, Plan, UNUSED},
+    state::{ModuleTable, Process, Thread},
+};
+
+use crate::{
+    define, emit,
+    maps::{self, Scratch, config},
+    read, tree,
+};
+
+/// Where a page ends.
+const PAGE: u64 = 4096;
+/// A write this far behind the start of the module table's keys cannot lie in that table.
+const MODULE_TABLE_SPAN: u64 = 1 << 22;
+
+/// Writes into the thread's fault what can only be seen now. The caller has marked the thread as busy.
+#[inline(never)]
+pub(crate) fn capture(thread: &mut Thread) {
+    let Some(process) = maps::process(&thread.process) else { return };
+    thread.fault.epoch = process.epoch;
+    if process.threads > 1 {
+        thread.fault.flags |= flag::THREADED;
+    }
+    tree::adopt(process);
+    if process.plan == 0 {
+        thread.fault.stack_end = StackEnd::NoPlan as u8;
+        return;
+    }
+    let Some(plan) = maps::plan(process.plan) else { return };
+    thread.fault.flags |= flag::WALKED;
+    stack(thread, process, plan);
+    image(thread, process, plan);
+}
+
+/// Walks the frames and names the stack by its hash; a stack not seen before is sent.
+#[inline(always)]
+fn stack(thread: &mut Thread, process: &mut Process, plan: &Plan) {
+    let Some(scratch) = maps::scratch() else { return };
+    let state = thread_state(thread, process, plan);
+    if state == 0 {
+        thread.fault.stack_end = StackEnd::NoThreadState as u8;
+        return;
+    }
+    let frame = current_frame(state, plan);
+    if frame == 0 {
+        thread.fault.stack_end = StackEnd::NoFrame as u8;
+        return;
+    }
+    let (hash, depth, end) = frames(frame, scratch, process, plan);
+    thread.fault.stack_end = end as u8;
+    if depth == 0 {
+        return;
+    }
+    let hash = mix(hash, process.image) | 1;
+    thread.fault.stack = hash;
+    if maps::SEEN.get_ptr(hash).is_some() {
+        return;
+    }
+    let record = &mut scratch.stack;
+    record.header = emit::header(kind::STACK, STACK_HEAD, thread.fault.header.time);
+    record.process = thread.process;
+    record.hash = hash;
+    record.depth = depth;
+    record.end = end as u32;
+    let mut complete = true;
+    let mut index = 0;
+    while index < MAX_FRAMES {
+        if index as u32 >= depth {
+            break;
+        }
+        complete &= define::frame(&mut record.frames[index], thread, process, plan);
+        index += 1;
+    }
+    let len = STACK_HEAD + depth as usize * size_of::<Frame>();
+    record.header.len = len as u32;
+    if emit::record(record, len, emit::Wake::No, DropReason::RingDefinition) && complete {
+        let _ = maps::SEEN.insert(hash, 1, 0);
+    }
+}
+
+/// One step of a multiplicative hash over 8-byte words.
+#[inline(always)]
+pub(crate) fn mix(hash: u64, word: u64) -> u64 {
+    let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^ (hash >> 29)
+}
+
+#[inline(always)]
+fn current_frame(state: u64, plan: &Plan) -> u64 {
+    let Some(frame) = read::user::<u64>(state + u64::from(plan.thread_frame)) else { return 0 };
+    if plan.control_frame == UNUSED || frame == 0 {
+        return frame;
+    }
+    read::user::<u64>(frame + u64::from(plan.control_frame)).unwrap_or(0)
+}
+
+/// The interpreter's state of the faulting thread: the one whose ident equals the FS base, 0 if there is none.
+///
+/// The state that holds the lock is asked first: while a thread is being started its state carries the ident of the
+/// thread that starts it.
+#[inline(always)]
+fn thread_state(thread: &mut Thread, process: &Process, plan: &Plan) -> u64 {
+    let Some(ident) = read::kernel::<u64>(read::current_task() + u64::from(config!(task_fsbase))) else { return 0 };
+    if plan.runtime_current != UNUSED {
+        if let Some(state) = read::user::<u64>(process.runtime + u64::from(plan.runtime_current)) {
+            if state != 0 && is_state_of(state, ident, plan) {
+                thread.thread_state = state;
+                return state;
+            }
+        }
+    }
+    if thread.thread_state != 0 && is_state_of(thread.thread_state, ident, plan) {
+        return thread.thread_state;
+    }
+    thread.thread_state = find_state(process.runtime, ident, plan);
+    thread.thread_state
+}
+
+#[inline(always)]
+fn is_state_of(state: u64, ident: u64, plan: &Plan) -> bool {
+    read::user::<u64>(state + u64::from(plan.thread_ident)) == Some(ident)
+}
+
+#[inline(never)]
+fn find_state(runtime: u64, ident: u64, plan: &Plan) -> u64 {
+    let mut interpreter = read::user::<u64>(runtime + u64::from(plan.runtime_interpreters)).unwrap_or(0);
+    let mut state = 0;
+    let mut step = 0;
+    while step < MAX_THREAD_STATES {
+        step += 1;
+        if state == 0 {
+            if interpreter == 0 {
+                return 0;
+            }
+            state = read::user::<u64>(interpreter + u64::from(plan.interpreter_threads)).unwrap_or(0);
+            interpreter = read::user::<u64>(interpreter + u64::from(plan.interpreter_next)).unwrap_or(0);
+            continue;
+        }
+        if is_state_of(state, ident, plan) && current_frame(state, plan) != 0 {
+            return state;
+        }
+        state = read::user::<u64>(state + u64::from(plan.thread_next)).unwrap_or(0);
+    }
+    0
+}
+
+/// A word of the frame that was read into the window; offsets come from the plan and are checked.
+#[inline(always)]
+fn word(window: &[u8; cowtrace_ebpf::plan::FRAME_WINDOW], offset: u16) -> u64 {
+    let offset = offset as usize;
+    if offset > window.len() - 8 {
+        return 0;
+    }
+    let mut bytes = [0; 8];
+    let mut index = 0;
+    while index < 8 {
+        bytes[index] = window[offset + index];
+        index += 1;
+    }
+    u64::from_le_bytes(bytes)
+}
+
+/// Reads the chain of frames into the scratch stack; returns hash, depth and why it ended.
+#[inline(always)]
+fn frames(first: u64, scratch: &mut Scratch, process: &Process, plan: &Plan) -> (u64, u32, StackEnd) {
+    let mut frame = first;
+    let mut hash = 0;
+    let mut depth = 0usize;
+    let mut step = 0;
+    while step < MAX_FRAMES + MAX_FRAMES / 2 {
+        step += 1;
+        if frame == 0 {
+            return (hash, depth as u32, StackEnd::Complete);
+        }
+        if depth >= MAX_FRAMES {
+            return (hash, depth as u32, StackEnd::TooDeep);
+        }
+        let len = scratch.frame.len() as u32;
+        if !read::user_into(frame, &mut scratch.frame, len) {
+            return (hash, depth as u32, StackEnd::Unreadable);
+        }
+        frame = word(&scratch.frame, plan.frame_previous);
+        let owner = if plan.frame_owner == UNUSED { 0 } else { word(&scratch.frame, plan.frame_owner) as u8 };
+        if u16::from(owner) >= plan.owner_shim {
+            continue;
+        }
+        let code = word(&scratch.frame, plan.frame_code) & !plan.code_tag;
+        if !read::user_words(code + u64::from(plan.code_identity), &mut scratch.words) {
+            return (hash, depth as u32, StackEnd::Unreadable);
+        }
+        let mut identity = code;
+        for word in scratch.words {
+            identity = mix(identity, word);
+        }
+        let instruction = word(&scratch.frame, plan.frame_instruction);
+        let argument = if code == process.argument_code { word(&scratch.frame, plan.frame_local0) } else { 0 };
+        hash = mix(mix(mix(hash, identity), instruction), argument);
+        scratch.stack.frames[depth] =
+            Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() };
+        depth += 1;
+    }
+    (hash, depth as u32, StackEnd::TooDeep)
+}
+
+/// The memory around the write, as it still is, and the names of what it may belong to.
+#[inline(always)]
+fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) {
+    let address = thread.fault.address;
+    let image = &mut thread.fault.image;
+    image.key_len = 0;
+    image.len = 0;
+    let word = address & !7;
+    let page = address & !(PAGE - 1);
+    let start = if word < page + IMAGE_BEFORE { page } else { word - IMAGE_BEFORE };
+    image.address = start;
+    let mut len = IMAGE as u64;
+    if !read::user_into(start, &mut image.bytes, len as u32) {
+        // The next page may not be there.
+        len = if page + PAGE - start < len { page + PAGE - start } else { len };
+        if !read::user_into(start, &mut image.bytes, len as u32) {
+            return;
+        }
+    }
+    image.len = len as u32;
+    thread.fault.flags |= flag::IMAGE;
+    if process.modules.keys != 0
+        && address.wrapping_sub(process.modules.keys) < MODULE_TABLE_SPAN
+        && read::user::<u64>(process.modules.dict + u64::from(plan.dict_keys)) == Some(process.modules.keys)
+    {
+        thread.fault.flags |= flag::MODULE_TABLE;
+    }
+    // A reference count lies one word before its type, a collector's link two or three.
+    if define::type_of(word + 8, thread, process, plan)
+        || define::type_of(word + 16, thread, process, plan)
+        || define::type_of(word + 24, thread, process, plan)
+    {
+        return;
+    }
+    define::key(word.wrapping_sub(8), thread, process, plan);
+}
+
+/// A word of the image around the fault's address, 0 if it was not kept.
+#[inline(always)]
+pub(crate) fn image_word(thread: &Thread, address: u64) -> u64 {
+    let image = &thread.fault.image;
+    let offset = address.wrapping_sub(image.address);
+    if offset > (IMAGE - 8) as u64 || offset + 8 > u64::from(image.len) {
+        return 0;
+    }
+    let offset = (offset & 0x38) as usize;
+    let mut bytes = [0; 8];
+    let mut index = 0;
+    while index < 8 {
+        bytes[index] = image.bytes[offset + index];
+        index += 1;
+    }
+    u64::from_le_bytes(bytes)
+}
+
+/// Where the interpreter's module table lies at this moment; zeros if it cannot be told.
+#[inline(always)]
+pub(crate) fn module_table(thread: &mut Thread, process: &Process) -> ModuleTable {
+    let mut table = ModuleTable::zeroed();
+    if process.plan == 0 {
+        return table;
+    }
+    let Some(plan) = maps::plan(process.plan) else { return table };
+    let state = thread_state(thread, process, plan);
+    if state == 0 {
+        return table;
+    }
+    let dict = read::user::<u64>(state + u64::from(plan.thread_interpreter))
+        .and_then(|interpreter| read::user::<u64>(interpreter + u64::from(plan.interpreter_modules)));
+    let Some(dict) = dict else { return table };
+    let Some(keys) = read::user::<u64>(dict + u64::from(plan.dict_keys)) else { return table };
+    let len = table.header.len() as u32;
+    if keys != 0 && read::user_into(keys, &mut table.header, len) {
+        table.dict = dict;
+        table.keys = keys;
+    }
+    table
+}

@@ -1,0 +1,77 @@
+//! Loads each program into the kernel's verifier and attaches it where the table of hooks says.
+
+use aya::{
+    Ebpf,
+    programs::{
+        PerfEvent, Program, ProgramError, RawTracePoint,
+        perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
+    },
+    util::online_cpus,
+};
+
+use super::BpfError;
+use crate::kernel::hooks::{HOOKS, Hook, Kind, Need};
+
+/// Which hooks are live.
+#[derive(Clone, Debug, Default)]
+pub struct Attached {
+    /// Names of the probes that are attached.
+    pub probes: Vec<String>,
+    /// What cannot be seen for want of an optional probe, in words.
+    pub missing: Vec<String>,
+}
+
+/// Attaches every hook that is wanted. A missing required one is an error; an optional one is said in `missing`.
+pub(super) fn attach(ebpf: &mut Ebpf, latency: bool) -> Result<Attached, BpfError> {
+    let mut attached = Attached::default();
+    for hook in HOOKS.iter().filter(|hook| latency || hook.need != Need::Latency) {
+        match attach_one(ebpf, hook) {
+            Ok(()) => attached.probes.push(hook.probe.to_owned()),
+            Err(error) if hook.need == Need::Required => return Err(error),
+            Err(error) => {
+                log::warn!("{error:#}");
+                attached.missing.push(hook.without.to_owned());
+            }
+        }
+    }
+    Ok(attached)
+}
+
+fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), BpfError> {
+    let failed = |source| BpfError::Attach { probe: hook.probe, source: Box::new(source) };
+    let program = ebpf.program_mut(hook.program).ok_or(BpfError::NoProgram { program: hook.program })?;
+    match (hook.kind, program) {
+        (Kind::RawTracepoint, Program::RawTracePoint(program)) => attach_tracepoint(program, hook).map_err(failed),
+        (Kind::SoftwareEvent(event), Program::PerfEvent(program)) => {
+            let event = if event == libc::PERF_COUNT_SW_PAGE_FAULTS_MAJ {
+                SoftwareEvent::PageFaultsMaj
+            } else {
+                SoftwareEvent::PageFaultsMin
+            };
+            attach_event(program, event).map_err(failed)
+        }
+        _ => Err(BpfError::NoProgram { program: hook.program }),
+    }
+}
+
+fn attach_tracepoint(program: &mut RawTracePoint, hook: &Hook) -> Result<(), ProgramError> {
+    program.load()?;
+    program.attach(hook.probe)?;
+    Ok(())
+}
+
+fn attach_event(program: &mut PerfEvent, event: SoftwareEvent) -> Result<(), ProgramError> {
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    let cpus = online_cpus().map_err(|(_, error)| ProgramError::IOError(error))?;
+    for cpu in cpus {
+        program.attach(
+            PerfEventConfig::Software(event),
+            PerfEventScope::AllProcessesOneCpu { cpu },
+            SamplePolicy::Period(1),
+            false,
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! The kernel program from userspace: loaded, attached, its ring as bytes, its tables.
+//!
+//! Pipeline: kernel probes → **ring** → decode → … Nothing here interprets a record.
+
+mod attach;
+mod control;
+mod load;
+mod pod;
+mod ring;
+
+use aya::{Ebpf, EbpfError, maps::MapError, programs::ProgramError};
+use cowtrace_ebpf::state::RING;
+
+pub use attach::Attached;
+pub use control::{Control, Plans, has_pending};
+pub use load::LoadOptions;
+pub use ring::Ring;
+
+/// What can go wrong between here and the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum BpfError {
+    /// The object could not be prepared, or a map could not be made.
+    #[error("the kernel refused a map or the object's type information")]
+    Load(#[source] EbpfError),
+    /// A program could not be loaded or attached; a refusal by the verifier carries its log.
+    #[error("the probe on `{probe}` cannot be attached")]
+    Attach {
+        /// The tracepoint or event.
+        probe: &'static str,
+        /// Why.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// The object does not have a program that the table of hooks names.
+    #[error("the kernel object has no program `{program}` of the expected kind")]
+    NoProgram {
+        /// Its name.
+        program: &'static str,
+    },
+    /// The object does not have a map.
+    #[error("the kernel object has no map `{name}`")]
+    NoMap {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A map could not be read or written.
+    #[error("the map `{name}` cannot be used")]
+    Map {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: MapError,
+    },
+    /// More interpreter builds than there are plans for.
+    #[error("more than {} different interpreter builds in one session", cowtrace_ebpf::plan::MAX_PLANS - 1)]
+    TooManyPlans,
+}
+
+/// The loaded program. Dropping it takes every probe out of the kernel.
+pub struct Bpf {
+    ebpf: Ebpf,
+}
+
+impl Bpf {
+    /// Creates the maps and prepares the programs.
+    ///
+    /// # Errors
+    /// [`BpfError::Load`].
+    pub fn load(options: &LoadOptions) -> Result<Self, BpfError> {
+        Ok(Self { ebpf: load::load(options)? })
+    }
+
+    /// Takes the ring buffer; once.
+    ///
+    /// # Errors
+    /// It was taken already, or is of another kind.
+    pub fn ring(&mut self) -> Result<Ring, BpfError> {
+        let map = self.ebpf.take_map(RING).ok_or(BpfError::NoMap { name: RING })?;
+        let ring = map.try_into().map_err(|source| BpfError::Map { name: RING, source })?;
+        Ok(Ring::new(ring))
+    }
+
+    /// Takes the tables of processes; once.
+    ///
+    /// # Errors
+    /// They were taken already, or are of another kind.
+    pub fn control(&mut self) -> Result<Control, BpfError> {
+        Control::new(&mut self.ebpf)
+    }
+
+    /// Takes the tables of plans; once.
+    ///
+    /// # Errors
+    /// They were taken already, or are of another kind.
+    pub fn plans(&mut self) -> Result<Plans, BpfError> {
+        Plans::new(&mut self.ebpf)
+    }
+
+    /// Attaches the probes.
+    ///
+    /// # Errors
+    /// A required one could not be attached.
+    pub fn attach(&mut self, latency: bool) -> Result<Attached, BpfError> {
+        attach::attach(&mut self.ebpf, latency)
+    }
+
+    /// The object, for the kernel program's own diagnostics.
+    pub fn object(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+}
