@@ -1,13 +1,12 @@
 //! What a record refers to and userspace may not be able to read later, because the child that made it is gone by then:
 //! code objects, types, names. Each is sent when it is first met in an image.
 
-use bytemuck::Zeroable;
 use cowtrace_ebpf::{
     drops::DropReason,
     event::{
-        CODE_HEAD, FILE_NAME, FUNCTION_NAME, Frame, KEY, LINE_TABLE, ShortText, TEXT, Text, Type, UNREADABLE, kind,
+        CODE_HEAD, FILE_NAME, FUNCTION_NAME, Frame, FunctionName, KEY, LINE_TABLE, TEXT, Text, Type, UNREADABLE, kind,
     },
-    plan::Plan,
+    plan::{MAX_FRAMES, Plan},
     state::{Process, Thread},
 };
 
@@ -20,9 +19,27 @@ use crate::{
 /// Values of the table of what was sent.
 const SENT: u64 = 1;
 
-/// Completes a frame of a new stack and sends what it refers to; `false` = something did not fit into the ring.
+/// Completes a frame of the new stack in this CPU's buffer and sends what it refers to; 0 = something did not fit into the
+/// ring.
+///
+/// A global function that takes numbers alone: the verifier goes through it once, not once for each frame.
+#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn frame(frame: &mut Frame, thread: &Thread, process: &mut Process, plan: &Plan) -> bool {
+pub(crate) extern "C" fn define_frame(index: u64) -> u64 {
+    u64::from(frame(index as usize).unwrap_or(false))
+}
+
+#[inline(always)]
+fn frame(index: usize) -> Option<bool> {
+    let scratch = maps::scratch()?;
+    if index >= MAX_FRAMES {
+        return None;
+    }
+    let frame = &mut scratch.stack.frames[index];
+    let thread = maps::thread(read::current_tid())?;
+    let process = maps::process(&thread.process)?;
+    let plan = maps::plan(process.plan)?;
     if let Some(unit) = read::user::<u16>(frame.instruction) {
         frame.unit = unit;
         frame.unit_read = 1;
@@ -38,7 +55,7 @@ pub(crate) fn frame(frame: &mut Frame, thread: &Thread, process: &mut Process, p
     if frame.argument != 0 {
         complete &= argument(frame.argument, thread, plan);
     }
-    complete
+    Some(complete)
 }
 
 #[inline(never)]
@@ -50,73 +67,84 @@ fn code(frame: &Frame, thread: &Thread, process: &mut Process, plan: &Plan) -> b
     record.address = frame.code;
     record.identity = frame.identity;
     record.plan = process.plan;
-    record.first_line = read::user::<i32>(frame.code + u64::from(plan.code_first_line)).unwrap_or(-1);
-    let pointer = |offset: u16| read::user::<u64>(frame.code + u64::from(offset)).unwrap_or(0);
-    (record.file.characters, record.file.state) =
-        string::<FILE_NAME>(pointer(plan.code_file), &mut record.file.bytes, plan);
-    (record.name.characters, record.name.state) =
-        string::<FUNCTION_NAME>(pointer(plan.code_name), &mut record.name.bytes, plan);
-    if is_argument_function(&record.name.bytes, plan) {
+    record.first_line = -1;
+    read::user_onto(frame.code + u64::from(plan.code_first_line), &mut record.first_line);
+    let file = &mut record.file;
+    let at = frame.code + u64::from(plan.code_file);
+    string::<FILE_NAME>(at, &mut file.characters, &mut file.state, &mut file.bytes, plan);
+    let name = &mut record.name;
+    let at = frame.code + u64::from(plan.code_name);
+    string::<FUNCTION_NAME>(at, &mut name.characters, &mut name.state, &mut name.bytes, plan);
+    if is_argument_function(&record.name, plan) {
         process.argument_code = frame.code;
     }
-    let lines = pointer(plan.code_lines);
+    let lines = read::user::<u64>(frame.code + u64::from(plan.code_lines)).unwrap_or(0);
     let full = read::user::<u64>(lines + u64::from(plan.bytes_length)).unwrap_or(0);
-    record.lines_full = if full > u64::from(UNREADABLE) { UNREADABLE } else { full as u32 };
-    record.lines_len = if full > LINE_TABLE as u64 { LINE_TABLE as u32 } else { full as u32 };
-    if !read::user_into(lines + u64::from(plan.bytes_data), &mut record.lines, record.lines_len) {
-        record.lines_len = 0;
-    }
-    let len = record.lines_len as usize;
-    let len = CODE_HEAD + if len > LINE_TABLE { LINE_TABLE } else { len };
+    let len = if full > LINE_TABLE as u64 { LINE_TABLE as u32 } else { full as u32 };
+    record.lines_full = full as u32;
+    record.lines_len = if read::user_into(lines + u64::from(plan.bytes_data), &mut record.lines, len) { len } else { 0 };
+    let len = CODE_HEAD + if len as usize > LINE_TABLE { LINE_TABLE } else { len as usize };
     record.header.len = len as u32;
     emit::record(record, len, Wake::No, DropReason::RingDefinition)
 }
 
 #[inline(always)]
-fn is_argument_function(name: &[u8; FUNCTION_NAME], plan: &Plan) -> bool {
-    let mut same = plan.argument_function[0] != 0;
+fn is_argument_function(name: &FunctionName, plan: &Plan) -> bool {
+    let wanted = &plan.argument_function;
+    let mut difference = wanted.len ^ u64::from(name.characters);
     let mut index = 0;
-    while index < plan.argument_function.len() {
-        same &= name[index] == plan.argument_function[index];
+    while index < wanted.words.len() {
+        let mut word = 0;
+        let mut byte = 0;
+        while byte < 8 {
+            word |= u64::from(name.bytes[index * 8 + byte]) << (byte * 8);
+            byte += 1;
+        }
+        difference |= (word ^ wanted.words[index]) & wanted.mask[index];
         index += 1;
     }
-    same
+    difference == 0 && wanted.len != 0
 }
 
-/// Reads a string object's start: characters of the whole string ([`UNREADABLE`] = none) and state word.
+/// Reads the start of the string object that the pointer at `at` names: characters of the whole string
+/// ([`UNREADABLE`] = none), state word, bytes. With few branches, since each doubles what the verifier has to go through.
+#[inline(never)]
+fn string<const N: usize>(at: u64, characters: &mut u32, state: &mut u32, bytes: &mut [u8; N], plan: &Plan) {
+    *characters = UNREADABLE;
+    let Some(object) = read::user::<u64>(at) else { return };
+    text::<N>(object, characters, state, bytes, plan);
+}
+
 #[inline(always)]
-fn string<const N: usize>(object: u64, bytes: &mut [u8; N], plan: &Plan) -> (u32, u32) {
-    *bytes = [0; N];
-    if object == 0 {
-        return (UNREADABLE, 0);
+fn text<const N: usize>(object: u64, characters: &mut u32, state: &mut u32, bytes: &mut [u8; N], plan: &Plan) {
+    let mut length = 0u64;
+    read::user_onto(object + u64::from(plan.string_length), &mut length);
+    read::user_onto(object + u64::from(plan.string_state), state);
+    let ascii = u64::from((*state >> (plan.string_ascii_bit & 31)) & 1);
+    let (narrow, wide) = (u64::from(plan.string_ascii), u64::from(plan.string_wide));
+    let data = object.wrapping_add(wide).wrapping_add(ascii.wrapping_mul(narrow.wrapping_sub(wide)));
+    if read::user_into(data, bytes, N as u32) {
+        *characters = length as u32;
+        return;
     }
-    let Some(length) = read::user::<u64>(object + u64::from(plan.string_length)) else { return (UNREADABLE, 0) };
-    let Some(state) = read::user::<u32>(object + u64::from(plan.string_state)) else { return (UNREADABLE, 0) };
-    let ascii = (state >> (plan.string_ascii_bit & 31)) & 1 != 0;
-    let data = object + u64::from(if ascii { plan.string_ascii } else { plan.string_wide });
-    let width = if ascii { 1 } else { 4 };
-    let characters = if length > u64::from(UNREADABLE - 1) { UNREADABLE - 1 } else { length as u32 };
-    let most = N as u64;
-    let full = if length > most / width { most as u32 } else { (length * width) as u32 };
-    if read::user_into(data, bytes, full) {
-        return (characters, state);
+    // So many bytes reach into a page that is not there.
+    let len = if length > N as u64 { N as u32 } else { length as u32 };
+    if read::user_into(data, bytes, len) {
+        *characters = length as u32;
     }
-    // Wider than it is, the string seemed to reach into a page that is not there.
-    let least = if length > most { most as u32 } else { length as u32 };
-    if read::user_into(data, bytes, least) { (characters, state) } else { (UNREADABLE, 0) }
 }
 
 /// Sends the text of an import's argument.
-#[inline(always)]
+#[inline(never)]
 fn argument(object: u64, thread: &Thread, plan: &Plan) -> bool {
-    let mut record = Text {
-        header: emit::header(kind::TEXT, size_of::<Text>(), thread.fault.header.time),
-        process: thread.process,
-        address: object,
-        text: ShortText::zeroed(),
-    };
-    (record.text.characters, record.text.state) = string::<TEXT>(object, &mut record.text.bytes, plan);
-    emit::record(&record, size_of::<Text>(), Wake::No, DropReason::RingDefinition)
+    let Some(record) = maps::text_scratch() else { return false };
+    record.header = emit::header(kind::TEXT, size_of::<Text>(), thread.fault.header.time);
+    record.process = thread.process;
+    record.address = object;
+    let into = &mut record.text;
+    into.characters = UNREADABLE;
+    text::<TEXT>(object, &mut into.characters, &mut into.state, &mut into.bytes, plan);
+    emit::record(record, size_of::<Text>(), Wake::No, DropReason::RingDefinition)
 }
 
 /// Whether the word at an address points to a type object; one that was not met before is sent.
@@ -144,21 +172,19 @@ fn new_type(candidate: u64, key: u64, thread: &Thread, process: &Process, plan: 
     if meta != process.type_type && meta == candidate {
         return false;
     }
-    let mut record = Type {
-        header: emit::header(kind::TYPE, size_of::<Type>(), thread.fault.header.time),
-        process: thread.process,
-        image: process.image,
-        address: candidate,
-        name_address: 0,
-        len: 0,
-        zero: 0,
-        name: [0; cowtrace_ebpf::event::TYPE_NAME],
-    };
+    let Some(record) = maps::type_scratch() else { return true };
+    record.header = emit::header(kind::TYPE, size_of::<Type>(), thread.fault.header.time);
+    record.process = thread.process;
+    record.image = process.image;
+    record.address = candidate;
+    record.name_address = 0;
+    record.len = 0;
+    read::user_onto(candidate + u64::from(plan.type_flags), &mut record.flags);
     if let Some(name) = read::user::<u64>(candidate + u64::from(plan.type_name)) {
         record.name_address = name;
         record.len = read::user_string(name, &mut record.name);
     }
-    if emit::record(&record, size_of::<Type>(), Wake::No, DropReason::RingDefinition) {
+    if emit::record(record, size_of::<Type>(), Wake::No, DropReason::RingDefinition) {
         let _ = maps::SEEN.insert(key, SENT, 0);
     }
     true

@@ -40,8 +40,8 @@ pub struct Header {
     pub time: u64,
 }
 
-/// Bytes kept around the address, as they were before the write.
-pub const IMAGE: usize = 64;
+/// 8-byte words kept around the address, as they were before the write.
+pub const IMAGE_WORDS: usize = 8;
 /// Bytes of [`Image`] before the written 8-byte word.
 pub const IMAGE_BEFORE: u64 = 24;
 /// Characters kept of a key.
@@ -109,14 +109,14 @@ pub const FAULT_HEAD: usize = 88;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Image {
-    /// Address of the first byte of `bytes`.
+    /// Address of the first word.
     pub address: u64,
-    /// Valid bytes.
+    /// Valid bytes of `words`, a multiple of 8.
     pub len: u32,
     /// Length of `key`; 0 = the word before the address was no string.
     pub key_len: u32,
     /// The memory.
-    pub bytes: [u8; IMAGE],
+    pub words: [u64; IMAGE_WORDS],
     /// Start of the string that the word before the address points to: a dict entry's key if this is its value.
     pub key: [u8; KEY],
 }
@@ -284,6 +284,8 @@ pub struct Type {
     pub address: u64,
     /// Address of its name.
     pub name_address: u64,
+    /// The type's flags; 0 = they could not be read.
+    pub flags: u64,
     /// Bytes of the name, 0 = it could not be read at this moment (its page was not mapped here).
     pub len: u32,
     /// Always zero.
@@ -339,6 +341,9 @@ pub struct Fork {
     pub inherited_pages: u64,
     /// The module table, to be found again in the child.
     pub modules: ModuleTable,
+    /// Identity of the interpreter stack that forked; 0 = none. Parent and child are still inside the fork while their
+    /// outermost frames are these.
+    pub stack: u64,
     /// The child's image.
     pub image: u64,
     /// The name it starts with.

@@ -9,8 +9,8 @@ use aya_ebpf::{
 use cowtrace_ebpf::{
     config::Config,
     drops::DROP_REASONS,
-    event::{Code, Exec, Stack},
-    plan::{FRAME_WINDOW, IDENTITY_WORDS, MAX_PLANS, Plan},
+    event::{Code, Exec, Stack, Text, Type},
+    plan::{FRAME_WORDS, IDENTITY_WORDS, MAX_PLANS, Plan},
     outcome::OUTCOMES,
     state::{Assignment, Process, ProcessKey, Session, Thread, Totals},
 };
@@ -102,7 +102,7 @@ pub(crate) struct Made {
 /// Buffers too large for the stack: one of each per CPU, used by one program at a time.
 #[repr(C)]
 pub(crate) struct Scratch {
-    pub(crate) frame: [u8; FRAME_WINDOW],
+    pub(crate) frame: [u64; FRAME_WORDS],
     pub(crate) words: [u64; IDENTITY_WORDS],
     pub(crate) stack: Stack,
 }
@@ -111,6 +111,10 @@ pub(crate) struct Scratch {
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static CODE: PerCpuArray<Code> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static TEXT: PerCpuArray<Text> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static TYPE: PerCpuArray<Type> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static EXEC: PerCpuArray<Exec> = PerCpuArray::with_max_entries(1, 0);
 #[map]
@@ -166,6 +170,18 @@ pub(crate) fn scratch() -> Option<&'static mut Scratch> {
 #[inline(always)]
 pub(crate) fn code_scratch() -> Option<&'static mut Code> {
     value!(CODE.get_ptr_mut(0))
+}
+
+/// This CPU's buffer for a text.
+#[inline(always)]
+pub(crate) fn text_scratch() -> Option<&'static mut Text> {
+    value!(TEXT.get_ptr_mut(0))
+}
+
+/// This CPU's buffer for a type.
+#[inline(always)]
+pub(crate) fn type_scratch() -> Option<&'static mut Type> {
+    value!(TYPE.get_ptr_mut(0))
 }
 
 /// This CPU's buffer for an exec.

@@ -15,12 +15,10 @@ pub const UNUSED: u16 = u16::MAX;
 pub const MAX_FRAMES: usize = 96;
 /// Interpreters × threads looked at to find the faulting thread's state.
 pub const MAX_THREAD_STATES: u32 = 64;
-/// Bytes of a frame that one read fetches.
-pub const FRAME_WINDOW: usize = 96;
+/// 8-byte words of a frame that one read fetches at most, a power of two.
+pub const FRAME_WORDS: usize = 16;
 /// 8-byte words of a code object that identify it, beside its address.
 pub const IDENTITY_WORDS: usize = 10;
-/// Bytes of [`Plan::argument_function`].
-pub const FUNCTION_NAME: usize = 16;
 
 /// How to find and walk the frames of one interpreter build. Offsets are bytes; [`UNUSED`] = the step is left out.
 ///
@@ -48,7 +46,10 @@ pub struct Plan {
     pub thread_frame: u16,
     /// Control frame → current frame; [`UNUSED`] = `thread_frame` is the frame itself.
     pub control_frame: u16,
-    /// Frame → code object. All `frame_*` offsets lie in the first [`FRAME_WINDOW`] bytes.
+    /// Bytes of a frame's fixed part: at most [`FRAME_WORDS`] words. Behind the fixed part of the last frame of a stack
+    /// there may be nothing.
+    pub frame_size: u16,
+    /// Frame → code object. Offsets of the fixed part are multiples of 8 (the owner byte's is any).
     pub frame_code: u16,
     /// Frame → previous (outer) frame.
     pub frame_previous: u16,
@@ -56,7 +57,7 @@ pub struct Plan {
     pub frame_instruction: u16,
     /// Frame → owner byte; [`UNUSED`] = frames have none.
     pub frame_owner: u16,
-    /// Frame → first local variable.
+    /// Frame → first local variable, behind the fixed part.
     pub frame_local0: u16,
     /// Frames whose owner is at least this are shims of the interpreter and are skipped.
     pub owner_shim: u16,
@@ -90,13 +91,45 @@ pub struct Plan {
     pub type_name: u16,
     /// Dict → keys table.
     pub dict_keys: u16,
+    /// Type object → flags (u64).
+    pub type_flags: u16,
+    /// Always zero.
+    pub zero: [u16; 2],
     /// Number of the bit of the state word that says "ASCII".
     pub string_ascii_bit: u16,
     /// Bits to clear in a frame's code pointer (tag bits).
     pub code_tag: u64,
-    /// Frames of the function with this qualified name carry their first local variable, if that is a string:
-    /// the name of the module being imported. Zero-padded.
-    pub argument_function: [u8; FUNCTION_NAME],
+    /// Frames of the function with this qualified name carry their first local variable, if that is a string: the name
+    /// of the module being imported.
+    pub argument_function: ShortName,
 }
 
-const _: () = assert!(size_of::<Plan>() == 88);
+/// A short ASCII name in the form in which the kernel program compares it: without a branch for each byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct ShortName {
+    /// The bytes, little-endian, zero-padded.
+    pub words: [u64; 2],
+    /// Bits that count.
+    pub mask: [u64; 2],
+    /// Length.
+    pub len: u64,
+}
+
+impl ShortName {
+    /// A name of at most 16 bytes; what is longer is cut, but its length still counts, so that it matches nothing.
+    #[must_use]
+    pub const fn new(name: &[u8]) -> Self {
+        let mut short = Self { words: [0; 2], mask: [0; 2], len: name.len() as u64 };
+        let mut index = 0;
+        while index < name.len() && index < 16 {
+            let shift = (index % 8) * 8;
+            short.words[index / 8] |= (name[index] as u64) << shift;
+            short.mask[index / 8] |= 0xff << shift;
+            index += 1;
+        }
+        short
+    }
+}
+
+const _: () = assert!(size_of::<Plan>() == 120);

@@ -35,11 +35,26 @@ pub(crate) fn user_into<const N: usize>(address: u64, buffer: &mut [u8; N], len:
     unsafe { read_user(buffer.as_mut_ptr().cast(), len, address as *const _) == 0 }
 }
 
+/// Reads a value of the traced program into its place, which is zeroed if it cannot be read.
+#[inline(always)]
+pub(crate) fn user_onto<T: Copy>(address: u64, value: &mut T) {
+    // SAFETY: the length is the value's own; T is plain data; the helper checks the address.
+    unsafe { read_user(core::ptr::from_mut(value).cast(), size_of::<T>() as u32, address as *const _) };
+}
+
 /// Reads 8-byte words of the traced program.
 #[inline(always)]
 pub(crate) fn user_words<const N: usize>(address: u64, words: &mut [u64; N]) -> bool {
     // SAFETY: the length is the buffer's own; the helper checks the address.
     unsafe { read_user(words.as_mut_ptr().cast(), (N * 8) as u32, address as *const _) == 0 }
+}
+
+/// Reads the first `len` bytes of some words of the traced program.
+#[inline(always)]
+pub(crate) fn user_part<const N: usize>(address: u64, words: &mut [u64; N], len: u32) -> bool {
+    let len = if len > (N * 8) as u32 { (N * 8) as u32 } else { len };
+    // SAFETY: len is at most the buffer's size; the helper checks the address.
+    unsafe { read_user(words.as_mut_ptr().cast(), len, address as *const _) == 0 }
 }
 
 /// Reads bytes of the kernel into a buffer.

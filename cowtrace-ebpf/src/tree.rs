@@ -7,7 +7,7 @@ use cowtrace_ebpf::{
     config::ABSENT,
     drops::DropReason,
     event::{Exec, Exit, Fork, Hint, exit_flag, fork_flag, kind},
-    state::{ENDED, ModuleTable, NO_HINTS, Process, ProcessKey, SHARES_MEMORY, Thread},
+    state::{ENDED, ModuleTable, NO_HINTS, Process, ProcessKey, SHARES_MEMORY, Thread, pending},
 };
 
 use crate::{
@@ -104,7 +104,10 @@ fn new_process(thread: &mut Thread, record: &mut Fork, parent: Task, child: Task
     } else {
         record.inherited_pages = private_pages(child);
         forking.epoch += 1;
+        thread.pending = pending::BUSY;
+        record.stack = walk::forking_stack(thread, forking);
         forking.modules = walk::module_table(thread, forking);
+        thread.pending = 0;
         entry.epoch = forking.epoch;
         entry.modules = forking.modules;
         record.modules = forking.modules;

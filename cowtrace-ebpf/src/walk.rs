@@ -4,8 +4,8 @@
 use bytemuck::Zeroable;
 use cowtrace_ebpf::{
     drops::DropReason,
-    event::{Frame, IMAGE, IMAGE_BEFORE, STACK_HEAD, StackEnd, flag, kind},
-    plan::{MAX_FRAMES, MAX_THREAD_STATES, Plan, UNUSED},
+    event::{Frame, IMAGE_BEFORE, IMAGE_WORDS, STACK_HEAD, StackEnd, flag, kind},
+    plan::{FRAME_WORDS, MAX_FRAMES, MAX_THREAD_STATES, Plan, UNUSED},
     state::{ModuleTable, Process, Thread},
 };
 
@@ -39,6 +39,20 @@ pub(crate) fn capture(thread: &mut Thread) {
     image(thread, process, plan);
 }
 
+/// The stack of the current thread, which is about to fork; 0 = none. There is no fault under way, so that the thread's
+/// record is free to work in.
+#[inline(never)]
+pub(crate) fn forking_stack(thread: &mut Thread, process: &mut Process) -> u64 {
+    thread.fault.stack = 0;
+    if process.plan == 0 {
+        return 0;
+    }
+    let Some(plan) = maps::plan(process.plan) else { return 0 };
+    thread.fault.header.time = read::now();
+    stack(thread, process, plan);
+    thread.fault.stack
+}
+
 /// Walks the frames and names the stack by its hash; a stack not seen before is sent.
 #[inline(always)]
 fn stack(thread: &mut Thread, process: &mut Process, plan: &Plan) {
@@ -53,12 +67,13 @@ fn stack(thread: &mut Thread, process: &mut Process, plan: &Plan) {
         thread.fault.stack_end = StackEnd::NoFrame as u8;
         return;
     }
-    let (hash, depth, end) = frames(frame, scratch, process, plan);
-    thread.fault.stack_end = end as u8;
+    frames(frame, scratch, process, plan);
+    thread.fault.stack_end = scratch.stack.end as u8;
+    let depth = scratch.stack.depth;
     if depth == 0 {
         return;
     }
-    let hash = mix(hash, process.image) | 1;
+    let hash = mix(scratch.stack.hash, process.image) | 1;
     thread.fault.stack = hash;
     if maps::SEEN.get_ptr(hash).is_some() {
         return;
@@ -67,15 +82,13 @@ fn stack(thread: &mut Thread, process: &mut Process, plan: &Plan) {
     record.header = emit::header(kind::STACK, STACK_HEAD, thread.fault.header.time);
     record.process = thread.process;
     record.hash = hash;
-    record.depth = depth;
-    record.end = end as u32;
     let mut complete = true;
     let mut index = 0;
     while index < MAX_FRAMES {
         if index as u32 >= depth {
             break;
         }
-        complete &= define::frame(&mut record.frames[index], thread, process, plan);
+        complete &= define::define_frame(index as u64) != 0;
         index += 1;
     }
     let len = STACK_HEAD + depth as usize * size_of::<Frame>();
@@ -151,62 +164,63 @@ fn find_state(runtime: u64, ident: u64, plan: &Plan) -> u64 {
     0
 }
 
-/// A word of the frame that was read into the window; offsets come from the plan and are checked.
+/// The word of the frame's window that holds the byte at an offset. The offset comes from the plan; one outside the window
+/// reads another word of it.
 #[inline(always)]
-fn word(window: &[u8; cowtrace_ebpf::plan::FRAME_WINDOW], offset: u16) -> u64 {
-    let offset = offset as usize;
-    if offset > window.len() - 8 {
-        return 0;
-    }
-    let mut bytes = [0; 8];
-    let mut index = 0;
-    while index < 8 {
-        bytes[index] = window[offset + index];
-        index += 1;
-    }
-    u64::from_le_bytes(bytes)
+fn word(window: &[u64; FRAME_WORDS], offset: u16) -> u64 {
+    window[usize::from(offset >> 3) & (FRAME_WORDS - 1)]
 }
 
-/// Reads the chain of frames into the scratch stack; returns hash, depth and why it ended.
-#[inline(always)]
-fn frames(first: u64, scratch: &mut Scratch, process: &Process, plan: &Plan) -> (u64, u32, StackEnd) {
+/// Reads the chain of frames into the scratch stack, with hash, depth and why it ended.
+///
+/// The results go through memory, of which the verifier forgets the values: handed back as they are, each possible depth
+/// would be a case of its own for all that follows.
+#[inline(never)]
+fn frames(first: u64, scratch: &mut Scratch, process: &Process, plan: &Plan) {
+    scratch.stack.hash = 0;
+    scratch.stack.depth = 0;
+    scratch.stack.end = StackEnd::TooDeep as u32;
     let mut frame = first;
-    let mut hash = 0;
-    let mut depth = 0usize;
     let mut step = 0;
     while step < MAX_FRAMES + MAX_FRAMES / 2 {
         step += 1;
+        let depth = scratch.stack.depth as usize;
         if frame == 0 {
-            return (hash, depth as u32, StackEnd::Complete);
+            scratch.stack.end = StackEnd::Complete as u32;
+            return;
         }
         if depth >= MAX_FRAMES {
-            return (hash, depth as u32, StackEnd::TooDeep);
+            return;
         }
-        let len = scratch.frame.len() as u32;
-        if !read::user_into(frame, &mut scratch.frame, len) {
-            return (hash, depth as u32, StackEnd::Unreadable);
+        if !read::user_part(frame, &mut scratch.frame, u32::from(plan.frame_size)) {
+            scratch.stack.end = StackEnd::Unreadable as u32;
+            return;
         }
+        let this = frame;
         frame = word(&scratch.frame, plan.frame_previous);
-        let owner = if plan.frame_owner == UNUSED { 0 } else { word(&scratch.frame, plan.frame_owner) as u8 };
+        let owner = (word(&scratch.frame, plan.frame_owner) >> ((plan.frame_owner & 7) * 8)) as u8;
         if u16::from(owner) >= plan.owner_shim {
             continue;
         }
         let code = word(&scratch.frame, plan.frame_code) & !plan.code_tag;
         if !read::user_words(code + u64::from(plan.code_identity), &mut scratch.words) {
-            return (hash, depth as u32, StackEnd::Unreadable);
+            scratch.stack.end = StackEnd::Unreadable as u32;
+            return;
         }
         let mut identity = code;
         for word in scratch.words {
             identity = mix(identity, word);
         }
         let instruction = word(&scratch.frame, plan.frame_instruction);
-        let argument = if code == process.argument_code { word(&scratch.frame, plan.frame_local0) } else { 0 };
-        hash = mix(mix(mix(hash, identity), instruction), argument);
-        scratch.stack.frames[depth] =
-            Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() };
-        depth += 1;
+        let argument = if code == process.argument_code {
+            read::user::<u64>(this + u64::from(plan.frame_local0)).unwrap_or(0)
+        } else {
+            0
+        };
+        scratch.stack.hash = mix(mix(mix(scratch.stack.hash, identity), instruction), argument);
+        scratch.stack.frames[depth] = Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() };
+        scratch.stack.depth += 1;
     }
-    (hash, depth as u32, StackEnd::TooDeep)
 }
 
 /// The memory around the write, as it still is, and the names of what it may belong to.
@@ -220,11 +234,12 @@ fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) {
     let page = address & !(PAGE - 1);
     let start = if word < page + IMAGE_BEFORE { page } else { word - IMAGE_BEFORE };
     image.address = start;
-    let mut len = IMAGE as u64;
-    if !read::user_into(start, &mut image.bytes, len as u32) {
+    let mut len = (IMAGE_WORDS * 8) as u64;
+    if !read::user_words(start, &mut image.words) {
         // The next page may not be there.
-        len = if page + PAGE - start < len { page + PAGE - start } else { len };
-        if !read::user_into(start, &mut image.bytes, len as u32) {
+        let rest = page + PAGE - start;
+        len = if rest < len { rest } else { len };
+        if !read::user_part(start, &mut image.words, len as u32) {
             return;
         }
     }
@@ -251,17 +266,8 @@ fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) {
 pub(crate) fn image_word(thread: &Thread, address: u64) -> u64 {
     let image = &thread.fault.image;
     let offset = address.wrapping_sub(image.address);
-    if offset > (IMAGE - 8) as u64 || offset + 8 > u64::from(image.len) {
-        return 0;
-    }
-    let offset = (offset & 0x38) as usize;
-    let mut bytes = [0; 8];
-    let mut index = 0;
-    while index < 8 {
-        bytes[index] = image.bytes[offset + index];
-        index += 1;
-    }
-    u64::from_le_bytes(bytes)
+    let index = (offset >> 3) as usize;
+    if index < IMAGE_WORDS && offset + 8 <= u64::from(image.len) { image.words[index] } else { 0 }
 }
 
 /// Where the interpreter's module table lies at this moment; zeros if it cannot be told.

@@ -4,13 +4,13 @@ use aya::{
     Ebpf,
     programs::{
         PerfEvent, Program, ProgramError, RawTracePoint,
-        perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
+        perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent as Event},
     },
     util::online_cpus,
 };
 
 use super::BpfError;
-use crate::kernel::hooks::{HOOKS, Hook, Kind, Need};
+use crate::kernel::hooks::{Attach, HOOKS, Hook, Need, SoftwareEvent};
 
 /// Which hooks are live.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, latency: bool) -> Result<Attached, BpfErro
     let mut attached = Attached::default();
     for hook in HOOKS.iter().filter(|hook| latency || hook.need != Need::Latency) {
         match attach_one(ebpf, hook) {
-            Ok(()) => attached.probes.push(hook.probe.to_owned()),
+            Ok(()) => attached.probes.push(hook.name().to_owned()),
             Err(error) if hook.need == Need::Required => return Err(error),
             Err(error) => {
                 log::warn!("{error:#}");
@@ -38,29 +38,28 @@ pub(super) fn attach(ebpf: &mut Ebpf, latency: bool) -> Result<Attached, BpfErro
 }
 
 fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), BpfError> {
-    let failed = |source| BpfError::Attach { probe: hook.probe, source: Box::new(source) };
+    let failed = |source| BpfError::Attach { probe: hook.name(), source: Box::new(source) };
     let program = ebpf.program_mut(hook.program).ok_or(BpfError::NoProgram { program: hook.program })?;
-    match (hook.kind, program) {
-        (Kind::RawTracepoint, Program::RawTracePoint(program)) => attach_tracepoint(program, hook).map_err(failed),
-        (Kind::SoftwareEvent(event), Program::PerfEvent(program)) => {
-            let event = if event == libc::PERF_COUNT_SW_PAGE_FAULTS_MAJ {
-                SoftwareEvent::PageFaultsMaj
-            } else {
-                SoftwareEvent::PageFaultsMin
-            };
-            attach_event(program, event).map_err(failed)
+    match (hook.attach, program) {
+        (Attach::RawTracepoint { tracepoint, .. }, Program::RawTracePoint(program)) => {
+            attach_tracepoint(program, tracepoint).map_err(failed)
         }
+        (Attach::PerfEvent(event), Program::PerfEvent(program)) => attach_event(program, event).map_err(failed),
         _ => Err(BpfError::NoProgram { program: hook.program }),
     }
 }
 
-fn attach_tracepoint(program: &mut RawTracePoint, hook: &Hook) -> Result<(), ProgramError> {
+fn attach_tracepoint(program: &mut RawTracePoint, tracepoint: &str) -> Result<(), ProgramError> {
     program.load()?;
-    program.attach(hook.probe)?;
+    program.attach(tracepoint)?;
     Ok(())
 }
 
 fn attach_event(program: &mut PerfEvent, event: SoftwareEvent) -> Result<(), ProgramError> {
+    let event = match event {
+        SoftwareEvent::MinorFaults => Event::PageFaultsMin,
+        SoftwareEvent::MajorFaults => Event::PageFaultsMaj,
+    };
     if program.fd().is_err() {
         program.load()?;
     }
