@@ -1,0 +1,81 @@
+//! What the kernel program tells, owned and checked. Stage 4: knows the records, nothing of processes or causes.
+
+pub mod decode;
+
+use cowtrace_ebpf::event as raw;
+
+pub use decode::{DecodeError, decode};
+
+/// One record of the ring buffer. Times are `CLOCK_MONOTONIC` nanoseconds.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A page fault, decided; later than others by as long as the thread did without one.
+    Fault(Box<raw::Fault>),
+    /// An interpreter stack not seen before in its image.
+    Stack(Stack),
+    /// A code object not seen before in its image.
+    Code(Box<Code>),
+    /// A type not seen before in its image.
+    Type(raw::Type),
+    /// The text of a string, met in the stack that follows.
+    Text(raw::Text),
+    /// A new process or thread.
+    Fork(raw::Fork),
+    /// Another program runs.
+    Exec(Box<Exec>),
+    /// A thread has ended.
+    Exit(raw::Exit),
+    /// A process without a known interpreter goes on faulting.
+    Hint(raw::Hint),
+}
+
+/// An interpreter stack, innermost frame first.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// A process that has it.
+    pub process: cowtrace_ebpf::state::ProcessKey,
+    /// Its identity.
+    pub hash: u64,
+    /// Why the walk ended.
+    pub end: raw::StackEnd,
+    /// The frames.
+    pub frames: Vec<raw::Frame>,
+}
+
+/// A code object.
+#[derive(Clone, Debug)]
+pub struct Code {
+    /// When the image was made.
+    pub image: u64,
+    /// Address of the object.
+    pub address: u64,
+    /// Checksum of its unchanging words.
+    pub identity: u64,
+    /// Index of the plan it was read by.
+    pub plan: u32,
+    /// First line.
+    pub first_line: i32,
+    /// File name, as it lies in memory.
+    pub file: raw::FileName,
+    /// Qualified name, as it lies in memory.
+    pub name: raw::FunctionName,
+    /// Line table, or as much of it as is kept.
+    pub lines: Vec<u8>,
+    /// Its whole length.
+    pub lines_full: u32,
+}
+
+/// Another program runs in a process.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    /// When; also the identity of the image.
+    pub time: u64,
+    /// The process.
+    pub process: cowtrace_ebpf::state::ProcessKey,
+    /// The new name.
+    pub comm: [u8; 16],
+    /// The file as it was named to exec; empty = not readable.
+    pub file: Vec<u8>,
+    /// The arguments, the last one cut if they are long; empty = not readable.
+    pub arguments: Vec<Vec<u8>>,
+}

@@ -1,0 +1,242 @@
+//! The tree of processes: who forked whom, what each runs, which memory each has mapped. Stage 5.
+//!
+//! Events come in the order in which the kernel wrote them, which for forks, execs and exits of one process is the order
+//! in which they happened.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cowtrace_ebpf::event::{self as raw, exit_flag, fork_flag};
+use cowtrace_ebpf::state::{ModuleTable, ProcessKey};
+
+use super::maps::Maps;
+use crate::event::Exec;
+
+/// Times that mappings are read again for one process because an address was in none of them.
+const MOST_READS: u32 = 64;
+
+/// One process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its identity.
+    pub key: ProcessKey,
+    /// Its number as a parent's, for the command itself cowtrace's.
+    pub parent_pid: u32,
+    /// Index of the parent; `None` = the command itself.
+    pub parent: Option<usize>,
+    /// 0 for the command itself, +1 for each fork.
+    pub generation: u32,
+    /// When it was forked.
+    pub start: u64,
+    /// When its last thread exited.
+    pub end: Option<u64>,
+    /// Last name.
+    pub comm: [u8; 16],
+    /// The file it runs, as it was named to exec.
+    pub exe: Vec<u8>,
+    /// The command line of what it runs.
+    pub command: Vec<Vec<u8>>,
+    /// Pages it inherited.
+    pub inherited_pages: u64,
+    /// As `wait` has it.
+    pub exit_code: Option<u32>,
+    /// Identity of what it runs: shared with those it was forked from since the last exec.
+    pub image: u64,
+    /// Where the interpreter's module table lay at the last fork.
+    pub modules: ModuleTable,
+    /// Identity of the interpreter stack inside whose fork it was made, or which it forked last; 0 = none.
+    pub fork_stack: u64,
+    maps: Option<Arc<Maps>>,
+    reads: u32,
+}
+
+/// All processes.
+#[derive(Debug, Default)]
+pub struct Tree {
+    processes: Vec<Process>,
+    indices: HashMap<ProcessKey, usize>,
+}
+
+impl Tree {
+    /// Begins with the command itself.
+    #[must_use]
+    pub fn new(key: ProcessKey, parent_pid: u32) -> Self {
+        let mut tree = Self::default();
+        tree.add(Process {
+            key,
+            parent_pid,
+            parent: None,
+            generation: 0,
+            start: key.start,
+            end: None,
+            comm: [0; 16],
+            exe: Vec::new(),
+            command: Vec::new(),
+            inherited_pages: 0,
+            exit_code: None,
+            image: key.start,
+            modules: bytemuck::Zeroable::zeroed(),
+            fork_stack: 0,
+            maps: None,
+            reads: 0,
+        });
+        tree
+    }
+
+    fn add(&mut self, process: Process) -> usize {
+        let index = self.processes.len();
+        self.indices.insert(process.key, index);
+        self.processes.push(process);
+        index
+    }
+
+    /// All processes, in the order in which they were made.
+    #[must_use]
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
+    /// Index of a process; `None` = its fork was not seen.
+    #[must_use]
+    pub fn index(&self, key: ProcessKey) -> Option<usize> {
+        self.indices.get(&key).copied()
+    }
+
+    /// The process with an index from [`Tree::index`].
+    #[must_use]
+    pub fn get(&self, index: usize) -> &Process {
+        &self.processes[index]
+    }
+
+    /// Whether every process has ended.
+    #[must_use]
+    pub fn all_ended(&self) -> bool {
+        self.processes.iter().all(|process| process.end.is_some())
+    }
+
+    /// A process or thread was made.
+    pub fn fork(&mut self, fork: &raw::Fork) {
+        if fork.flags & fork_flag::THREAD != 0 {
+            return;
+        }
+        let parent = self.index(fork.parent);
+        if let Some(parent) = parent {
+            let process = &mut self.processes[parent];
+            if fork.flags & fork_flag::SHARES_MEMORY == 0 {
+                process.modules = fork.modules;
+                process.fork_stack = fork.stack;
+            }
+            // What the parent has mapped now is what the child begins with; the child may be gone before it can be asked.
+            process.reads = 0;
+            self.read_maps(parent);
+        }
+        let from = parent.map(|parent| &self.processes[parent]);
+        let process = Process {
+            key: fork.child,
+            parent_pid: fork.parent.pid,
+            parent,
+            generation: fork.generation,
+            start: fork.header.time,
+            end: None,
+            comm: fork.comm,
+            exe: from.map(|process| process.exe.clone()).unwrap_or_default(),
+            command: from.map(|process| process.command.clone()).unwrap_or_default(),
+            inherited_pages: fork.inherited_pages,
+            exit_code: None,
+            image: fork.image,
+            modules: fork.modules,
+            fork_stack: fork.stack,
+            maps: from.and_then(|process| process.maps.clone()),
+            reads: 0,
+        };
+        self.add(process);
+    }
+
+    /// A process runs another program: its memory is new.
+    pub fn exec(&mut self, exec: &Exec) {
+        let Some(index) = self.index(exec.process) else { return };
+        let process = &mut self.processes[index];
+        process.comm = exec.comm;
+        process.exe.clone_from(&exec.file);
+        process.command.clone_from(&exec.arguments);
+        process.image = exec.time;
+        process.modules = bytemuck::Zeroable::zeroed();
+        process.fork_stack = 0;
+        process.maps = None;
+        process.reads = 0;
+    }
+
+    /// A thread has ended.
+    pub fn exit(&mut self, exit: &raw::Exit) {
+        let Some(index) = self.index(exit.process) else { return };
+        let process = &mut self.processes[index];
+        process.comm = exit.comm;
+        let last = exit.flags & exit_flag::LAST != 0;
+        if exit.tid == exit.process.pid || (last && process.exit_code.is_none()) {
+            process.exit_code = Some(exit.code);
+        }
+        if last {
+            process.end = Some(exit.header.time);
+        }
+    }
+
+    /// What a process has mapped, as last read; read anew if nothing is there at the address.
+    pub fn maps_at(&mut self, index: usize, address: u64) -> Option<Arc<Maps>> {
+        let known = |process: &Process| process.maps.as_ref().is_some_and(|maps| maps.find(address).is_some());
+        if !known(&self.processes[index]) && self.processes[index].reads < MOST_READS {
+            self.read_maps(index);
+            if !known(&self.processes[index]) {
+                // Gone already? What its parent has since mapped was mapped before the fork, as likely as not.
+                if let Some(maps) = self.ancestors_maps(index, address) {
+                    self.processes[index].maps = Some(maps);
+                }
+            }
+        }
+        self.processes[index].maps.clone()
+    }
+
+    fn ancestors_maps(&mut self, index: usize, address: u64) -> Option<Arc<Maps>> {
+        let image = self.processes[index].image;
+        let mut ancestor = self.processes[index].parent;
+        while let Some(at) = ancestor.filter(|&at| self.processes[at].image == image) {
+            if self.processes[at].reads < MOST_READS {
+                self.read_maps(at);
+            }
+            let maps = self.processes[at].maps.clone();
+            if let Some(maps) = maps.filter(|maps| maps.find(address).is_some()) {
+                return Some(maps);
+            }
+            ancestor = self.processes[at].parent;
+        }
+        None
+    }
+
+    fn read_maps(&mut self, index: usize) {
+        let process = &mut self.processes[index];
+        process.reads += 1;
+        if process.end.is_some() {
+            return;
+        }
+        match Maps::of(process.key.pid) {
+            Ok(maps) if maps.iter().next().is_some() => process.maps = Some(Arc::new(maps)),
+            Ok(_) => {}
+            Err(error) => log::debug!("mappings of {}: {error}", process.key.pid),
+        }
+    }
+
+    /// Processes that have the same image and may still be alive, nearest first: where what a dead child inherited can
+    /// still be read.
+    #[must_use]
+    pub fn living_relatives(&self, index: usize) -> Vec<u32> {
+        let image = self.processes[index].image;
+        let mut found = Vec::new();
+        let mut at = Some(index);
+        while let Some(process) = at.map(|at| &self.processes[at]).filter(|process| process.image == image) {
+            if process.end.is_none() {
+                found.push(process.key.pid);
+            }
+            at = process.parent;
+        }
+        found
+    }
+}
