@@ -6,6 +6,7 @@ use super::schema::{
 };
 
 /// A trace under construction. Totals are counted from the faults that are added.
+#[derive(Clone)]
 pub(crate) struct Builder {
     trace: Trace,
     time: u64,

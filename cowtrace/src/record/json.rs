@@ -11,7 +11,7 @@ use serde_json::ser::{Formatter, Serializer};
 /// # Errors
 ///
 /// When `out` cannot be written.
-pub fn write<T: Serialize>(out: &mut dyn io::Write, value: &T) -> io::Result<()> {
+pub fn write<W: io::Write + ?Sized, T: Serialize>(out: &mut W, value: &T) -> io::Result<()> {
     value.serialize(&mut Serializer::with_formatter(out, Visible)).map_err(io::Error::from)
 }
 

@@ -1,8 +1,11 @@
 //! The answer in sentences: who copied how much of what it inherited, what it was for, and where in the program.
 
+use std::borrow::Cow;
+
 use super::causes::Cause;
-use super::cuts::{Class, machinery};
-use super::numbers::{count, counted, joined, percent, plural, size, size_range};
+use super::cuts::Class;
+use super::escape::shorten;
+use super::numbers::{count, counted, percent, plural, size, size_range};
 use super::scope::{Copied, Scope};
 use super::words;
 
@@ -25,9 +28,9 @@ pub(super) fn sentences(scope: &Scope<'_>, rows: &[Cause]) -> Vec<String> {
     if total.all_pages() == 0 {
         return sentences;
     }
-    sentences.extend(machinery_share(scope, rows, &total));
-    sentences.extend(own_code(scope, rows));
-    sentences.extend(unknown_share(rows, &total));
+    sentences.extend(machinery_share(rows, &total));
+    sentences.extend(own_code(scope, rows, &total));
+    sentences.extend(unexplained(scope, rows, &total));
     sentences
 }
 
@@ -81,8 +84,11 @@ fn group_clause(scope: &Scope<'_>, group: &Group) -> String {
     let copying: Vec<usize> = group.members.iter().copied().filter(|p| copied(p) > 0).collect();
     let (all, some) = (group.members.len() as u64, copying.len() as u64);
     let whose = if some == 0 { &group.members } else { &copying };
-    let inherited = size_range(whose.iter().map(|p| scope.trace.processes[*p].inherited_bytes));
-    let nothing_inherited = inherited == "0 B";
+    // A child of vfork inherits nothing.
+    let inherited =
+        whose.iter().map(|p| scope.trace.processes[*p].inherited_bytes).filter(|bytes| *bytes > 0);
+    let inherited = size_range(inherited);
+    let nothing_inherited = inherited.is_empty();
     let sizes = size_range(copying.iter().map(copied));
     let subject = match (some, all) {
         (_, 1) => format!("the {}", group.noun),
@@ -119,84 +125,106 @@ fn sum_clause(scope: &Scope<'_>, processes: &[usize], noun: &str) -> Option<Stri
 }
 
 /// How much is what a fork, a pool or a start does by itself.
-fn machinery_share(scope: &Scope<'_>, rows: &[Cause], total: &Copied) -> Option<String> {
-    let machinery_rows: Vec<&Cause> = rows.iter().filter(|row| row.class == Class::Machinery).collect();
-    let bytes: u64 = machinery_rows.iter().map(|row| row.bytes()).sum();
-    if bytes == 0 {
+fn machinery_share(rows: &[Cause], total: &Copied) -> Option<String> {
+    let rows: Vec<&Cause> = rows.iter().filter(|row| row.class == Class::Machinery).collect();
+    let bytes: u64 = rows.iter().map(|row| row.bytes()).sum();
+    // What hardly counts is a row of the table.
+    if bytes * 10 < total.all_bytes() || bytes == 0 {
         return None;
     }
-    let mut kinds: Vec<String> = Vec::new();
-    for row in &machinery_rows {
-        kinds.extend(scope.trace.operations.get(row.operation).and_then(machinery));
+    let share = |bytes| percent(bytes, total.all_bytes());
+    if let [only] = rows[..] {
+        return Some(format!("{} is not your own code: {}.", share(bytes), short(&only.place)));
     }
-    kinds.dedup();
-    let others = kinds.len() > 3;
-    kinds.truncate(3);
-    if others {
-        kinds.push("more of that sort".to_owned());
-    }
-    Some(format!("{} is not your code but {}.", percent(bytes, total.all_bytes()), joined(&kinds)))
+    let parts: Vec<String> =
+        rows.iter().take(3).map(|row| format!("{} {}", short(&row.place), share(row.bytes()))).collect();
+    Some(format!("{} is not your own code: {}.", share(bytes), parts.join(", ")))
 }
 
-/// The places of the program's own code: the one that copied most, and what was swapped.
-fn own_code(scope: &Scope<'_>, rows: &[Cause]) -> Option<String> {
+/// The places of the program's own code: those that copied most, and what was swapped.
+fn own_code(scope: &Scope<'_>, rows: &[Cause], total: &Copied) -> Option<String> {
     let own: Vec<&Cause> = rows.iter().filter(|row| row.class == Class::Own).collect();
-    let Some(first) = own.first() else {
-        return (!rows.iter().any(|row| row.class == Class::Unknown))
-            .then(|| "No line of your own code copied a page.".to_owned());
+    let Some((first, others)) = own.split_first() else {
+        let explained = rows.iter().all(|row| row.class != Class::Unknown);
+        return (explained && !rows.is_empty()).then(|| "No line of your own code copied a page.".to_owned());
     };
     let kind = |row: &Cause| scope.trace.operations.get(row.operation).map_or("", |o| o.kind);
     let mut named = vec![*first];
-    // A swap is one page at most, and yet what somebody who swaps wants to know.
-    named.extend(own.iter().skip(1).find(|row| kind(row) == "module_swap"));
+    // A swap is a page or two, and yet what somebody who swaps wants to know.
+    if let Some(swap) =
+        others.iter().find(|row| kind(row) == "module_swap").filter(|_| kind(first) != "module_swap")
+    {
+        let at = usize::from(swap.bytes() * 16 < first.bytes());
+        named.insert(at, swap);
+    } else {
+        named.extend(others.first().filter(|row| row.bytes() * 10 >= total.all_bytes()));
+    }
     let lead = if own.iter().all(|row| kind(row) == "native") { "Most of it" } else { "Your code" };
-    let named: Vec<String> = named.into_iter().map(|row| phrase(scope, row)).collect();
-    let more = match own.len() - named.len() {
-        0 => String::new(),
-        more => format!(" (and {} below)", counted(more as u64, "more place")),
-    };
-    Some(format!("{lead}: {}{more}.", named.join("; ")))
+    let named: Vec<String> = named.into_iter().map(|row| phrase(scope, row, total)).collect();
+    Some(format!("{lead}: {}.", named.join("; ")))
 }
 
 /// A row in a sentence: `swap of sys.modules['statistics'] at multi.py:9 (f), 1 page in each of 3 workers`.
-fn phrase(scope: &Scope<'_>, row: &Cause) -> String {
-    let deed = scope.trace.operations.get(row.operation).and_then(words::deed);
-    let what = match deed {
-        Some(deed) if row.place == "garbage collector" => deed,
-        Some(deed) => format!("{deed} at {}", row.place),
-        None if row.written.is_empty() => row.place.clone(),
-        None => format!("{} ({})", row.place, row.written),
+fn phrase(scope: &Scope<'_>, row: &Cause, total: &Copied) -> String {
+    let operation = scope.trace.operations.get(row.operation);
+    let place = short(&row.place);
+    let what = match operation.and_then(words::deed) {
+        Some(deed) if operation.is_some_and(|o| o.kind == "gc") => deed,
+        Some(deed) => format!("{} at {place}", short(&deed)),
+        None if row.written.is_empty() || row.written.starts_with("unknown") => place.into_owned(),
+        None => format!("{place}, {}", short(&row.written)),
     };
-    format!("{what}, {}", spread(scope, row))
+    let spread = spread(scope, row);
+    if row.bytes() * 100 < total.all_bytes() {
+        return format!("{what}, {spread}");
+    }
+    format!("{what}, {} ({spread})", percent(row.bytes(), total.all_bytes()))
 }
 
-/// Pages and who copied them.
+/// How much was copied, and by whom.
 fn spread(scope: &Scope<'_>, row: &Cause) -> String {
-    let (group, _) = crowd(scope);
-    let members: Vec<u64> =
-        row.by_process.iter().filter(|(p, _)| scope.is_child(**p)).map(|(_, n)| *n).collect();
+    let members: Vec<usize> = row.by_process.keys().copied().filter(|p| scope.is_child(*p)).collect();
     let number = members.len() as u64;
     let parents = row.processes() - number;
-    let pages = counted(row.pages(), "page");
-    if number == 0 {
-        return if group.members.is_empty() { pages } else { format!("{pages} in the parent") };
-    }
-    let noun = plural(number, group.noun);
+    let noun = if members.iter().all(|p| scope.is_worker(*p)) { "worker" } else { "child process" };
+    let noun = plural(number, noun);
+    // Nobody knows what a million pages are, or huge ones.
+    let few = row.pages() < 1000 && row.bytes() == row.pages() * 4096;
+    let much = if few { counted(row.pages(), "page") } else { size(row.bytes()) };
     let also = if parents > 0 { " and the parent" } else { "" };
-    match members[0] {
-        _ if number == 1 => format!("{pages} in one {noun}{also}"),
-        same if parents == 0 && members.iter().all(|pages| *pages == same) => {
-            format!("{} in each of {} {noun}", counted(same, "page"), count(number))
+    let pages = |process: &usize| row.by_process.get(process).copied().unwrap_or_default();
+    let same = members.first().map(pages).filter(|first| members.iter().all(|p| pages(p) == *first));
+    match same {
+        None if number == 0 && scope.trace.processes.len() == 1 => much,
+        None if number == 0 => format!("{much} in the parent"),
+        _ if number == 1 => format!("{much} in one {noun}{also}"),
+        Some(each) if parents == 0 && few => {
+            format!("{} in each of {} {noun}", counted(each, "page"), count(number))
         }
-        _ => format!("{pages} in {} {noun}{also}", count(number)),
+        _ => format!("{much} in {} {noun}{also}", count(number)),
     }
 }
 
-/// How much could not be explained.
-fn unknown_share(rows: &[Cause], total: &Copied) -> Option<String> {
-    let unknown = rows.iter().find(|row| row.class == Class::Unknown)?;
-    let share = percent(unknown.bytes(), total.all_bytes());
+/// How much could not be explained, and how much has lost its details.
+fn unexplained(scope: &Scope<'_>, rows: &[Cause], total: &Copied) -> Vec<String> {
+    let share = |bytes| percent(bytes, total.all_bytes());
+    let mut sentences = Vec::new();
     // What hardly counts is a row of the table.
-    (unknown.bytes() * 20 > total.all_bytes())
-        .then(|| format!("{share} could not be explained: {}.", unknown.what))
+    if let Some(row) = rows.iter().find(|r| r.class == Class::Unknown && r.bytes() * 20 > total.all_bytes()) {
+        sentences.push(format!("{} could not be explained: {}.", share(row.bytes()), short(&row.what)));
+    }
+    let lost = scope.without_details();
+    if lost.all_pages() > 0 {
+        let pages = counted(lost.all_pages(), "page");
+        sentences.push(format!(
+            "{} has lost its details: {pages}, counted but not explained.",
+            share(lost.all_bytes())
+        ));
+    }
+    sentences
+}
+
+/// A name as long as a sentence bears.
+fn short(text: &str) -> Cow<'_, str> {
+    shorten(text, 48)
 }

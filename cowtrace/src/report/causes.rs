@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::cuts::{Class, Cut, Key};
 use super::escape::escape;
-use super::numbers::percent;
 use super::scope::{Copied, Scope};
 use super::words;
 use crate::record::schema::{Fault, Id, Operation, Site, Write};
@@ -115,7 +114,7 @@ impl Tally {
         }
     }
 
-    /// What was mostly written: exactly if it was one thing, with its share if there were others.
+    /// What was mostly written: exactly if it was one thing.
     fn written(&self, scope: &Scope<'_>) -> String {
         let known = |id: &Id<Write>| scope.trace.writes.get(*id);
         if let (1, Some(write)) = (self.writes.len(), self.writes.keys().next().and_then(known)) {
@@ -123,8 +122,10 @@ impl Tally {
         }
         let sorts =
             self.writes.iter().filter_map(|(id, bytes)| Some((words::write_sort(known(id)?), *bytes)));
-        most(sorts).map_or_else(String::new, |(sort, bytes, all)| {
-            if bytes == all { sort } else { format!("{} {sort}, …", percent(bytes, all)) }
+        most(sorts).map_or_else(String::new, |(sort, bytes, all)| match bytes {
+            bytes if bytes == all => sort,
+            bytes if bytes * 2 >= all => format!("mostly {sort}"),
+            _ => format!("{sort}, others"),
         })
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::escape::escape;
 use super::numbers::{count, counted, joined, percent, time};
 use super::scope::Scope;
+use super::table::Tone;
 use crate::record::schema::{Header, Interpreter, Outcome, Trace};
 
 /// Lines of one sort, as many as a screen bears.
@@ -16,22 +17,23 @@ pub(super) struct Line {
     pub(super) label: &'static str,
     /// A sentence without full stop.
     pub(super) text: String,
+    /// Whether it must not be overlooked.
+    pub(super) tone: Tone,
 }
 
 /// The lines, in the order in which they are shown.
 pub(super) fn lines(scope: &Scope<'_>) -> Vec<Line> {
     let trace = scope.trace;
-    let mut lines = vec![Line { label: "lost", text: lost(trace) }];
-    lines.extend(no_copy(trace).map(|text| Line { label: "no copy", text }));
-    lines.extend(not_listed(trace).map(|text| Line { label: "not listed", text }));
-    lines.push(Line { label: "seen by", text: probes(&trace.header) });
-    lines.extend(
-        bounded(&trace.header.missing, |text| escape(text)).map(|text| Line { label: "not seen", text }),
-    );
-    lines.extend(
-        bounded(&trace.header.interpreters, interpreter).map(|text| Line { label: "interpreter", text }),
-    );
-    lines.push(Line { label: "cost", text: cost(trace) });
+    let header = &trace.header;
+    let plain = |label| move |text| Line { label, text, tone: Tone::Plain };
+    let tone = if is_complete(trace) { Tone::Plain } else { Tone::Strong };
+    let mut lines = vec![Line { label: "lost", text: lost(trace), tone }];
+    lines.extend(no_copy(trace).map(plain("no copy")));
+    lines.extend(not_listed(trace).map(plain("not listed")));
+    lines.extend(Some(probes(header)).map(plain("seen by")));
+    lines.extend(bounded(&header.missing, |text| escape(text)).map(plain("not seen")));
+    lines.extend(bounded(&header.interpreters, interpreter).map(plain("interpreter")));
+    lines.extend(Some(cost(trace)).map(plain("cost")));
     lines
 }
 
@@ -42,8 +44,12 @@ fn bounded<'a, T>(items: &'a [T], words: impl Fn(&'a T) -> String + 'a) -> impl 
     items.iter().take(MOST).map(words).chain(rest)
 }
 
+fn is_complete(trace: &Trace) -> bool {
+    trace.summary.lost == 0 && trace.losses.iter().all(|loss| loss.count == 0)
+}
+
 fn lost(trace: &Trace) -> String {
-    if trace.summary.lost == 0 && trace.losses.iter().all(|loss| loss.count == 0) {
+    if is_complete(trace) {
         return "nothing".to_owned();
     }
     let mut stages: BTreeMap<&str, (u64, Vec<u32>)> = BTreeMap::new();
@@ -57,12 +63,11 @@ fn lost(trace: &Trace) -> String {
         .map(|(stage, (sum, mut cpus))| {
             cpus.sort_unstable();
             cpus.dedup();
-            format!("{} at {} ({})", count(sum), escape(stage), cpu_list(&cpus))
+            format!("{} at {} ({})", counted(sum, "record"), escape(stage), cpu_list(&cpus))
         })
         .collect();
-    let counted = counted(trace.summary.lost, "record");
-    let where_ = if stages.is_empty() { String::new() } else { format!(": {}", joined(&stages)) };
-    format!("{counted}{where_}; totals are complete, “details lost” has no cause")
+    let where_ = if stages.is_empty() { counted(trace.summary.lost, "record") } else { joined(&stages) };
+    format!("{where_}; totals count what was lost, its causes are not known")
 }
 
 /// `CPU 3`, `CPUs 0 to 3, 8`.
@@ -76,6 +81,7 @@ fn cpu_list(cpus: &[u32]) -> String {
     }
     let ranges = ranges.iter().map(|(first, last)| match last - first {
         0 => first.to_string(),
+        1 => format!("{first}, {last}"),
         _ => format!("{first} to {last}"),
     });
     let word = if cpus.len() == 1 { "CPU" } else { "CPUs" };
@@ -149,22 +155,16 @@ fn interpreter(interpreter: &Interpreter) -> String {
 
 fn cost(trace: &Trace) -> String {
     let summary = &trace.summary;
-    let mut text = format!("cowtrace used {} of CPU", time(summary.tool_cpu_ns));
+    let used = format!("cowtrace used {} of CPU", time(summary.tool_cpu_ns));
     if summary.faults == 0 || summary.probe_ns == 0 {
-        return text;
+        return used;
     }
-    text += &format!(
-        ", {} of it inside the program: {} for each of {}",
-        time(summary.probe_ns),
-        time(summary.probe_ns / summary.faults),
-        counted(summary.faults, "fault"),
-    );
-    if summary.duration > 0 {
-        text += &format!(
-            ", {} of the {} it took",
-            percent(summary.probe_ns, summary.duration),
-            time(summary.duration)
-        );
-    }
-    text
+    // Processes run side by side: what they spend together can be more than the time that passes.
+    let run = match summary.duration {
+        0 => String::new(),
+        duration if summary.probe_ns > duration => format!("; the run took {}", time(duration)),
+        duration => format!("; {} of the {} of the run", percent(summary.probe_ns, duration), time(duration)),
+    };
+    let each = time(summary.probe_ns / summary.faults);
+    format!("{used}, {} of it inside the traced program ({each} a fault{run})", time(summary.probe_ns))
 }

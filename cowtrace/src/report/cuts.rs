@@ -144,12 +144,12 @@ impl Key {
 
 /// The one row of a kind that is not the program's own code; `None` for the others.
 pub(super) fn machinery(operation: &Operation) -> Option<String> {
-    let pool = || operation.name.as_deref().map_or_else(|| "the pool".to_owned(), escape);
-    Some(match operation.kind {
-        "fork_bookkeeping" => "the fork itself and its hooks".to_owned(),
-        "worker_bookkeeping" => format!("{}'s own machinery", pool()),
-        "startup" => "start-up of the program".to_owned(),
-        "exit" => "exit".to_owned(),
+    Some(match (operation.kind, operation.name.as_deref()) {
+        ("fork_bookkeeping", _) => "fork and its hooks".to_owned(),
+        ("worker_bookkeeping", Some(library)) => escape(library),
+        ("worker_bookkeeping", None) => "worker pool".to_owned(),
+        ("startup", _) => "start-up".to_owned(),
+        ("exit", _) => "exit".to_owned(),
         _ => return None,
     })
 }

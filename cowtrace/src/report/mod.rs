@@ -1,7 +1,7 @@
 //! The answer for people: a screen of text about a finished trace, or the same as JSON.
 //!
 //! Works from a [`Trace`] alone and writes to what it is given; prints nothing, reads no environment. Reading order:
-//! `scope` (which copies count), `cuts` (how they become rows), `causes`, `answer`, `processes`, `closing`, `table`.
+//! `scope` (which copies count), `cuts` (how they become rows), `causes`, `answer`, `sheet`, `processes`, `closing`, `table`.
 
 mod answer;
 mod causes;
@@ -12,6 +12,7 @@ mod json;
 pub mod numbers;
 mod processes;
 mod scope;
+mod sheet;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,16 +21,11 @@ mod words;
 use std::io;
 
 use causes::Cause;
-use cuts::Class;
 pub use cuts::{Cut, REPORTS, Report, SORTS, Sort};
-use numbers::{count, counted, percent, size};
 use scope::Scope;
-use table::{Column, Grid, Paper, Tone};
+use table::{Paper, Tone};
 
 use crate::record::schema::Trace;
-
-/// Rows of the program's own code, unless more or all are asked for.
-const ROWS: usize = 12;
 
 /// What a report is to look like.
 #[derive(Clone, Debug)]
@@ -117,8 +113,8 @@ pub fn write(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> i
             sorted(causes::causes(&scope, options.by), options.sort)
         };
         paper.line(Tone::Plain, "")?;
-        cause_grid(&scope, options, &rows).write(&mut paper)?;
-        if let Some(text) = files(&scope) {
+        sheet::grid(&scope, options, &rows).write(&mut paper)?;
+        if let Some(text) = sheet::files(&scope) {
             paper.paragraph(Tone::Faint, "", &text)?;
         }
     }
@@ -127,8 +123,8 @@ pub fn write(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> i
         processes::grid(&scope, options.all).write(&mut paper)?;
     }
     paper.line(Tone::Plain, "")?;
-    for closing::Line { label, text } in closing::lines(&scope) {
-        paper.paragraph(Tone::Plain, &format!("{label:<13}"), &text)?;
+    for closing::Line { label, text, tone } in closing::lines(&scope) {
+        paper.paragraph(tone, &format!("{label:<13}"), &text)?;
     }
     Ok(())
 }
@@ -154,79 +150,4 @@ fn sorted(mut rows: Vec<Cause>, sort: Option<&'static Sort>) -> Vec<Cause> {
         None => rows.sort_by_key(|row| row.class),
     }
     rows
-}
-
-/// The table of causes, with a total.
-fn cause_grid(scope: &Scope<'_>, options: &Options<'_>, rows: &[Cause]) -> Grid {
-    let mut columns = vec![Column { title: options.by.heading, number: false }];
-    let detailed = rows.iter().any(|row| !row.what.is_empty());
-    if detailed {
-        columns.push(Column { title: "what", number: false });
-    }
-    columns.extend(["pages", "copied", "share", "in"].map(|title| Column { title, number: true }));
-    let mut grid = Grid::new(&columns);
-    let total = scope.total();
-    let line = |place: String, what: String, pages: u64, bytes: u64, processes: Option<u64>| {
-        let mut cells = vec![place];
-        if detailed {
-            cells.push(what);
-        }
-        cells.extend([count(pages), size(bytes), percent(bytes, total.all_bytes())]);
-        cells.push(processes.map_or_else(String::new, count));
-        cells
-    };
-    let limit = if options.all { usize::MAX } else { options.limit.unwrap_or(ROWS) };
-    let mut shown = 0;
-    let mut hidden: Vec<&Cause> = Vec::new();
-    let mut body: Vec<(Tone, Vec<String>)> = Vec::new();
-    let mut own_end = 0;
-    for row in rows {
-        if row.class == Class::Own {
-            if shown == limit {
-                hidden.push(row);
-                continue;
-            }
-            shown += 1;
-        }
-        let is_operation = std::ptr::eq(options.by, &REPORTS[0]);
-        let tone = if is_operation && row.class == Class::Own { Tone::Strong } else { Tone::Plain };
-        body.push((
-            tone,
-            line(row.place.clone(), row.what.clone(), row.pages(), row.bytes(), Some(row.processes())),
-        ));
-        if row.class == Class::Own {
-            own_end = body.len();
-        }
-    }
-    if !hidden.is_empty() {
-        let pages = hidden.iter().map(|row| row.pages()).sum();
-        let bytes = hidden.iter().map(|row| row.bytes()).sum();
-        let text = format!("… and {}", counted(hidden.len() as u64, "more row"));
-        body.insert(own_end, (Tone::Faint, line(text, String::new(), pages, bytes, None)));
-    }
-    body.into_iter().for_each(|(tone, cells)| grid.push(tone, cells));
-    let lost = scope.without_details();
-    if lost.all_pages() > 0 {
-        let what = if detailed { "counted, but not who wrote" } else { "" };
-        let cells =
-            line("details lost".to_owned(), what.to_owned(), lost.all_pages(), lost.all_bytes(), None);
-        grid.push(Tone::Plain, cells);
-    }
-    let everyone = scope.trace.processes.iter().enumerate().filter(|(p, _)| scope.copied(*p).all_pages() > 0);
-    let everyone = everyone.count() as u64;
-    let cells = line("total".to_owned(), String::new(), total.all_pages(), total.all_bytes(), Some(everyone));
-    grid.push(Tone::Plain, cells);
-    grid
-}
-
-/// How much of the total was no inherited memory but pages of files.
-fn files(scope: &Scope<'_>) -> Option<String> {
-    let total = scope.total();
-    (total.file_pages > 0).then(|| {
-        format!(
-            "Of the total, {} ({}) were first writes to private pages of mapped files, not to memory that a fork shared.",
-            counted(total.file_pages, "page"),
-            size(total.file_bytes),
-        )
-    })
 }

@@ -7,10 +7,15 @@ use unicode_width::UnicodeWidthStr;
 use super::*;
 use crate::record::fixture::{Builder, line, operation, page, symbol, unknown, write as wrote};
 use crate::record::json::is_invisible;
-use crate::record::schema::{Outcome, Region};
+use crate::record::schema::{Outcome, Region, Write};
 
 const MULTI: &str = "/home/ann/multi.py";
 const MIB: u64 = 1 << 20;
+
+/// A write that is not known.
+fn untold(reason: &str) -> Write {
+    Write { reason: Some(reason.to_owned()), ..wrote("unknown", "", "") }
+}
 
 /// The sixth script of the seed: five workers, three of which get a task.
 fn seed() -> Trace {
@@ -52,7 +57,11 @@ fn seed() -> Trace {
         300,
         &page(operation("worker_bookkeeping", "multiprocessing"), wrote("refcount", "tuple", ""), None),
     );
-    b.faults(workers[0], 3, &page(unknown("the frame was being built"), wrote("unknown", "", ""), None));
+    b.faults(
+        workers[0],
+        3,
+        &page(unknown("the frame was being built"), untold("not in a known structure"), None),
+    );
     b.finish()
 }
 
@@ -99,11 +108,11 @@ fn many() -> Trace {
             90 + nth % 7,
             &page(operation("worker_bookkeeping", "gunicorn"), wrote("refcount", "function", ""), None),
         );
-        b.faults(child, 5000 + 10 * (nth % 13), &page(operation("gc", ""), wrote("gc_header", "", ""), None));
+        b.faults(child, 500 + nth % 13, &page(operation("gc", ""), wrote("gc_header", "", ""), None));
         let data = operation("call", "");
         b.faults(
             child,
-            800,
+            80,
             &page(
                 data.clone(),
                 wrote("refcount", "int", ""),
@@ -318,4 +327,82 @@ fn names_of_cuts() {
         error,
         "no report is called 'size\\x1b', there are operation, write, site, process, region, object"
     );
+}
+
+/// With `--all` faults are listed from the start, but nothing is shared before the first fork.
+#[test]
+fn before_the_first_fork_nothing_is_copied() {
+    let mut b = Builder::new(&["./prog"]);
+    let copy = page(operation("startup", ""), wrote("library_data", "", ""), None);
+    let parent = b.process(None, "prog", 0);
+    let mut file = copy.clone();
+    file.outcome = Outcome::FileCopy;
+    b.faults(parent, 30, &file);
+    b.faults(parent, 2, &copy);
+    let child = b.process(Some(parent), "prog", MIB);
+    b.faults(child, 5, &copy);
+    b.faults(parent, 1, &file);
+    let trace = b.finish();
+    let total = Scope::new(&trace, None).total();
+    assert_eq!((total.pages, total.file_pages), (5, 1));
+    assert!(
+        text(&trace, &options()).starts_with("The child process copied 20.0 KiB of the 1.0 MiB it inherited")
+    );
+}
+
+/// A process that was there before cowtrace shares memory with somebody who is not in the trace.
+#[test]
+fn attached() {
+    let mut b = Builder::new(&[]);
+    let only = b.process(None, "worker", 0);
+    let quiet = b.clone().finish();
+    b.faults(only, 3, &page(operation("native", ""), wrote("malloc", "", ""), symbol("fill", "/bin/worker")));
+    let start = text(&b.finish(), &options());
+    assert!(
+        start.starts_with(
+            "The process copied 12.0 KiB.\nMost of it: fill (worker), malloc's own data, 100 % (3 pages)."
+        ),
+        "{start}"
+    );
+    assert!(
+        text(&quiet, &options()).starts_with("Nothing was forked while it was watched: no memory was shared")
+    );
+    assert!(text(&Trace::default(), &options()).starts_with("No process was seen."));
+}
+
+/// Indices that lead nowhere, as a damaged file may have them, break nothing.
+#[test]
+fn damaged() {
+    let mut trace = seed();
+    trace.processes[0].parent = Some(3);
+    trace.processes[2].parent = Some(9999);
+    trace.processes[3].generation = u32::MAX;
+    trace.faults[0].process = usize::MAX;
+    trace.processes[1].totals = crate::record::schema::ProcessTotals::default();
+    trace.regions = crate::record::schema::Table::default();
+    trace.operations = crate::record::schema::Table::default();
+    for by in REPORTS {
+        text(&trace, &Options { by, ..options() });
+        write_json(&trace, &Options { by, ..options() }, &mut io::sink()).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "measures"]
+fn speed() {
+    let mut b = Builder::new(&["x"]);
+    let parent = b.process(None, "x", 0);
+    let child = b.process(Some(parent), "x", MIB);
+    b.faults(
+        child,
+        1_000_000,
+        &page(operation("call", ""), wrote("refcount", "int", ""), line("/a.py", 1, "f")),
+    );
+    let trace = b.finish();
+    let begin = std::time::Instant::now();
+    text(&trace, &options());
+    println!("report {:?}", begin.elapsed());
+    let begin = std::time::Instant::now();
+    (crate::export::FORMATS[0].write)(&trace, &mut io::sink()).unwrap();
+    println!("jsonl {:?}", begin.elapsed());
 }

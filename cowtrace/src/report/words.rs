@@ -14,7 +14,7 @@ static WRITES: &[(&str, &str)] = &[
     ("refcount", "refcount"),
     ("gc_header", "GC header"),
     ("c_stack", "C stack"),
-    ("malloc", "malloc's bookkeeping"),
+    ("malloc", "malloc's own data"),
     ("allocator", "object allocator"),
     ("bytecode", "bytecode counters"),
     ("kernel_copy", "by the kernel"),
@@ -42,15 +42,8 @@ pub(super) fn write_sort(write: &Write) -> String {
 pub(super) fn write_exact(write: &Write) -> String {
     match write.name.as_deref() {
         Some(name) if write.kind == "refcount" => {
-            format!(
-                "refcount of {}",
-                [write.of.as_deref(), Some(name)]
-                    .map(|s| s.map(escape))
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            )
+            let of = write.of.as_deref().map_or_else(String::new, |of| escape(of) + " ");
+            format!("refcount of {of}{}", escape(name))
         }
         Some(name) => format!("{} {}", kind_words(write.kind), escape(name)),
         None => write_sort(write),
@@ -113,15 +106,15 @@ fn file(path: &str, scope: &Scope<'_>) -> String {
     }
 }
 
-/// What the operation did, without its place: `import statistics`, `sys.modules['statistics'] = …`; `None` for a kind
+/// What the operation did, without its place: `import statistics`, `sys.modules['statistics'] =`; `None` for a kind
 /// that is told by its place alone.
 pub(super) fn action(operation: &Operation) -> Option<String> {
     let name = operation.name.as_deref().map(escape);
     match (operation.kind, name) {
         ("import", Some(name)) => Some(format!("import {name}")),
         ("import", None) => Some("import".to_owned()),
-        ("module_swap", Some(name)) => Some(format!("{} = …", slot(&name))),
-        ("module_swap", None) => Some("sys.modules[…] = …".to_owned()),
+        ("module_swap", Some(name)) => Some(format!("{} =", slot(&name))),
+        ("module_swap", None) => Some("sys.modules[…] =".to_owned()),
         ("kernel", Some(name)) => Some(format!("{name}() by the kernel")),
         ("kernel", None) => Some("by the kernel".to_owned()),
         _ => None,
