@@ -386,23 +386,3 @@ fn damaged() {
         write_json(&trace, &Options { by, ..options() }, &mut io::sink()).unwrap();
     }
 }
-
-#[test]
-#[ignore = "measures"]
-fn speed() {
-    let mut b = Builder::new(&["x"]);
-    let parent = b.process(None, "x", 0);
-    let child = b.process(Some(parent), "x", MIB);
-    b.faults(
-        child,
-        1_000_000,
-        &page(operation("call", ""), wrote("refcount", "int", ""), line("/a.py", 1, "f")),
-    );
-    let trace = b.finish();
-    let begin = std::time::Instant::now();
-    text(&trace, &options());
-    println!("report {:?}", begin.elapsed());
-    let begin = std::time::Instant::now();
-    (crate::export::FORMATS[0].write)(&trace, &mut io::sink()).unwrap();
-    println!("jsonl {:?}", begin.elapsed());
-}

@@ -95,3 +95,17 @@ fn full() {
     }
     assert_eq!(write(&trace(), &mut Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
 }
+
+/// Many faults are quick: `cargo test -- --ignored --nocapture` says how quick.
+#[test]
+#[ignore = "measures"]
+fn speed() {
+    let mut b = Builder::new(&["x"]);
+    let only = b.process(None, "x", 0);
+    let call = operation("call", "");
+    b.faults(only, 1_000_000, &page(call, wrote("refcount", "int", ""), line("/a.py", 1, "f")));
+    let trace = b.finish();
+    let begin = std::time::Instant::now();
+    write(&trace, &mut io::sink()).unwrap();
+    println!("1,000,000 faults: {:?}", begin.elapsed());
+}
