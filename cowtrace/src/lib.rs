@@ -1,2 +1,4 @@
 //! cowtrace.
+pub mod export;
 pub mod record;
+pub mod report;

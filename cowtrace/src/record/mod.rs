@@ -1,3 +1,6 @@
 //! The waist of the pipeline: what is known at the end, independent of how it was found out.
 
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod json;
 pub mod schema;

@@ -198,12 +198,18 @@ impl ProcessTotals {
     /// Faults with this outcome.
     #[must_use]
     pub fn faults(&self, outcome: Outcome) -> u64 {
-        self.outcomes.iter().find(|(o, _)| *o == outcome).map_or(0, |(_, total)| total.faults)
+        self.of(outcome).faults
+    }
+
+    /// The total of this outcome; all 0 if the kernel counted none.
+    #[must_use]
+    pub fn of(&self, outcome: Outcome) -> OutcomeTotal {
+        self.outcomes.iter().find(|(o, _)| *o == outcome).map_or_else(OutcomeTotal::default, |(_, t)| *t)
     }
 }
 
 /// Faults with one outcome. `faults = listed + unlisted + lost`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OutcomeTotal {
     /// All.
     pub faults: u64,
@@ -227,6 +233,21 @@ pub enum Outcome {
     SwapIn,
     Other,
     Failed,
+}
+
+impl Outcome {
+    /// Every outcome, in the order in which they are listed.
+    pub const ALL: [Self; 9] = [
+        Self::Copy,
+        Self::FileCopy,
+        Self::Reuse,
+        Self::ZeroFill,
+        Self::SharedWrite,
+        Self::Read,
+        Self::SwapIn,
+        Self::Other,
+        Self::Failed,
+    ];
 }
 
 /// One listed page fault.

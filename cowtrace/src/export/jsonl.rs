@@ -1,0 +1,206 @@
+//! JSON Lines, schema 1: one object a line, the plainest export. Fields may be added, never renamed.
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, BufWriter, Write as _};
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::Format;
+use crate::record::json;
+use crate::record::schema::{
+    Fault, Header, Loss, NativeFrame, Operation, Outcome, OutcomeTotal, Process, ProcessTotals, PythonFrame,
+    Region, Site, Trace, Write,
+};
+
+/// The format.
+pub(super) const FORMAT: Format = Format {
+    name: "jsonl",
+    extensions: &["jsonl", "ndjson"],
+    about: "JSON Lines, schema 1: everything, one object a line",
+    write,
+};
+
+/// A line: its type, then its fields.
+#[derive(Serialize)]
+struct Line<T> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    fields: T,
+}
+
+#[derive(Serialize)]
+struct ProcessLine<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    pid: u32,
+    ppid: u32,
+    generation: u32,
+    start: u64,
+    end: Option<u64>,
+    comm: &'a str,
+    exe: Option<&'a str>,
+    command: &'a [String],
+    inherited_bytes: u64,
+    exit_status: Option<i32>,
+    totals: Totals<'a>,
+    copied_bytes: u64,
+    file_copied_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct FaultLine<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    time: u64,
+    pid: Option<u32>,
+    tid: u32,
+    address: Address,
+    ip: Address,
+    outcome: Outcome,
+    bytes: u64,
+    latency: Option<u64>,
+    region: Option<&'a Region>,
+    operation: Option<&'a Operation>,
+    write: Option<&'a Write>,
+    site: Option<&'a Site>,
+    python: &'a [PythonFrame],
+    native: &'a [NativeFrame],
+}
+
+#[derive(Serialize)]
+struct SummaryLine {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    faults: u64,
+    copies: u64,
+    copied_bytes: u64,
+    file_copies: u64,
+    reuses: u64,
+    lost: u64,
+    tool_cpu_ns: u64,
+    probe_ns: u64,
+    duration: u64,
+    processes: Vec<ProcessSummary>,
+}
+
+#[derive(Serialize)]
+struct ProcessSummary {
+    pid: u32,
+    copies: u64,
+    copied_bytes: u64,
+    inherited_bytes: u64,
+}
+
+/// An address of the target, `"0x…"`.
+struct Address(u64);
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:#x}", self.0))
+    }
+}
+
+/// Totals by the name of the outcome, every outcome present.
+struct Totals<'a>(&'a ProcessTotals);
+
+impl Serialize for Totals<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(Outcome::ALL.len()))?;
+        for outcome in Outcome::ALL {
+            let total: OutcomeTotal = self.0.of(outcome);
+            map.serialize_entry(&outcome, &total)?;
+        }
+        map.end()
+    }
+}
+
+/// Writes a trace: header, processes, faults, losses, summary.
+fn write(trace: &Trace, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 16, out);
+    line(&mut out, &Line::<&Header> { kind: "header", fields: &trace.header })?;
+    for process in &trace.processes {
+        line(&mut out, &process_line(process))?;
+    }
+    for fault in &trace.faults {
+        line(&mut out, &fault_line(trace, fault))?;
+    }
+    for loss in &trace.losses {
+        line(&mut out, &Line::<&Loss> { kind: "loss", fields: loss })?;
+    }
+    line(&mut out, &summary_line(trace))?;
+    out.flush()
+}
+
+fn line<T: Serialize>(out: &mut BufWriter<&mut dyn io::Write>, value: &T) -> io::Result<()> {
+    json::write(out, value)?;
+    out.write_all(b"\n")
+}
+
+fn process_line(process: &Process) -> ProcessLine<'_> {
+    ProcessLine {
+        kind: "process",
+        pid: process.pid,
+        ppid: process.ppid,
+        generation: process.generation,
+        start: process.start,
+        end: process.end,
+        comm: &process.comm,
+        exe: process.exe.as_deref(),
+        command: &process.command,
+        inherited_bytes: process.inherited_bytes,
+        exit_status: process.exit_status,
+        totals: Totals(&process.totals),
+        copied_bytes: process.totals.copied_bytes,
+        file_copied_bytes: process.totals.file_copied_bytes,
+    }
+}
+
+fn fault_line<'a>(trace: &'a Trace, fault: &Fault) -> FaultLine<'a> {
+    FaultLine {
+        kind: "fault",
+        time: fault.time,
+        pid: trace.processes.get(fault.process).map(|process| process.pid),
+        tid: fault.tid,
+        address: Address(fault.address),
+        ip: Address(fault.ip),
+        outcome: fault.outcome,
+        bytes: fault.bytes,
+        latency: fault.latency,
+        region: trace.regions.get(fault.region),
+        operation: trace.operations.get(fault.operation),
+        write: trace.writes.get(fault.write),
+        site: fault.site.and_then(|site| trace.sites.get(site)),
+        python: trace.python.get(fault.python).map_or(&[], Vec::as_slice),
+        native: trace.native.get(fault.native).map_or(&[], Vec::as_slice),
+    }
+}
+
+fn summary_line(trace: &Trace) -> SummaryLine {
+    let summary = &trace.summary;
+    SummaryLine {
+        kind: "summary",
+        faults: summary.faults,
+        copies: summary.copies,
+        copied_bytes: summary.copied_bytes,
+        file_copies: summary.file_copies,
+        reuses: summary.reuses,
+        lost: summary.lost,
+        tool_cpu_ns: summary.tool_cpu_ns,
+        probe_ns: summary.probe_ns,
+        duration: summary.duration,
+        processes: trace.processes.iter().map(process_summary).collect(),
+    }
+}
+
+fn process_summary(process: &Process) -> ProcessSummary {
+    ProcessSummary {
+        pid: process.pid,
+        copies: process.totals.faults(Outcome::Copy),
+        copied_bytes: process.totals.copied_bytes,
+        inherited_bytes: process.inherited_bytes,
+    }
+}

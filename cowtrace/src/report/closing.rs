@@ -1,0 +1,170 @@
+//! How far the report can be trusted: what was lost, how it was seen, what was left out, what looking has cost.
+
+use std::collections::BTreeMap;
+
+use super::escape::escape;
+use super::numbers::{count, counted, joined, percent, time};
+use super::scope::Scope;
+use super::table::Tone;
+use crate::record::schema::{Header, Interpreter, Outcome, Trace};
+
+/// Lines of one sort, as many as a screen bears.
+const MOST: usize = 6;
+
+/// One line of the closing block.
+pub(super) struct Line {
+    /// What it is about, in a word or two.
+    pub(super) label: &'static str,
+    /// A sentence without full stop.
+    pub(super) text: String,
+    /// Whether it must not be overlooked.
+    pub(super) tone: Tone,
+}
+
+/// The lines, in the order in which they are shown.
+pub(super) fn lines(scope: &Scope<'_>) -> Vec<Line> {
+    let trace = scope.trace;
+    let header = &trace.header;
+    let plain = |label| move |text| Line { label, text, tone: Tone::Plain };
+    let tone = if is_complete(trace) { Tone::Plain } else { Tone::Strong };
+    let mut lines = vec![Line { label: "lost", text: lost(trace), tone }];
+    lines.extend(no_copy(trace).map(plain("no copy")));
+    lines.extend(not_listed(trace).map(plain("not listed")));
+    lines.extend(Some(probes(header)).map(plain("seen by")));
+    lines.extend(bounded(&header.missing, |text| escape(text)).map(plain("not seen")));
+    lines.extend(bounded(&header.interpreters, interpreter).map(plain("interpreter")));
+    lines.extend(Some(cost(trace)).map(plain("cost")));
+    lines
+}
+
+/// The first of many in words, and how many more.
+fn bounded<'a, T>(items: &'a [T], words: impl Fn(&'a T) -> String + 'a) -> impl Iterator<Item = String> + 'a {
+    let more = items.len().saturating_sub(MOST);
+    let rest = (more > 0).then(|| format!("… and {} more", count(more as u64)));
+    items.iter().take(MOST).map(words).chain(rest)
+}
+
+fn is_complete(trace: &Trace) -> bool {
+    trace.summary.lost == 0 && trace.losses.iter().all(|loss| loss.count == 0)
+}
+
+fn lost(trace: &Trace) -> String {
+    if is_complete(trace) {
+        return "nothing".to_owned();
+    }
+    let mut stages: BTreeMap<&str, (u64, Vec<u32>)> = BTreeMap::new();
+    for loss in trace.losses.iter().filter(|loss| loss.count > 0) {
+        let (sum, cpus) = stages.entry(&loss.stage).or_default();
+        *sum += loss.count;
+        cpus.push(loss.cpu);
+    }
+    let stages: Vec<String> = stages
+        .into_iter()
+        .map(|(stage, (sum, mut cpus))| {
+            cpus.sort_unstable();
+            cpus.dedup();
+            format!("{} at {} ({})", counted(sum, "record"), escape(stage), cpu_list(&cpus))
+        })
+        .collect();
+    let where_ = if stages.is_empty() { counted(trace.summary.lost, "record") } else { joined(&stages) };
+    format!("{where_}; totals count what was lost, its causes are not known")
+}
+
+/// `CPU 3`, `CPUs 0 to 3, 8`.
+fn cpu_list(cpus: &[u32]) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for &cpu in cpus {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == cpu => *last = cpu,
+            _ => ranges.push((cpu, cpu)),
+        }
+    }
+    let ranges = ranges.iter().map(|(first, last)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first}, {last}"),
+        _ => format!("{first} to {last}"),
+    });
+    let word = if cpus.len() == 1 { "CPU" } else { "CPUs" };
+    format!("{word} {}", ranges.collect::<Vec<_>>().join(", "))
+}
+
+fn no_copy(trace: &Trace) -> Option<String> {
+    let reuses = trace.summary.reuses;
+    (reuses > 0).then(|| {
+        let (was, its) = if reuses == 1 { ("was", "its last owner") } else { ("were", "their last owner") };
+        format!("{} {was} write-protected but had only {its} left: written in place", counted(reuses, "page"))
+    })
+}
+
+/// Faults that are only counted, by outcome.
+fn not_listed(trace: &Trace) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut sum = 0;
+    for (outcome, words) in OUTCOMES {
+        let unlisted: u64 = trace.processes.iter().map(|p| p.totals.of(*outcome).unlisted).sum();
+        sum += unlisted;
+        if unlisted > 0 {
+            parts.push((unlisted, format!("{} {words}", count(unlisted))));
+        }
+    }
+    parts.sort_by_key(|(unlisted, _)| std::cmp::Reverse(*unlisted));
+    let parts: Vec<String> = parts.into_iter().map(|(_, text)| text).collect();
+    (sum > 0).then(|| {
+        format!("{} of {}: {}", count(sum), counted(trace.summary.faults, "fault"), parts.join(", "))
+    })
+}
+
+/// What a fault that is not listed did.
+static OUTCOMES: &[(Outcome, &str)] = &[
+    (Outcome::ZeroFill, "first uses of fresh memory"),
+    (Outcome::Read, "reads"),
+    (Outcome::SharedWrite, "writes to shared memory"),
+    (Outcome::SwapIn, "from swap"),
+    (Outcome::Copy, "copies before the first fork"),
+    (Outcome::FileCopy, "file pages before the first fork"),
+    (Outcome::Reuse, "in place before the first fork"),
+    (Outcome::Other, "others"),
+    (Outcome::Failed, "failed"),
+];
+
+fn probes(header: &Header) -> String {
+    let rung = match header.rung.as_str() {
+        "" => String::new(),
+        "base" => "the base probes".to_owned(),
+        "functions" => "kernel function probes".to_owned(),
+        other => escape(other),
+    };
+    let kernel = escape(&header.kernel);
+    let number = counted(header.probes.len() as u64, "probe");
+    match (rung.is_empty(), kernel.is_empty()) {
+        (true, true) => number,
+        (true, false) => format!("{number} on Linux {kernel}"),
+        (false, true) => format!("{rung} ({})", header.probes.len()),
+        (false, false) => format!("{rung} ({}) on Linux {kernel}", header.probes.len()),
+    }
+}
+
+fn interpreter(interpreter: &Interpreter) -> String {
+    let Interpreter { name, version, path, layout } = interpreter;
+    let name = format!("{} {} ({})", escape(name), escape(version), escape(path));
+    match layout {
+        Some(_) => name,
+        None => format!("{name} is not known: its lines are not seen, its native functions are"),
+    }
+}
+
+fn cost(trace: &Trace) -> String {
+    let summary = &trace.summary;
+    let used = format!("cowtrace used {} of CPU", time(summary.tool_cpu_ns));
+    if summary.faults == 0 || summary.probe_ns == 0 {
+        return used;
+    }
+    // Processes run side by side: what they spend together can be more than the time that passes.
+    let run = match summary.duration {
+        0 => String::new(),
+        duration if summary.probe_ns > duration => format!("; the run took {}", time(duration)),
+        duration => format!("; {} of the {} of the run", percent(summary.probe_ns, duration), time(duration)),
+    };
+    let each = time(summary.probe_ns / summary.faults);
+    format!("{used}, {} of it inside the traced program ({each} a fault{run})", time(summary.probe_ns))
+}

@@ -1,0 +1,222 @@
+//! The ways to cut a trace into rows. One more way is one more row of [`REPORTS`].
+
+use std::cmp::Ordering;
+
+use super::causes::Cause;
+use super::escape::escape;
+use super::scope::Scope;
+use super::words;
+use crate::record::schema::{Fault, Operation};
+
+/// One way to cut a trace.
+#[derive(Debug)]
+pub struct Report {
+    /// Value of `--by`.
+    pub name: &'static str,
+    /// What its rows are, for the help.
+    pub about: &'static str,
+    /// Heading of the first column.
+    pub(super) heading: &'static str,
+    /// Numbers that faults of one row share; faults of other rows may share them too only if their key is equal.
+    pub(super) group: fn(&Fault) -> [usize; 2],
+    /// The row of a fault.
+    pub(super) key: fn(&Scope<'_>, &Fault) -> Key,
+    /// Rows also say what was mostly written.
+    pub(super) writes: bool,
+}
+
+/// How `--by` names a [`Report`].
+pub type Cut = &'static Report;
+
+/// Every cut, the first is the one without `--by`.
+pub static REPORTS: &[Report] = &[
+    Report {
+        name: "operation",
+        about: "what the program was doing, and where",
+        heading: "where",
+        group: |fault| [fault.operation.index(), site_number(fault)],
+        key: by_operation,
+        writes: true,
+    },
+    Report {
+        name: "write",
+        about: "what was written: reference counts, GC headers, the allocator, …",
+        heading: "first write",
+        group: |fault| [fault.write.index(), 0],
+        key: by_write,
+        writes: false,
+    },
+    Report {
+        name: "site",
+        about: "line of code, or symbol of native code",
+        heading: "line or symbol",
+        group: |fault| [fault.operation.index(), site_number(fault)],
+        key: by_site,
+        writes: true,
+    },
+    Report {
+        name: "process",
+        about: "process",
+        heading: "process",
+        group: |fault| [fault.process, 0],
+        key: by_process,
+        writes: true,
+    },
+    Report {
+        name: "region",
+        about: "mapping: heap, stack, file, …",
+        heading: "mapping",
+        group: |fault| [fault.region.index(), 0],
+        key: by_region,
+        writes: true,
+    },
+    Report {
+        name: "object",
+        about: "object that was written to, by its type and name",
+        heading: "object",
+        group: |fault| [fault.write.index(), 0],
+        key: by_object,
+        writes: false,
+    },
+];
+
+/// One order of rows.
+#[derive(Debug)]
+pub struct Sort {
+    /// Value of `--sort`.
+    pub name: &'static str,
+    /// What comes first, for the help.
+    pub about: &'static str,
+    /// The order.
+    pub(super) compare: fn(&Cause, &Cause) -> Ordering,
+}
+
+/// Every order, the first is the one without `--sort`.
+pub static SORTS: &[Sort] = &[
+    Sort { name: "bytes", about: "most copied bytes first", compare: |a, b| most(a, b, Cause::bytes) },
+    Sort { name: "pages", about: "most copied pages first", compare: |a, b| most(a, b, Cause::pages) },
+    Sort { name: "processes", about: "most processes first", compare: |a, b| most(a, b, Cause::processes) },
+    Sort { name: "name", about: "by name", compare: |a, b| (&a.place, &a.what).cmp(&(&b.place, &b.what)) },
+];
+
+fn most(a: &Cause, b: &Cause, number: fn(&Cause) -> u64) -> Ordering {
+    number(b).cmp(&number(a)).then_with(|| (&a.place, &a.what).cmp(&(&b.place, &b.what)))
+}
+
+/// What a row stands for. Faults with equal keys are one row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    /// Where, in words.
+    pub(super) place: String,
+    /// What was done there; `None` = the row shows what was mostly written.
+    pub(super) what: Option<String>,
+    /// Which part of the table it belongs to.
+    pub(super) class: Class,
+}
+
+/// Parts of the table, in the order in which they are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Class {
+    /// What the program's own code did.
+    Own,
+    /// What a fork, a pool, a start or an exit does by itself.
+    Machinery,
+    /// Not known.
+    Unknown,
+}
+
+const fn site_number(fault: &Fault) -> usize {
+    match fault.site {
+        Some(site) => site.index(),
+        None => usize::MAX,
+    }
+}
+
+impl Key {
+    fn own(place: String, what: Option<String>) -> Self {
+        Self { place, what, class: Class::Own }
+    }
+
+    fn unknown(place: &str) -> Self {
+        Self { place: place.to_owned(), what: None, class: Class::Unknown }
+    }
+}
+
+/// The one row of a kind that is not the program's own code; `None` for the others.
+pub(super) fn machinery(operation: &Operation) -> Option<String> {
+    Some(match (operation.kind, operation.name.as_deref()) {
+        ("fork_bookkeeping", _) => "fork and its hooks".to_owned(),
+        ("worker_bookkeeping", Some(library)) => escape(library),
+        ("worker_bookkeeping", None) => "worker pool".to_owned(),
+        ("startup", _) => "start-up".to_owned(),
+        ("exit", _) => "exit".to_owned(),
+        _ => return None,
+    })
+}
+
+fn by_operation(scope: &Scope<'_>, fault: &Fault) -> Key {
+    let Some(operation) = scope.trace.operations.get(fault.operation).filter(|o| o.kind != "unknown") else {
+        return Key::unknown("unknown");
+    };
+    if let Some(place) = machinery(operation) {
+        return Key { place, what: None, class: Class::Machinery };
+    }
+    if operation.kind == "gc" {
+        return Key::own("garbage collector".to_owned(), None);
+    }
+    let site = fault.site.and_then(|site| scope.trace.sites.get(site));
+    let place = match site {
+        Some(site) => words::site(site, scope),
+        None => format!("{}, place unknown", operation.kind.replace('_', " ")),
+    };
+    Key::own(place, words::action(operation))
+}
+
+fn by_write(scope: &Scope<'_>, fault: &Fault) -> Key {
+    match scope.trace.writes.get(fault.write) {
+        Some(write) if write.kind != "unknown" => Key::own(words::write_sort(write), None),
+        Some(_) | None => Key::unknown("unknown"),
+    }
+}
+
+fn by_site(scope: &Scope<'_>, fault: &Fault) -> Key {
+    if let Some(site) = fault.site.and_then(|site| scope.trace.sites.get(site)) {
+        return Key::own(words::site(site, scope), None);
+    }
+    match scope.trace.operations.get(fault.operation) {
+        Some(operation) if operation.kind != "unknown" => {
+            let place = machinery(operation).unwrap_or_else(|| operation.kind.replace('_', " "));
+            Key { place: format!("no line: {place}"), what: None, class: Class::Machinery }
+        }
+        Some(_) | None => Key::unknown("unknown"),
+    }
+}
+
+fn by_process(scope: &Scope<'_>, fault: &Fault) -> Key {
+    let process = scope.trace.processes.get(fault.process);
+    process.map_or_else(|| Key::unknown("unknown"), |process| Key::own(words::process(process), None))
+}
+
+fn by_region(scope: &Scope<'_>, fault: &Fault) -> Key {
+    match scope.trace.regions.get(fault.region) {
+        Some(region) if region.kind != "unknown" => Key::own(words::region(region, scope), None),
+        Some(_) | None => {
+            Key { what: Some("no mapping is known at the address".to_owned()), ..Key::unknown("unknown") }
+        }
+    }
+}
+
+fn by_object(scope: &Scope<'_>, fault: &Fault) -> Key {
+    let write = scope.trace.writes.get(fault.write);
+    match write.and_then(words::object) {
+        Some(object) => Key::own(object, None),
+        None => match write.filter(|write| write.kind != "unknown") {
+            Some(write) => Key {
+                place: format!("no object: {}", words::write_sort(write)),
+                what: None,
+                class: Class::Machinery,
+            },
+            None => Key::unknown("unknown"),
+        },
+    }
+}

@@ -1,0 +1,196 @@
+//! The report as one JSON object: the same rows and sentences, with the trace's own names beside the words.
+
+use std::io;
+
+use serde::Serialize;
+
+use super::causes::Cause;
+use super::cuts::Class;
+use super::scope::{Copied, Scope};
+use super::{Options, closing};
+use crate::record::json;
+use crate::record::schema::{Header, Interpreter, Loss, Operation, SCHEMA, Site, Trace};
+
+/// The object.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    schema: u32,
+    version: &'a str,
+    command: &'a [String],
+    start: &'a str,
+    kernel: &'a str,
+    rung: &'a str,
+    probes: &'a [String],
+    missing: &'a [String],
+    interpreters: &'a [Interpreter],
+    /// The sentences of the text.
+    answer: &'a [String],
+    /// Cut of `causes`.
+    by: &'static str,
+    causes: Vec<Row<'a>>,
+    processes: Vec<Process<'a>>,
+    losses: &'a [Loss],
+    /// The closing lines of the text.
+    notes: Vec<Note>,
+    summary: Summary,
+}
+
+/// Copies; `copied_bytes` are of memory that a fork shared.
+#[derive(Serialize)]
+struct Amount {
+    copies: u64,
+    copied_bytes: u64,
+    file_copies: u64,
+    file_copied_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    text: &'a str,
+    what: &'a str,
+    class: &'static str,
+    #[serde(flatten)]
+    amount: Amount,
+    /// Part of all copied bytes, 0 to 1.
+    share: f64,
+    /// Processes that copied.
+    pids: Vec<u32>,
+    /// What was mostly written, in words.
+    written: &'a str,
+    /// What the row's faults were doing; null unless the rows are operations.
+    operation: Option<&'a Operation>,
+    /// Their place; null unless the rows are operations.
+    site: Option<&'a Site>,
+}
+
+#[derive(Serialize)]
+struct Process<'a> {
+    pid: u32,
+    ppid: u32,
+    generation: u32,
+    comm: &'a str,
+    exe: Option<&'a str>,
+    start: u64,
+    end: Option<u64>,
+    exit_status: Option<i32>,
+    inherited_bytes: u64,
+    #[serde(flatten)]
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+struct Note {
+    about: &'static str,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    faults: u64,
+    #[serde(flatten)]
+    amount: Amount,
+    /// Part of it without details.
+    without_details: Amount,
+    reuses: u64,
+    lost: u64,
+    tool_cpu_ns: u64,
+    probe_ns: u64,
+    duration: u64,
+}
+
+impl From<Copied> for Amount {
+    fn from(copied: Copied) -> Self {
+        let Copied { pages, bytes, file_pages, file_bytes } = copied;
+        Self { copies: pages, copied_bytes: bytes, file_copies: file_pages, file_copied_bytes: file_bytes }
+    }
+}
+
+/// Writes the object and ends the line.
+pub(super) fn write(
+    scope: &Scope<'_>,
+    options: &Options<'_>,
+    answer: &[String],
+    rows: &[Cause],
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    let Trace { header, losses, .. } = scope.trace;
+    let Header { version, command, start, kernel, rung, probes, missing, interpreters, schema: _ } = header;
+    let limit = if options.all { usize::MAX } else { options.limit.unwrap_or(usize::MAX) };
+    let total = scope.total().all_bytes();
+    let notes = closing::lines(scope).into_iter().map(|line| Note { about: line.label, text: line.text });
+    let document = Document {
+        kind: "report",
+        schema: SCHEMA,
+        version,
+        command,
+        start,
+        kernel,
+        rung,
+        probes,
+        missing,
+        interpreters,
+        answer,
+        by: options.by.name,
+        causes: rows.iter().take(limit).map(|cause| row(scope, options, cause, total)).collect(),
+        processes: (0..scope.trace.processes.len()).map(|index| process(scope, index)).collect(),
+        losses,
+        notes: notes.collect(),
+        summary: summary(scope),
+    };
+    let mut out = io::BufWriter::new(out);
+    json::write(&mut out, &document)?;
+    io::Write::write_all(&mut out, b"\n")?;
+    io::Write::flush(&mut out)
+}
+
+fn row<'a>(scope: &Scope<'a>, options: &Options<'_>, cause: &'a Cause, total: u64) -> Row<'a> {
+    let named = options.by.name == "operation";
+    let own = named && cause.class == Class::Own;
+    Row {
+        text: &cause.place,
+        what: &cause.what,
+        class: match cause.class {
+            Class::Own => "own",
+            Class::Machinery => "machinery",
+            Class::Unknown => "unknown",
+        },
+        amount: cause.copied.into(),
+        share: if total == 0 { 0.0 } else { cause.bytes() as f64 / total as f64 },
+        pids: cause.by_process.keys().filter_map(|p| Some(scope.trace.processes.get(*p)?.pid)).collect(),
+        written: &cause.written,
+        operation: scope.trace.operations.get(cause.operation).filter(|_| named),
+        site: cause.site.and_then(|site| scope.trace.sites.get(site)).filter(|_| own),
+    }
+}
+
+fn process<'a>(scope: &Scope<'a>, index: usize) -> Process<'a> {
+    let process = &scope.trace.processes[index];
+    Process {
+        pid: process.pid,
+        ppid: process.ppid,
+        generation: process.generation,
+        comm: &process.comm,
+        exe: process.exe.as_deref(),
+        start: process.start,
+        end: process.end,
+        exit_status: process.exit_status,
+        inherited_bytes: process.inherited_bytes,
+        amount: scope.copied(index).into(),
+    }
+}
+
+fn summary(scope: &Scope<'_>) -> Summary {
+    let summary = &scope.trace.summary;
+    Summary {
+        faults: summary.faults,
+        amount: scope.total().into(),
+        without_details: scope.without_details().into(),
+        reuses: summary.reuses,
+        lost: summary.lost,
+        tool_cpu_ns: summary.tool_cpu_ns,
+        probe_ns: summary.probe_ns,
+        duration: summary.duration,
+    }
+}

@@ -1,0 +1,203 @@
+//! What the report is about: the copies that a fork is to blame for, and who made them.
+
+use crate::record::schema::{Fault, Outcome, Process, Trace};
+
+/// Bytes of a page as the kernel copies them when nothing else is known.
+const PAGE: u64 = 4096;
+
+/// A trace, and what every part of the report asks about it.
+pub(super) struct Scope<'a> {
+    /// The trace.
+    pub(super) trace: &'a Trace,
+    /// Directory that file names are shown relative to.
+    pub(super) directory: Option<&'a str>,
+    /// For every process, when its tree began to share memory; `None` = it never did.
+    shared_since: Vec<Option<u64>>,
+    /// For every process, what it copied since then.
+    copied: Vec<Copied>,
+    /// For every process, whether a pool's machinery ran in it.
+    worker: Vec<bool>,
+}
+
+/// Copies of one process or of many. `pages` and `bytes` are copies of memory that was shared by a fork, the `file_` ones
+/// first writes to pages of privately mapped files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Copied {
+    pub(super) pages: u64,
+    pub(super) bytes: u64,
+    pub(super) file_pages: u64,
+    pub(super) file_bytes: u64,
+}
+
+impl Copied {
+    /// Pages of both sorts.
+    pub(super) const fn all_pages(&self) -> u64 {
+        self.pages + self.file_pages
+    }
+
+    /// Bytes of both sorts.
+    pub(super) const fn all_bytes(&self) -> u64 {
+        self.bytes + self.file_bytes
+    }
+
+    /// Counts one listed fault.
+    pub(super) const fn count(&mut self, fault: &Fault) {
+        match fault.outcome {
+            Outcome::Copy => {
+                self.pages += 1;
+                self.bytes += fault.bytes;
+            }
+            Outcome::FileCopy => {
+                self.file_pages += 1;
+                self.file_bytes += fault.bytes;
+            }
+            Outcome::Reuse
+            | Outcome::ZeroFill
+            | Outcome::SharedWrite
+            | Outcome::Read
+            | Outcome::SwapIn
+            | Outcome::Other
+            | Outcome::Failed => {}
+        }
+    }
+
+    /// Adds another's.
+    pub(super) const fn add(&mut self, other: &Self) {
+        self.pages += other.pages;
+        self.bytes += other.bytes;
+        self.file_pages += other.file_pages;
+        self.file_bytes += other.file_bytes;
+    }
+
+    /// What is left without another's.
+    pub(super) const fn without(&self, other: &Self) -> Self {
+        Self {
+            pages: self.pages.saturating_sub(other.pages),
+            bytes: self.bytes.saturating_sub(other.bytes),
+            file_pages: self.file_pages.saturating_sub(other.file_pages),
+            file_bytes: self.file_bytes.saturating_sub(other.file_bytes),
+        }
+    }
+
+    /// The larger of each number.
+    fn at_least(&self, other: &Self) -> Self {
+        Self {
+            pages: self.pages.max(other.pages),
+            bytes: self.bytes.max(other.bytes),
+            file_pages: self.file_pages.max(other.file_pages),
+            file_bytes: self.file_bytes.max(other.file_bytes),
+        }
+    }
+}
+
+impl<'a> Scope<'a> {
+    /// Looks at every process and every listed fault once.
+    pub(super) fn new(trace: &'a Trace, directory: Option<&'a str>) -> Self {
+        let shared_since = shared_since(trace);
+        let mut scope = Self { trace, directory, shared_since, copied: Vec::new(), worker: Vec::new() };
+        let mut listed = vec![Copied::default(); trace.processes.len()];
+        let mut before = listed.clone();
+        let mut worker = vec![false; trace.processes.len()];
+        for fault in &trace.faults {
+            if fault.process >= listed.len() {
+                continue;
+            }
+            if scope.is_shared(fault) {
+                listed[fault.process].count(fault);
+                let operation = trace.operations.get(fault.operation);
+                worker[fault.process] |= operation.is_some_and(|o| o.kind == "worker_bookkeeping");
+            } else {
+                before[fault.process].count(fault);
+            }
+        }
+        let known = listed.iter().zip(&before);
+        scope.copied = trace.processes.iter().zip(known).map(|(p, (l, b))| exact(p, l, b)).collect();
+        scope.worker = worker;
+        scope
+    }
+
+    /// True when something was shared at the time of the fault.
+    fn is_shared(&self, fault: &Fault) -> bool {
+        self.shared_since.get(fault.process).copied().flatten().is_some_and(|since| fault.time >= since)
+    }
+
+    /// The listed copies since memory is shared.
+    pub(super) fn copies(&self) -> impl Iterator<Item = &'a Fault> {
+        let copies =
+            self.trace.faults.iter().filter(|f| matches!(f.outcome, Outcome::Copy | Outcome::FileCopy));
+        copies.filter(|fault| self.is_shared(fault))
+    }
+
+    /// What this process copied since its tree shares memory, whether it is listed or not.
+    pub(super) fn copied(&self, process: usize) -> Copied {
+        self.copied.get(process).copied().unwrap_or_default()
+    }
+
+    /// What all processes copied.
+    pub(super) fn total(&self) -> Copied {
+        self.copied.iter().fold(Copied::default(), |mut sum, one| {
+            sum.add(one);
+            sum
+        })
+    }
+
+    /// Copies whose details were lost, over all processes.
+    pub(super) fn without_details(&self) -> Copied {
+        let mut listed = Copied::default();
+        self.copies().for_each(|fault| listed.count(fault));
+        self.total().without(&listed)
+    }
+
+    /// True when a pool's machinery ran in this process.
+    pub(super) fn is_worker(&self, process: usize) -> bool {
+        self.worker.get(process).copied().unwrap_or_default()
+    }
+
+    /// True for a process that was forked while it was watched, and for one below another.
+    pub(super) fn is_child(&self, process: usize) -> bool {
+        self.trace.processes.get(process).is_some_and(|p| p.parent.is_some())
+    }
+
+    /// True when cowtrace ran the command itself, so that nothing was shared at the start.
+    pub(super) const fn launched(&self) -> bool {
+        !self.trace.header.command.is_empty()
+    }
+}
+
+/// The exact totals of a process, without what happened before anything was shared.
+fn exact(process: &Process, listed: &Copied, before: &Copied) -> Copied {
+    let (copy, file) = (process.totals.of(Outcome::Copy), process.totals.of(Outcome::FileCopy));
+    let counted = Copied {
+        pages: copy.faults,
+        bytes: process.totals.copied_bytes,
+        file_pages: file.faults,
+        file_bytes: process.totals.file_copied_bytes,
+    };
+    let unlisted = Copied {
+        pages: copy.unlisted,
+        bytes: copy.unlisted * PAGE,
+        file_pages: file.unlisted,
+        file_bytes: file.unlisted * PAGE,
+    };
+    counted.without(before).without(&unlisted).at_least(listed)
+}
+
+/// When each process's tree began to share memory: at its first fork; from the start in a tree that was there before
+/// cowtrace, whose history is not known.
+fn shared_since(trace: &Trace) -> Vec<Option<u64>> {
+    let processes = &trace.processes;
+    if trace.header.command.is_empty() {
+        return vec![Some(0); processes.len()];
+    }
+    let mut roots = Vec::with_capacity(processes.len());
+    let mut since: Vec<Option<u64>> = vec![None; processes.len()];
+    for (index, process) in processes.iter().enumerate() {
+        // Parents come before their children; anything else is no parent.
+        let root = process.parent.and_then(|parent| roots.get(parent).copied()).unwrap_or(index);
+        if root != index {
+            since[root] = Some(since[root].map_or(process.start, |first| first.min(process.start)));
+        }
+        roots.push(root);
+    }
+    roots.into_iter().map(|root| since[root]).collect()
+}

@@ -1,0 +1,146 @@
+//! Kinds, places and names of the trace in the words of the report. Every function gives text that is safe to print.
+
+use std::path::Path;
+
+use super::escape::escape;
+use super::scope::Scope;
+use crate::record::schema::{Operation, Process, Region, Site, Write};
+
+/// A longer path is shown by its last part only.
+const LONGEST_PATH: usize = 32;
+
+/// How a kind of write is called, and whether the type of the object says more.
+static WRITES: &[(&str, &str)] = &[
+    ("refcount", "refcount"),
+    ("gc_header", "GC header"),
+    ("c_stack", "C stack"),
+    ("malloc", "malloc's own data"),
+    ("allocator", "object allocator"),
+    ("bytecode", "bytecode counters"),
+    ("kernel_copy", "by the kernel"),
+];
+
+/// A kind in words: what the table of words says, otherwise the kind with spaces.
+fn kind_words(kind: &str) -> String {
+    let known = WRITES.iter().find(|(name, _)| *name == kind);
+    known.map_or_else(|| kind.replace('_', " "), |(_, words)| (*words).to_owned())
+}
+
+/// A write by its kind and type, e.g. `refcount of str`: what many writes of a row have in common.
+pub(super) fn write_sort(write: &Write) -> String {
+    if write.kind == "unknown" {
+        return reason("unknown write", write.reason.as_deref());
+    }
+    match write.of.as_deref() {
+        // `dict entry of dict` says it twice.
+        Some(of) if !write.kind.starts_with(of) => format!("{} of {}", kind_words(write.kind), escape(of)),
+        Some(_) | None => kind_words(write.kind),
+    }
+}
+
+/// A single write, e.g. `dict entry sys.modules['statistics']`.
+pub(super) fn write_exact(write: &Write) -> String {
+    match write.name.as_deref() {
+        Some(name) if write.kind == "refcount" => {
+            let of = write.of.as_deref().map_or_else(String::new, |of| escape(of) + " ");
+            format!("refcount of {of}{}", escape(name))
+        }
+        Some(name) => format!("{} {}", kind_words(write.kind), escape(name)),
+        None => write_sort(write),
+    }
+}
+
+/// The object that was written to, e.g. `str 'getpid'`, `dict sys.modules['statistics']`.
+pub(super) fn object(write: &Write) -> Option<String> {
+    match (write.of.as_deref(), write.name.as_deref()) {
+        (Some(of), Some(name)) => Some(format!("{} {}", escape(of), escape(name))),
+        (Some(of), None) => Some(escape(of)),
+        (None, Some(name)) => Some(escape(name)),
+        (None, None) => None,
+    }
+}
+
+/// Something that is not known, with the reason: `unknown: no symbols`.
+pub(super) fn reason(what: &str, reason: Option<&str>) -> String {
+    reason.map_or_else(|| what.to_owned(), |reason| format!("{what}: {}", escape(reason)))
+}
+
+/// A mapping, e.g. `heap`, `libpython3.11.so.1.0`.
+pub(super) fn region(region: &Region, scope: &Scope<'_>) -> String {
+    match region.path.as_deref() {
+        Some(path) => format!("{} ({})", file(path, scope), region.kind),
+        None if region.kind == "unknown" => "unknown mapping".to_owned(),
+        None => region.kind.to_owned(),
+    }
+}
+
+/// A place in code: `multi.py:9 (f)`, `dbAdd (redis-server)`.
+pub(super) fn site(site: &Site, scope: &Scope<'_>) -> String {
+    let name = site.file.as_deref().map(|path| file(path, scope));
+    let function = site.function.as_deref().filter(|f| *f != "<module>").map(escape);
+    match (name, site.line, function) {
+        (Some(name), Some(line), Some(function)) => format!("{name}:{line} ({function})"),
+        (Some(name), Some(line), None) => format!("{name}:{line}"),
+        (Some(name), None, Some(function)) => format!("{function} ({name})"),
+        (Some(name), None, None) => format!("{name}, no symbol"),
+        (None, _, Some(function)) => function,
+        (None, _, None) => "an unknown place".to_owned(),
+    }
+}
+
+/// A file relative to the directory of the report; only its last part when that is long or elsewhere.
+fn file(path: &str, scope: &Scope<'_>) -> String {
+    let path = Path::new(path);
+    let relative = scope.directory.and_then(|directory| path.strip_prefix(directory).ok());
+    if let Some(short) = relative.and_then(Path::to_str).filter(|s| !s.is_empty() && s.len() <= LONGEST_PATH)
+    {
+        return escape(short);
+    }
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return escape(&path.to_string_lossy());
+    };
+    // A package's `__init__.py` is only told apart by its directory.
+    match path.parent().and_then(Path::file_name).and_then(|parent| parent.to_str()) {
+        Some(parent) if name.starts_with("__") => escape(&format!("{parent}/{name}")),
+        Some(_) | None => escape(name),
+    }
+}
+
+/// What the operation did, without its place: `import statistics`, `sys.modules['statistics'] =`; `None` for a kind
+/// that is told by its place alone.
+pub(super) fn action(operation: &Operation) -> Option<String> {
+    let name = operation.name.as_deref().map(escape);
+    match (operation.kind, name) {
+        ("import", Some(name)) => Some(format!("import {name}")),
+        ("import", None) => Some("import".to_owned()),
+        ("module_swap", Some(name)) => Some(format!("{} =", slot(&name))),
+        ("module_swap", None) => Some("sys.modules[…] =".to_owned()),
+        ("kernel", Some(name)) => Some(format!("{name}() by the kernel")),
+        ("kernel", None) => Some("by the kernel".to_owned()),
+        _ => None,
+    }
+}
+
+/// The same for a sentence: `swap of sys.modules['statistics']`.
+pub(super) fn deed(operation: &Operation) -> Option<String> {
+    let name = operation.name.as_deref().map(escape);
+    match (operation.kind, name) {
+        ("module_swap", Some(name)) => Some(format!("swap of {}", slot(&name))),
+        ("module_swap", None) => Some("swap of a module".to_owned()),
+        ("import", Some(name)) => Some(format!("import of {name}")),
+        ("kernel", Some(name)) => Some(format!("the system call {name}")),
+        ("kernel", None) => Some("a system call".to_owned()),
+        ("gc", _) => Some("the garbage collector".to_owned()),
+        _ => action(operation),
+    }
+}
+
+/// The slot of a module: the key alone, or as it came.
+fn slot(name: &str) -> String {
+    if name.contains('[') { name.to_owned() } else { format!("sys.modules['{name}']") }
+}
+
+/// A process: `4711 python3`.
+pub(super) fn process(process: &Process) -> String {
+    format!("{} {}", process.pid, escape(&process.comm))
+}
