@@ -1,2 +1,4 @@
 //! cowtrace.
+pub mod diag;
+pub mod kernel;
 pub mod record;
