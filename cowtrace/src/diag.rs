@@ -64,6 +64,11 @@ pub enum Notice {
         shown(interpreter)
     )]
     NoInterpreter { command: PathBuf, interpreter: PathBuf },
+    #[error(
+        "{}: the loader that it was linked for does not exist here: it was built for another system",
+        shown(command)
+    )]
+    NoLoader { command: PathBuf },
     #[error("{}: cannot be run: {source}{}", shown(command), cannot_run_hint(source))]
     CannotRun { command: PathBuf, source: io::Error },
     #[error("cannot start the command ({what}): {source}")]
@@ -111,7 +116,7 @@ impl Notice {
     #[must_use]
     pub const fn status(&self) -> u8 {
         match self {
-            Self::CommandNotFound { .. } | Self::NoInterpreter { .. } => NOT_FOUND,
+            Self::CommandNotFound { .. } | Self::NoInterpreter { .. } | Self::NoLoader { .. } => NOT_FOUND,
             Self::CannotRun { .. } => CANNOT_RUN,
             _ => FAILED,
         }
