@@ -54,7 +54,7 @@ pub enum Notice {
         "the kernel refused a probe ({what}): `-v` shows its reasons; please report them with the kernel's release"
     )]
     Refused { what: String },
-    #[error("cannot read {}: {source}", shown(path))]
+    #[error("cannot read {}: {}", shown(path), reason(source))]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}: command not found", shown(command))]
     CommandNotFound { command: PathBuf },
@@ -69,17 +69,17 @@ pub enum Notice {
         shown(command)
     )]
     NoLoader { command: PathBuf },
-    #[error("{}: cannot be run: {source}{}", shown(command), cannot_run_hint(source))]
+    #[error("{}: cannot be run: {}{}", shown(command), reason(source), cannot_run_hint(source))]
     CannotRun { command: PathBuf, source: io::Error },
-    #[error("cannot start the command ({what}): {source}")]
+    #[error("cannot start the command ({what}): {}", reason(source))]
     CannotStart { what: &'static str, source: io::Error },
     #[error("there is no user {}: give --user a name or number that `getent passwd` lists", shown(name))]
     NoUser { name: PathBuf },
     #[error("--user needs root: run cowtrace with sudo")]
     UserNeedsRoot,
     #[error(
-        "cannot write {}: {source}: choose a file that {} may write with `-o`",
-        shown(path), if *caller { "the user who called sudo" } else { "you" }
+        "cannot write {}: {}: choose a file that {} may write with `-o`",
+        shown(path), reason(source), if *caller { "the user who called sudo" } else { "you" }
     )]
     CannotWrite { path: PathBuf, caller: bool, source: io::Error },
     #[error(
@@ -174,6 +174,12 @@ fn shown(text: impl AsRef<OsStr>) -> String {
     let text = text.as_ref().to_string_lossy();
     let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
     text.chars().map(escape).collect::<Vec<String>>().concat()
+}
+
+/// Why a system call failed, without its number.
+fn reason(source: &io::Error) -> String {
+    let known = source.raw_os_error().map(|number| nix::errno::Errno::from_raw(number).desc());
+    known.map_or_else(|| source.to_string(), str::to_owned)
 }
 
 fn cannot_run_hint(source: &io::Error) -> &'static str {

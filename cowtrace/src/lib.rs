@@ -1,4 +1,5 @@
 //! cowtrace.
+pub mod cli;
 pub mod diag;
 pub mod kernel;
 pub mod process;

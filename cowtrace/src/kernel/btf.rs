@@ -113,8 +113,18 @@ const LAYOUTS: [(u8, u8); 20] = [
 pub struct Btf {
     bytes: Vec<u8>,
     strings: Range<usize>,
-    /// Where each type begins in `bytes`; type n is at n - 1, for type 0 is `void` and is not stored.
-    starts: Vec<u32>,
+    index: Index,
+}
+
+/// Where types are, found in one pass. Names are looked at only when one is asked for, and only of the kind that is meant:
+/// a kernel has ten times as many functions and pointers as it has structs.
+#[derive(Debug, Default)]
+struct Index {
+    /// Where each type begins; type n is at n - 1, for type 0 is `void` and is not stored.
+    all: Vec<u32>,
+    structs: Vec<u32>,
+    typedefs: Vec<u32>,
+    enums: Vec<u32>,
 }
 
 /// The fixed part of a type.
@@ -154,26 +164,26 @@ impl Btf {
         let (types, strings) = (section(8)?, section(16)?);
         // A header of 32 bytes or more has a third section: the lengths of kinds, for readers older than the kinds.
         let layouts = if header >= 32 { section(24)? } else { 0..0 };
-        let starts = starts(&bytes, types, &bytes[layouts])?;
-        Ok(Self { bytes, strings, starts })
+        let index = index(&bytes, types, &bytes[layouts])?;
+        Ok(Self { bytes, strings, index })
     }
 
     /// Number of types, `void` included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.starts.len() + 1
+        self.index.all.len() + 1
     }
 
     /// Whether there is no type but `void`.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.index.all.is_empty()
     }
 
     /// The value of an enumerator, of whichever enum.
     #[must_use]
     pub fn enumerator(&self, name: &str) -> Option<u64> {
-        self.types().filter(|t| matches!(t.kind, kind::ENUM | kind::ENUM64)).find_map(|t| {
+        self.types(&self.index.enums).find_map(|t| {
             let stride = if t.kind == kind::ENUM { 8 } else { 12 };
             (0..t.elements as usize).find_map(|element| {
                 let at = t.body + element * stride;
@@ -193,7 +203,8 @@ impl Btf {
     /// <https://github.com/torvalds/linux/blob/v6.18/include/trace/bpf_probe.h>.
     #[must_use]
     pub fn tracepoint_arguments(&self, name: &str) -> Option<u32> {
-        let typedef = self.named(kind::TYPEDEF, &format!("btf_trace_{name}")).next()?;
+        let name = format!("btf_trace_{name}");
+        let typedef = self.types(&self.index.typedefs).find(|t| self.is_named(t.name, &name))?;
         let pointer = self.get(typedef.size_or_type).filter(|t| t.kind == kind::POINTER)?;
         let prototype = self.get(pointer.size_or_type).filter(|t| t.kind == kind::FUNCTION_PROTOTYPE)?;
         prototype.elements.checked_sub(1)
@@ -201,16 +212,16 @@ impl Btf {
 
     /// The type with this number; `None` for `void` and numbers that are not there.
     fn get(&self, id: u32) -> Option<Type> {
-        let start = *self.starts.get((id as usize).checked_sub(1)?)? as usize;
+        let start = *self.index.all.get((id as usize).checked_sub(1)?)? as usize;
         type_at(&self.bytes, start)
     }
 
-    fn types(&self) -> impl Iterator<Item = Type> {
-        self.starts.iter().filter_map(|&start| type_at(&self.bytes, start as usize))
+    fn types(&self, starts: &[u32]) -> impl Iterator<Item = Type> {
+        starts.iter().filter_map(|&start| type_at(&self.bytes, start as usize))
     }
 
-    fn named(&self, kind: u8, name: &str) -> impl Iterator<Item = Type> {
-        self.types().filter(move |t| t.kind == kind && self.is_named(t.name, name))
+    fn structs(&self, name: &str) -> impl Iterator<Item = Type> {
+        self.types(&self.index.structs).filter(move |t| self.is_named(t.name, name))
     }
 
     /// Whether the string at this offset is `name`.
@@ -221,26 +232,32 @@ impl Btf {
     }
 }
 
-/// Where each type begins.
-fn starts(bytes: &[u8], types: Range<usize>, layouts: &[u8]) -> Result<Vec<u32>, BtfError> {
+fn index(bytes: &[u8], types: Range<usize>, layouts: &[u8]) -> Result<Index, BtfError> {
     let cut = |at| BtfError::CutShort { at, length: types.end };
     // A type takes 25 bytes on average.
-    let mut starts = Vec::with_capacity(types.len() / 24);
+    let mut index = Index { all: Vec::with_capacity(types.len() / 24), ..Index::default() };
     let mut at = types.start;
     while at < types.end {
         let found = type_at(bytes, at).ok_or_else(|| cut(at))?;
         let (once, each) = layout(found.kind, layouts).ok_or_else(|| BtfError::UnknownKind {
-            id: u32::try_from(starts.len() + 1).unwrap_or(u32::MAX),
+            id: u32::try_from(index.all.len() + 1).unwrap_or(u32::MAX),
             kind: found.kind,
         })?;
-        starts.push(u32::try_from(at).ok().ok_or_else(|| cut(at))?);
+        let start = u32::try_from(at).ok().ok_or_else(|| cut(at))?;
+        index.all.push(start);
+        match found.kind {
+            kind::STRUCT => index.structs.push(start),
+            kind::TYPEDEF => index.typedefs.push(start),
+            kind::ENUM | kind::ENUM64 => index.enums.push(start),
+            _ => {}
+        }
         let elements = (found.elements as usize).checked_mul(usize::from(each)).ok_or_else(|| cut(at))?;
         at = found.body + usize::from(once) + elements;
         if at > types.end {
             return Err(cut(at));
         }
     }
-    Ok(starts)
+    Ok(index)
 }
 
 /// What follows the fixed part of this kind.

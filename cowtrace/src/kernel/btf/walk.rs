@@ -37,7 +37,7 @@ impl Btf {
     /// If there is no such struct or member, or it is a bit-field, which has no byte offset.
     pub fn place(&self, structure: &str, path: &str) -> Result<Place, BtfError> {
         let endless = || BtfError::Endless(structure.to_owned());
-        let mut candidates = self.named(kind::STRUCT, structure).peekable();
+        let mut candidates = self.structs(structure).peekable();
         if candidates.peek().is_none() {
             return Err(BtfError::NoStruct(structure.to_owned()));
         }
