@@ -1,6 +1,6 @@
 //! The command line: what may be written, and what it means once checked.
 //!
-//! [`Arguments`] is what clap reads, [`Options`] what the rest of cowtrace gets. Values of `--by`, `--sort` and `--format`
+//! `Arguments` is what clap reads, [`Options`] what the rest of cowtrace gets. Values of `--by`, `--sort` and `--format`
 //! come from the tables of reports and exports, through the functions at the end of this file.
 
 use std::ffi::{OsStr, OsString};

@@ -22,7 +22,7 @@ pub enum Change {
     /// It has ended with this status: its own, or 128+n for signal n.
     Ended(u8),
     /// It was stopped by this signal.
-    Stopped(i32),
+    Stopped(Signal),
     /// It goes on.
     Continued,
 }
@@ -33,7 +33,7 @@ impl From<ExitStatus> for Change {
         match (status.code(), status.signal(), status.stopped_signal()) {
             (Some(code), ..) => Self::Ended(byte(code)),
             (_, Some(signal), _) => Self::Ended(byte(128 + signal)),
-            (_, _, Some(signal)) => Self::Stopped(signal),
+            (_, _, Some(signal)) => Self::Stopped(Signal::try_from(signal).unwrap_or(Signal::SIGSTOP)),
             _ => Self::Continued,
         }
     }

@@ -151,7 +151,7 @@ fn stops_are_noticed_and_signals_arrive() {
             Some(change) => break change,
         }
     };
-    assert_eq!(next(), Change::Stopped(libc::SIGSTOP));
+    assert_eq!(next(), Change::Stopped(Signal::SIGSTOP));
     nix::sys::signal::kill(pid, Signal::SIGCONT).unwrap();
     assert_eq!(next(), Change::Ended(3));
     // Its number may be another's by now.
