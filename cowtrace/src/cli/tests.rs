@@ -1,0 +1,160 @@
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
+use super::{Arguments, Color, Options, format_names, format_of, parse_from, report_names, sort_names};
+use crate::process::identity::RunAs;
+
+fn parsed(words: &str) -> Result<Options, clap::Error> {
+    parse_from(["cowtrace"].into_iter().chain(words.split_whitespace()).map(OsString::from))
+}
+
+fn options(words: &str) -> Options {
+    parsed(words).unwrap()
+}
+
+/// Refused with status 2 and these words.
+fn refused(words: &str, with: &str) {
+    let error = parsed(words).unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{words}");
+    assert!(error.to_string().contains(with), "{words}: {error}");
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn what_follows_the_command_belongs_to_it() {
+    for (words, command) in [
+        ("ls", vec!["ls"]),
+        ("-- ls", vec!["ls"]),
+        ("-q ls -q --by x", vec!["ls", "-q", "--by", "x"]),
+        ("-q -- ls -v", vec!["ls", "-v"]),
+        ("ls --help", vec!["ls", "--help"]),
+        ("sh -c x -- y", vec!["sh", "-c", "x", "--", "y"]),
+        ("-- sh -- y", vec!["sh", "--", "y"]),
+        ("-- -odd --version", vec!["-odd", "--version"]),
+        ("--limit 3 python -m http.server -d .", vec!["python", "-m", "http.server", "-d", "."]),
+    ] {
+        assert_eq!(options(words).command, command, "{words}");
+    }
+}
+
+#[test]
+fn a_command_may_be_any_bytes() {
+    use std::os::unix::ffi::OsStringExt;
+    let odd = OsString::from_vec(vec![b'a', 0xff]);
+    let words = ["cowtrace".into(), "x".into(), odd.clone(), String::new().into()];
+    assert_eq!(parse_from(words).unwrap().command, ["x".into(), odd, OsString::new()]);
+}
+
+#[test]
+fn options_have_their_defaults() {
+    let options = options("ls");
+    assert_eq!(options.run_as, RunAs::Caller);
+    assert_eq!((options.duration, options.output, options.buffer), (None, None, 64 << 20));
+    assert!(!options.latency && !options.all && options.verbose == 0);
+    let report = options.report.unwrap();
+    assert_eq!((report.by, report.sort, report.limit, report.json), (None, None, None, false));
+    assert_eq!(report.color, Color::Auto);
+}
+
+#[test]
+fn options_are_read() {
+    assert_eq!(options("--as-root ls").run_as, RunAs::AsIs);
+    assert_eq!(options("--user ann ls").run_as, RunAs::User("ann".into()));
+    assert_eq!(options("-d 0.25 ls").duration, Some(Duration::from_millis(250)));
+    assert_eq!(options("-vv ls").verbose, 2);
+    assert_eq!(options("-q ls").report, None);
+    let report = options("--by site --sort copies --limit 0 --json --color never ls").report.unwrap();
+    assert_eq!((report.by.as_deref(), report.sort.as_deref()), (Some("site"), Some("copies")));
+    assert_eq!((report.limit, report.json, report.color), (Some(0), true, Color::Never));
+}
+
+#[test]
+fn wrong_usage_is_refused_with_a_reason() {
+    refused("--no-such-option ls", "--no-such-option");
+    refused("-q", "COMMAND");
+    refused("--as-root --user ann ls", "cannot be used with");
+    refused("--by nothing ls", "operation");
+    refused("-f jsonl ls", "--output");
+    refused("-d 0 ls", "above 0");
+    refused("-d -1 ls", "-1");
+    refused("-d=-1 ls", "above 0");
+    refused("-d inf ls", "above 0");
+    refused("-d NaN ls", "above 0");
+    refused("-d soon ls", "seconds");
+    refused("-o trace.docx ls", "jsonl");
+    refused("--limit x ls", "invalid");
+    let nothing = parsed("").unwrap_err();
+    assert_eq!(
+        (nothing.exit_code(), nothing.kind()),
+        (2, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+    );
+}
+
+#[test]
+fn help_and_version_are_no_failures() {
+    for words in ["--help", "-h", "--version", "-V"] {
+        assert_eq!(parsed(words).unwrap_err().exit_code(), 0, "{words}");
+    }
+    let help = parsed("--help").unwrap_err().to_string();
+    assert!(help.contains("Examples:") && help.contains("[--] COMMAND [ARGS]..."), "{help}");
+}
+
+#[test]
+fn a_buffer_is_a_power_of_two_in_bounds() {
+    let buffer = |text: &str| options(&format!("--buffer {text} ls")).buffer;
+    let page = u32::try_from(procfs::page_size()).unwrap();
+    assert_eq!([buffer("1"), buffer("4096")], [page, page.max(4096)]);
+    assert_eq!([buffer("100K"), buffer("100kB"), buffer("100KiB")], [128 << 10; 3]);
+    assert_eq!(
+        [buffer("64M"), buffer("65m"), buffer("1G"), buffer("2G")],
+        [64 << 20, 128 << 20, 1 << 30, 1 << 31]
+    );
+    for (text, why) in [
+        ("3G", "at most 2G"),
+        ("99999999999G", "at most 2G"),
+        ("0", "at least"),
+        ("M", "not a size"),
+        ("1.5M", "not a size"),
+        ("1T", "not a size"),
+        ("99999999999999999999999", "not a size"),
+    ] {
+        refused(&format!("--buffer {text} ls"), why);
+    }
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let answer = |color: Color, terminal, no_color: Option<&str>, term: Option<&str>| {
+        color.applies(terminal, no_color.map(AsRef::as_ref), term.map(AsRef::as_ref))
+    };
+    assert!(answer(Color::Auto, true, None, Some("xterm")));
+    assert!(answer(Color::Auto, true, Some(""), None));
+    assert!(!answer(Color::Auto, false, None, None));
+    assert!(!answer(Color::Auto, true, Some("1"), None));
+    assert!(!answer(Color::Auto, true, None, Some("dumb")));
+    assert!(answer(Color::Always, false, Some("1"), None));
+    assert!(!answer(Color::Never, true, None, None));
+}
+
+#[test]
+fn every_name_of_the_tables_is_accepted() {
+    for name in report_names() {
+        assert!(parsed(&format!("--by {name} ls")).is_ok());
+    }
+    for name in sort_names() {
+        assert!(parsed(&format!("--sort {name} ls")).is_ok());
+    }
+    for name in format_names() {
+        assert_eq!(options(&format!("-o x -f {name} ls")).output.unwrap().format, *name);
+    }
+    assert_eq!(format_of(Path::new("a/b.jsonl")), Some("jsonl"));
+    assert_eq!(format_of(Path::new("jsonl")), None);
+}

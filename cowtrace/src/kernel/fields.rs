@@ -1,0 +1,234 @@
+//! Which fields of kernel structs the kernel half reads, and where they lie in the running kernel.
+//!
+//! A field that was renamed or moved gets a second candidate path; no version is ever compared.
+
+use cowtrace_ebpf::config::{ABSENT, Config};
+
+use super::Error;
+use super::btf::{Btf, BtfError};
+
+/// Whether cowtrace can do without something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It cannot.
+    Required,
+    /// It can; the trace then lacks what the row's `without` says.
+    Optional,
+}
+
+/// A field of a kernel struct.
+pub struct Field {
+    /// The struct.
+    pub structure: &'static str,
+    /// Paths of the member, the first that exists is taken.
+    pub paths: &'static [&'static str],
+    /// Its size in bytes: a field of another size is another field.
+    pub size: u32,
+    /// Where the offset goes.
+    pub slot: fn(&mut Config) -> &mut u32,
+    /// Whether it has to be there.
+    pub need: Need,
+    /// What the trace lacks without it, a sentence; empty if nothing.
+    pub without: &'static str,
+}
+
+/// An allocation flag: `config` gets its mask.
+struct Flag {
+    /// Enumerator of the bit's number, Linux 6.10 and later.
+    enumerator: &'static str,
+    /// The mask before, when it was a macro and in no BTF.
+    before: u32,
+    slot: fn(&mut Config) -> &mut u32,
+}
+
+/// The kernel's fields for this kernel.
+#[derive(Clone, Debug)]
+pub struct Fields {
+    /// Offsets and masks; its switches are left at zero.
+    pub config: Config,
+    /// What the trace will lack, each a sentence.
+    pub missing: Vec<&'static str>,
+}
+
+const fn required(
+    structure: &'static str,
+    paths: &'static [&'static str],
+    size: u32,
+    slot: fn(&mut Config) -> &mut u32,
+) -> Field {
+    Field { structure, paths, size, slot, need: Need::Required, without: "" }
+}
+
+const fn optional(
+    structure: &'static str,
+    paths: &'static [&'static str],
+    size: u32,
+    slot: fn(&mut Config) -> &mut u32,
+    without: &'static str,
+) -> Field {
+    Field { structure, paths, size, slot, need: Need::Optional, without }
+}
+
+const NO_INHERITED: &str = "How much private memory a process inherited at its fork is not known.";
+const NO_COMMAND: &str = "Command lines of processes that start while tracing are not known.";
+
+/// Every field. Structs:
+/// <https://github.com/torvalds/linux/blob/v6.18/include/linux/sched.h>,
+/// <https://github.com/torvalds/linux/blob/v6.18/include/linux/mm_types.h>,
+/// <https://github.com/torvalds/linux/blob/v6.18/include/linux/binfmts.h>.
+pub static FIELDS: &[Field] = &[
+    required("task_struct", &["pid"], 4, |c| &mut c.task_pid),
+    required("task_struct", &["tgid"], 4, |c| &mut c.task_tgid),
+    required("task_struct", &["start_time"], 8, |c| &mut c.task_start_time),
+    required("task_struct", &["mm"], 8, |c| &mut c.task_mm),
+    required("task_struct", &["group_leader"], 8, |c| &mut c.task_group_leader),
+    required("task_struct", &["stack"], 8, |c| &mut c.task_stack),
+    required("task_struct", &["comm"], 16, |c| &mut c.task_comm),
+    optional(
+        "task_struct",
+        &["thread.fsbase"],
+        8,
+        |c| &mut c.task_fsbase,
+        "Frames of interpreters are not seen: the kernel does not say where a thread keeps its state.",
+    ),
+    optional(
+        "task_struct",
+        &["exit_code"],
+        4,
+        |c| &mut c.task_exit_code,
+        "Exit statuses of forked processes are not known.",
+    ),
+    optional(
+        "task_struct",
+        &["pagefault_disabled"],
+        4,
+        |c| &mut c.task_pagefault_disabled,
+        "Faults that the kernel refused to handle on the spot count as failed ones.",
+    ),
+    optional("mm_struct", &["arg_start"], 8, |c| &mut c.mm_arg_start, NO_COMMAND),
+    optional("mm_struct", &["arg_end"], 8, |c| &mut c.mm_arg_end, NO_COMMAND),
+    // One `struct percpu_counter` for each kind of page since 6.2, before that one array of atomics:
+    // https://github.com/torvalds/linux/commit/f1a7941243c1
+    optional(
+        "mm_struct",
+        &["rss_stat[MM_ANONPAGES].count", ATOMIC_ANON],
+        8,
+        |c| &mut c.mm_anon,
+        NO_INHERITED,
+    ),
+    optional("mm_struct", &["rss_stat[MM_SWAPENTS].count", ATOMIC_SWAP], 8, |c| &mut c.mm_swap, NO_INHERITED),
+    // Absent before 6.2 and on kernels for one CPU: the part above is then the whole count.
+    optional("mm_struct", &["rss_stat[MM_ANONPAGES].counters"], 8, |c| &mut c.mm_anon_percpu, ""),
+    optional("mm_struct", &["rss_stat[MM_SWAPENTS].counters"], 8, |c| &mut c.mm_swap_percpu, ""),
+    optional(
+        "linux_binprm",
+        &["filename"],
+        8,
+        |c| &mut c.bprm_filename,
+        "Which file a process executes is looked up afterwards, and not known of short-lived ones.",
+    ),
+];
+
+const ATOMIC_ANON: &str = "rss_stat.count[MM_ANONPAGES]";
+const ATOMIC_SWAP: &str = "rss_stat.count[MM_SWAPENTS]";
+
+/// Masks of <https://github.com/torvalds/linux/blob/v5.8/include/linux/gfp.h>, unchanged until they became enumerators:
+/// <https://github.com/torvalds/linux/blob/v6.18/include/linux/gfp_types.h>.
+static FLAGS: &[Flag] = &[
+    Flag { enumerator: "___GFP_MOVABLE_BIT", before: 0x8, slot: |c| &mut c.gfp_movable },
+    Flag { enumerator: "___GFP_ZERO_BIT", before: 0x100, slot: |c| &mut c.gfp_zero },
+    Flag { enumerator: "___GFP_DIRECT_RECLAIM_BIT", before: 0x400, slot: |c| &mut c.gfp_direct_reclaim },
+    Flag { enumerator: "___GFP_WRITE_BIT", before: 0x1000, slot: |c| &mut c.gfp_never },
+];
+
+/// Looks every field up.
+///
+/// # Errors
+/// If a required field is not there.
+pub fn config(btf: &Btf) -> Result<Fields, Error> {
+    let mut config = Config::default();
+    let mut missing = Vec::new();
+    for field in FIELDS {
+        *(field.slot)(&mut config) = match (offset(btf, field), field.need) {
+            (Ok(offset), _) => offset,
+            (Err(source), Need::Required) => return Err(Error::NoField(source)),
+            (Err(_), Need::Optional) => {
+                if !field.without.is_empty() && !missing.contains(&field.without) {
+                    missing.push(field.without);
+                }
+                ABSENT
+            }
+        };
+    }
+    for flag in FLAGS {
+        let bit = btf.enumerator(flag.enumerator).and_then(|bit| u32::try_from(bit).ok());
+        *(flag.slot)(&mut config) = bit.and_then(|bit| 1_u32.checked_shl(bit)).unwrap_or(flag.before);
+    }
+    config.cpus = aya::util::nr_cpus()
+        .map_err(|(path, source)| Error::Unreadable { path, source })
+        .map(|cpus| u32::try_from(cpus).unwrap_or(u32::MAX))?;
+    Ok(Fields { config, missing })
+}
+
+/// The first candidate that exists with the size that is expected.
+fn offset(btf: &Btf, field: &Field) -> Result<u32, BtfError> {
+    let mut first = None;
+    for path in field.paths {
+        match btf.place(field.structure, path) {
+            Ok(place) if place.size == field.size => return Ok(place.offset),
+            Ok(_) => {}
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.unwrap_or_else(|| BtfError::NoMember {
+        structure: field.structure.to_owned(),
+        path: format!("{} of {} bytes", field.paths.join(" or "), field.size),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_whole() {
+        let mut config = Config::default();
+        for field in FIELDS {
+            assert!(!field.paths.is_empty());
+            assert_eq!(*(field.slot)(&mut config), 0, "{} {:?}: slot is taken", field.structure, field.paths);
+            *(field.slot)(&mut config) = 1;
+            assert!(field.without.is_empty() || field.without.ends_with('.'), "{}", field.without);
+        }
+        for flag in FLAGS {
+            assert_eq!(*(flag.slot)(&mut config), 0, "{}: slot is taken", flag.enumerator);
+            *(flag.slot)(&mut config) = 1;
+            assert_eq!(flag.before.count_ones(), 1);
+        }
+        let rest = Config { flags: 1, cpus: 1, zero: 1, ..config };
+        assert!(bytemuck::cast_ref::<Config, [u32; 24]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
+    }
+
+    /// Needs a kernel with BTF; passes without a word where there is none.
+    #[test]
+    fn the_running_kernel_has_every_field() {
+        let Ok(bytes) = std::fs::read(super::super::btf::KERNEL) else { return };
+        let fields = config(&Btf::parse(bytes).unwrap()).unwrap();
+        assert_eq!(fields.missing, [""; 0]);
+        let config = fields.config;
+        assert_eq!(config.task_tgid, config.task_pid + 4);
+        assert_eq!(config.mm_arg_end, config.mm_arg_start + 8);
+        assert_eq!((config.gfp_movable, config.gfp_zero), (0x8, 0x100));
+        assert!(config.cpus > 0);
+        if config.mm_anon_percpu != ABSENT {
+            assert_eq!(config.mm_swap - config.mm_anon, config.mm_swap_percpu - config.mm_anon_percpu);
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_a_required_field_is_named() {
+        let empty =
+            Btf::parse(vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let error = config(&empty.unwrap()).unwrap_err();
+        assert!(matches!(error, Error::NoField(BtfError::NoStruct(name)) if name == "task_struct"));
+    }
+}

@@ -1,0 +1,226 @@
+//! Where the kernel half is attached, which role each place has, and what a trace lacks without it.
+//!
+//! Whether a place exists is asked of the kernel's BTF, never of its version. Programs in the object are named after their
+//! tracepoint.
+
+use super::Error;
+use super::btf::Btf;
+
+/// Software events at the end of a fault, by the number that `perf_event_open` takes:
+/// <https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/perf_event.h>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SoftwareEvent {
+    /// `PERF_COUNT_SW_PAGE_FAULTS_MIN`: no input was needed.
+    MinorFaults,
+    /// `PERF_COUNT_SW_PAGE_FAULTS_MAJ`: the page was read from a disk.
+    MajorFaults,
+}
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// Raw tracepoint; the kernel has to give it at least this many arguments.
+    RawTracepoint {
+        /// Name of the tracepoint.
+        tracepoint: &'static str,
+        /// Arguments that the program reads.
+        arguments: u32,
+    },
+    /// Software event with period 1, on every CPU.
+    PerfEvent(SoftwareEvent),
+}
+
+/// When a hook is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Always; there is no trace without it.
+    Required,
+    /// Always, if the kernel has it.
+    Optional,
+    /// When latencies are asked for.
+    Latency,
+}
+
+/// One place to attach to.
+#[derive(Debug)]
+pub struct Hook {
+    /// What is learned there.
+    pub role: &'static str,
+    /// Name of the program in the object.
+    pub program: &'static str,
+    /// Where and how.
+    pub attach: Attach,
+    /// When.
+    pub need: Need,
+    /// What the trace lacks without it, a sentence.
+    pub without: &'static str,
+}
+
+impl Hook {
+    /// Its name in the header of a trace: the tracepoint, or the perf event as `perf` calls it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self.attach {
+            Attach::RawTracepoint { tracepoint, .. } => tracepoint,
+            Attach::PerfEvent(SoftwareEvent::MinorFaults) => "minor-faults",
+            Attach::PerfEvent(SoftwareEvent::MajorFaults) => "major-faults",
+        }
+    }
+}
+
+const fn tracepoint(
+    tracepoint: &'static str,
+    arguments: u32,
+    need: Need,
+    role: &'static str,
+    without: &'static str,
+) -> Hook {
+    Hook { role, program: tracepoint, attach: Attach::RawTracepoint { tracepoint, arguments }, need, without }
+}
+
+const fn end(event: SoftwareEvent, role: &'static str) -> Hook {
+    Hook {
+        role,
+        program: "fault_end",
+        attach: Attach::PerfEvent(event),
+        need: Need::Latency,
+        without: "The time inside each fault is not known.",
+    }
+}
+
+/// Every hook, in the order in which they are attached: faults are seen only once everything that explains them is.
+/// Tracepoints: <https://github.com/torvalds/linux/blob/v6.18/include/trace/events/sched.h>, `signal.h` and `kmem.h` beside
+/// it, and <https://github.com/torvalds/linux/blob/v6.18/arch/x86/include/asm/trace/exceptions.h>.
+pub static HOOKS: &[Hook] = &[
+    tracepoint(
+        "sched_process_fork",
+        2,
+        Need::Required,
+        "a process or thread joins the tree",
+        "Forked processes are not followed.",
+    ),
+    tracepoint(
+        "sched_process_exec",
+        3,
+        Need::Required,
+        "a process runs another program",
+        "Programs that a process executes are taken for the one before.",
+    ),
+    tracepoint(
+        "sched_process_exit",
+        1,
+        Need::Required,
+        "a thread ends",
+        "Faults of threads that have ended are not counted.",
+    ),
+    tracepoint(
+        "sched_process_free",
+        1,
+        Need::Optional,
+        "a thread's number can be given to another",
+        "What is known of ended threads is kept until the trace ends: one with very many threads may lose some.",
+    ),
+    tracepoint(
+        "signal_generate",
+        2,
+        Need::Optional,
+        "an access was refused",
+        "Faults that end in a signal count as `other` or `reuse` instead of `failed`.",
+    ),
+    tracepoint(
+        "rss_stat",
+        2,
+        Need::Required,
+        "which resident-set counter changed in a fault",
+        "Copies of anonymous memory and of files are not told apart.",
+    ),
+    tracepoint(
+        "mm_page_free",
+        2,
+        Need::Optional,
+        "a page allocated in a fault was given back",
+        "A copy that the kernel gave up half-way counts as one.",
+    ),
+    tracepoint("mm_page_alloc", 4, Need::Required, "a page was allocated in a fault", "Copies are not seen."),
+    end(SoftwareEvent::MinorFaults, "a fault has ended"),
+    end(SoftwareEvent::MajorFaults, "a fault that waited for a disk has ended"),
+    tracepoint(
+        "page_fault_kernel",
+        3,
+        Need::Required,
+        "the kernel touches user memory for a system call",
+        "Pages that the kernel wrote for a system call are not seen.",
+    ),
+    tracepoint(
+        "page_fault_user",
+        3,
+        Need::Required,
+        "the program touches a page",
+        "Faults of the program are not seen.",
+    ),
+];
+
+/// Which hooks to attach on this kernel, and what the trace will lack.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// In the order of [`HOOKS`].
+    pub attach: Vec<&'static Hook>,
+    /// Hooks that the kernel does not have, optional ones all.
+    pub missing: Vec<&'static Hook>,
+}
+
+/// Chooses from [`HOOKS`].
+///
+/// # Errors
+/// If the kernel lacks a required one.
+pub fn select(btf: &Btf, latency: bool) -> Result<Selection, Error> {
+    let mut selection = Selection { attach: Vec::new(), missing: Vec::new() };
+    for hook in HOOKS.iter().filter(|hook| latency || hook.need != Need::Latency) {
+        let present = match hook.attach {
+            Attach::RawTracepoint { tracepoint, arguments } => {
+                btf.tracepoint_arguments(tracepoint).is_some_and(|has| has >= arguments)
+            }
+            Attach::PerfEvent(_) => true,
+        };
+        match (present, hook.need) {
+            (true, _) => selection.attach.push(hook),
+            (false, Need::Required) => return Err(Error::NoTracepoint(hook.name())),
+            (false, Need::Optional | Need::Latency) => selection.missing.push(hook),
+        }
+    }
+    Ok(selection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_whole() {
+        for hook in HOOKS {
+            assert!(hook.without.ends_with('.') && !hook.role.ends_with('.'), "{}", hook.name());
+            assert_eq!(
+                HOOKS.iter().filter(|other| other.name() == hook.name()).count(),
+                1,
+                "{}",
+                hook.name()
+            );
+        }
+        let order: Vec<_> = HOOKS.iter().map(Hook::name).collect();
+        assert_eq!(order[order.len() - 2..], ["page_fault_kernel", "page_fault_user"]);
+    }
+
+    /// Needs x86-64 and a kernel with BTF; passes without a word where there is none.
+    #[test]
+    fn the_running_kernel_has_every_hook() {
+        let Ok(bytes) = std::fs::read(super::super::btf::KERNEL) else { return };
+        if cfg!(not(target_arch = "x86_64")) {
+            return;
+        }
+        let btf = Btf::parse(bytes).unwrap();
+        let without = select(&btf, false).unwrap();
+        assert!(without.missing.is_empty());
+        assert!(without.attach.iter().all(|hook| hook.program != "fault_end"));
+        assert_eq!(select(&btf, true).unwrap().attach.len(), HOOKS.len());
+    }
+}
