@@ -72,7 +72,15 @@ pub trait Memory {
             // Always less than CHUNK, so it fits.
             let wanted = (CHUNK - at % CHUNK) as usize;
             let chunk = &mut chunk[..wanted.min(max - string.len())];
-            self.read(at, chunk)?;
+            if self.read(at, chunk).is_err() {
+                // Recorded memory may end with the string.
+                for (offset, byte) in (0..).zip(chunk.iter_mut()) {
+                    *byte = self.u8(at + offset)?;
+                    if *byte == 0 {
+                        break;
+                    }
+                }
+            }
             if let Some(end) = chunk.iter().position(|&byte| byte == 0) {
                 string.extend_from_slice(&chunk[..end]);
                 return Ok(string);
@@ -80,7 +88,10 @@ pub trait Memory {
             string.extend_from_slice(chunk);
             at = at.checked_add(chunk.len() as u64).ok_or(io::ErrorKind::InvalidInput)?;
         }
-        Err(io::Error::new(io::ErrorKind::InvalidData, format!("no string of at most {max} bytes at {address:#x}")))
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("no string of at most {max} bytes at {address:#x}"),
+        ))
     }
 }
 
@@ -136,9 +147,10 @@ impl Fixture {
 
 impl Memory for Fixture {
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
-        for (at, byte) in (address..).zip(buffer.iter_mut()) {
-            *byte = self.byte(at).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::NotFound, format!("nothing was recorded at {at:#x}"))
+        for (offset, byte) in buffer.iter_mut().enumerate() {
+            let recorded = address.checked_add(offset as u64).and_then(|at| self.byte(at));
+            *byte = recorded.ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotFound, format!("not recorded: {address:#x} + {offset}"))
             })?;
         }
         Ok(())
@@ -165,6 +177,7 @@ mod tests {
         let long = [b'x'; 200];
         let memory = Fixture::default().with(0x1003, *b"name\0rest").with(0x2000, long);
         assert_eq!(memory.c_string(0x1003, 5).unwrap(), b"name");
+        assert_eq!(memory.c_string(0x1003, 500).unwrap(), b"name", "nothing is needed behind its end");
         assert!(memory.c_string(0x1003, 4).is_err(), "the zero lies behind the bound");
         assert!(memory.c_string(0x2000, 100).is_err());
         assert!(memory.c_string(0x2000, 1000).is_err(), "memory ends before a zero");

@@ -159,7 +159,8 @@ impl Maps {
     /// The region that holds an address; kind `unknown` if there is none.
     #[must_use]
     pub fn region(&self, address: u64) -> Region {
-        self.find(address).map_or(Region { kind: "unknown", path: None, offset: None }, |found| found.region(address))
+        self.find(address)
+            .map_or(Region { kind: "unknown", path: None, offset: None }, |found| found.region(address))
     }
 
     /// All mappings, lowest address first.
@@ -220,7 +221,9 @@ fn classify(name: &[u8], inode: u64, shared: bool) -> (Kind, Option<PathBuf>, bo
         // How the kernel names shared memory without a file.
         b"/dev/zero (deleted)" if shared => (Kind::Anonymous, None, false),
         // Named by prctl(PR_SET_VMA_ANON_NAME).
-        [b'[', b'a', b'n', b'o', b'n', b':' | b'_', ..] if inode == 0 || shared => (Kind::Anonymous, None, false),
+        [b'[', b'a', b'n', b'o', b'n', b':' | b'_', ..] if inode == 0 || shared => {
+            (Kind::Anonymous, None, false)
+        }
         _ if name.starts_with(b"/") || (inode != 0 && !name.starts_with(b"anon_inode:")) => {
             let deleted = name.strip_suffix(b" (deleted)");
             let path = OsString::from_vec(unescape(deleted.unwrap_or(name)));
@@ -268,8 +271,18 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
         let special = |name: &str| Kind::Special(name.into());
         let (a, f) = (Kind::Anonymous, Kind::File);
         let perf = special("anon_inode:[perf_event]");
-        let expected =
-            [f.clone(), f.clone(), Kind::Heap, f, a.clone(), a.clone(), a, perf, Kind::Stack, special("[vsyscall]")];
+        let expected = [
+            f.clone(),
+            f.clone(),
+            Kind::Heap,
+            f,
+            a.clone(),
+            a.clone(),
+            a,
+            perf,
+            Kind::Stack,
+            special("[vsyscall]"),
+        ];
         assert_eq!(kinds, expected);
 
         let text = maps.find(0x0042_0000).unwrap();

@@ -187,7 +187,8 @@ impl Object {
         let find = || {
             let sections = self.sections()?;
             let section = sections.section_by_name(ENDIAN, name.as_bytes()).map(|(_, section)| section);
-            Ok(section.map(|section| Place { address: section.sh_addr(ENDIAN), size: section.sh_size(ENDIAN) }))
+            Ok(section
+                .map(|section| Place { address: section.sh_addr(ENDIAN), size: section.sh_size(ENDIAN) }))
         };
         Ok(find().map_err(|source| self.malformed(source))?.filter(|place| place.address != 0))
     }
@@ -249,7 +250,8 @@ mod tests {
     #[test]
     fn libc_of_this_process() {
         let maps = Maps::of(std::process::id()).unwrap();
-        let is_libc = |mapping: &&Mapping| mapping.kind == Kind::File && mapping.file_name() == Some(b"libc.so.6");
+        let is_libc =
+            |mapping: &&Mapping| mapping.kind == Kind::File && mapping.file_name() == Some(b"libc.so.6");
         let Some(first) = maps.iter().find(is_libc) else {
             eprintln!("SKIPPED (allowed): this test program has no shared libc");
             return;
