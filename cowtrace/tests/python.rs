@@ -4,6 +4,8 @@
 //! The walk does what the kernel side does, step by step, only slower. Interpreters are looked for in `PATH` and in
 //! pyenv's directory; one that is missing is a line on stderr, no failure.
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test, helpers included")]
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use cowtrace::interp::{CodeFacts, Discovery, Found, FrameFacts, Place, Reason, Slot, discover};
 use cowtrace::memory::{Live, Memory};
 use cowtrace::process::maps::Maps;
+use cowtrace::process::object::Object;
 use cowtrace::symbolize::native::Native;
 use cowtrace_ebpf::plan::{MAX_FRAMES, MAX_THREAD_STATES, UNUSED};
 use cowtrace_ebpf::state::ModuleTable;
@@ -284,6 +287,30 @@ fn types_and_strings() {
     }
 }
 
+/// Looked at again and again from its first moment, an interpreter is found sooner or later, and never misjudged.
+#[test]
+fn while_it_starts() {
+    let all = interpreters();
+    let supported = |version: &str| SUPPORTED.iter().any(|minor| version.starts_with(minor));
+    for path in all.iter().filter(|(_, version)| supported(version)).map(|(path, _)| path) {
+        let mut child = Command::new(path).args(["-c", "input()"]).stdin(Stdio::piped()).spawn().unwrap();
+        let (mut none, mut not_yet) = (0, 0);
+        let found = loop {
+            match discover(child.id(), &Maps::of(child.id()).unwrap(), &Live::new(child.id())) {
+                Discovery::None => none += 1,
+                Discovery::NotYet => not_yet += 1,
+                Discovery::Found(found) => break found,
+                other @ Discovery::Unsupported { .. } => panic!("{}: {other:?}", path.display()),
+            }
+            assert!(none + not_yet < 1_000_000, "{} does not start", path.display());
+        };
+        eprintln!("{}: {none} times none, {not_yet} times not yet", path.display());
+        assert!(found.interpreter.layout.is_some());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}
+
 /// Interpreters without a row are named with their version, and nothing else in them is believed.
 #[test]
 fn other_versions() {
@@ -316,11 +343,11 @@ fn native_symbols() {
             let maps = Maps::of(pid).unwrap();
             let mut native = Native::default();
             for mapping in maps.iter().filter(|mapping| mapping.executable) {
-                let path = mapping.path_to_open(pid);
-                let Some(object) = path.and_then(|path| cowtrace::process::object::Object::open(&path).ok())
-                else {
-                    continue;
-                };
+                let Ok(object) = Object::of_mapping(pid, mapping) else { continue };
+                if let [Some(data)] = object.symbols(["PyUnicode_Type"]).unwrap() {
+                    let address = object.bias(mapping).unwrap() + data.address;
+                    eprintln!("DATA {:?}", native.frame(pid, maps.find(address).unwrap(), address + 8));
+                }
                 let [dict, other] = object.symbols(["PyDict_SetItem", "PyObject_GetAttr"]).unwrap();
                 for (place, name) in [(dict, "PyDict_SetItem"), (other, "PyObject_GetAttr")] {
                     let Some(place) = place else { continue };

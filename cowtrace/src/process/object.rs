@@ -3,24 +3,21 @@
 //! Files are the target's: they may be no ELF at all, lie about every length, shrink while they are read, or be a FIFO by
 //! now. So they are read, never mapped, and only their tables, within [`MAX_TABLE`].
 
-use std::cell::Cell;
+mod bounded;
+
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use object::LittleEndian;
 use object::elf::{self, FileHeader64, ProgramHeader64};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, SectionTable, Sym as _};
-use object::read::{ReadCache, ReadRef};
 
+use self::bounded::Bounded;
 use super::maps::{Mapping, PAGE};
 
-/// Bytes of one table (program headers, sections, dynamic symbols, their names) that are read at most.
-pub const MAX_TABLE: u64 = 64 << 20;
-/// Bytes that are read of one file at most, over all questions.
-const MAX_READ: u64 = 4 * MAX_TABLE;
+pub use self::bounded::MAX_TABLE;
 
 const ENDIAN: LittleEndian = LittleEndian;
 
@@ -44,6 +41,12 @@ pub enum ObjectError {
         /// The file.
         path: PathBuf,
     },
+    /// Its process is gone, and under its path there is another file or none.
+    #[error("{} is no longer the file that was mapped", path.display())]
+    Replaced {
+        /// The path as the process saw it.
+        path: PathBuf,
+    },
     /// It is not what a loader would accept, or has a table beyond [`MAX_TABLE`].
     #[error("{} is not a 64-bit ELF file that can be read", path.display())]
     Malformed {
@@ -65,6 +68,24 @@ pub fn open(path: &Path) -> Result<File, ObjectError> {
         return Ok(file);
     }
     Err(ObjectError::NotRegular { path: path.to_owned() })
+}
+
+/// Opens the file that a mapping shows.
+///
+/// The mapping itself names it for certain, but only to root and while the process lives; else the path serves, in the
+/// process's view and in ours, if the file there has the same inode.
+///
+/// # Errors
+/// When it is not found in any way, or is no regular file.
+pub fn open_mapped(pid: u32, mapping: &Mapping) -> Result<File, ObjectError> {
+    let (start, end) = (mapping.start, mapping.end);
+    if let Ok(file) = open(Path::new(&format!("/proc/{pid}/map_files/{start:x}-{end:x}"))) {
+        return Ok(file);
+    }
+    let path = mapping.path.clone().unwrap_or_default();
+    let same = |file: &File| file.metadata().is_ok_and(|metadata| metadata.ino() == mapping.inode);
+    let paths = mapping.path_to_open(pid).into_iter().chain([path.clone()]);
+    paths.filter_map(|path| open(&path).ok()).find(same).ok_or(ObjectError::Replaced { path })
 }
 
 /// A symbol or section of a file.
@@ -100,7 +121,19 @@ impl Object {
     /// # Errors
     /// When it is not a regular ELF file of 64 bits.
     pub fn open(path: &Path) -> Result<Self, ObjectError> {
-        let data = Bounded { cache: ReadCache::new(open(path)?), budget: Cell::new(MAX_READ) };
+        Self::read(open(path)?, path)
+    }
+
+    /// The same for the file that a mapping shows.
+    ///
+    /// # Errors
+    /// As [`Object::open`].
+    pub fn of_mapping(pid: u32, mapping: &Mapping) -> Result<Self, ObjectError> {
+        Self::read(open_mapped(pid, mapping)?, mapping.path.as_deref().unwrap_or(Path::new("")))
+    }
+
+    fn read(file: File, path: &Path) -> Result<Self, ObjectError> {
+        let data = Bounded::new(file);
         let headers = || {
             let header = Header::parse(&data)?;
             let segments = header.program_headers(ENDIAN, &data)?.iter().filter_map(segment).collect();
@@ -169,10 +202,10 @@ impl Object {
         let strings = sections.section(symbols.string_section())?.data(ENDIAN, &self.data)?;
         for symbol in symbols.iter().filter(|symbol| !symbol.is_undefined(ENDIAN)) {
             let name = strings.get(symbol.st_name(ENDIAN) as usize..).unwrap_or_default();
-            let is_name = |wanted: &&str| {
+            let is_name = |wanted: &str| {
                 name.strip_prefix(wanted.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
             };
-            if let Some(index) = names.iter().position(|wanted| is_name(&wanted)) {
+            if let Some(index) = names.iter().position(|wanted| is_name(wanted)) {
                 found[index] = Some(Place { address: symbol.st_value(ENDIAN), size: symbol.st_size(ENDIAN) });
             }
         }
@@ -208,38 +241,6 @@ fn segment(header: &ProgramHeader64<LittleEndian>) -> Option<Segment> {
         address: header.p_vaddr(ENDIAN),
         file_size: header.p_filesz(ENDIAN),
     })
-}
-
-/// A file whose reads are bounded, each and in sum.
-#[derive(Debug)]
-struct Bounded {
-    cache: ReadCache<File>,
-    budget: Cell<u64>,
-}
-
-impl Bounded {
-    fn spend(&self, size: u64) -> Result<(), ()> {
-        let left = self.budget.get().checked_sub(size).filter(|_| size <= MAX_TABLE).ok_or(())?;
-        self.budget.set(left);
-        Ok(())
-    }
-}
-
-impl<'data> ReadRef<'data> for &'data Bounded {
-    fn len(self) -> Result<u64, ()> {
-        (&self.cache).len()
-    }
-
-    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'data [u8], ()> {
-        self.spend(size)?;
-        (&self.cache).read_bytes_at(offset, size)
-    }
-
-    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'data [u8], ()> {
-        let found = (&self.cache).read_bytes_at_until(range, delimiter)?;
-        self.spend(found.len() as u64)?;
-        Ok(found)
-    }
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Default for Native {
 
 impl Native {
     /// The frame of an address that lies in this mapping of this process. The file is opened at the first question about
-    /// it, so that process, or its recorded root, must still be there then.
+    /// it, so at that moment the process must live, or its path must still lead there.
     pub fn frame(&mut self, pid: u32, mapping: &Mapping, address: u64) -> NativeFrame {
         let offset = mapping.file_offset(address);
         let object = match &mapping.kind {
@@ -61,7 +61,9 @@ impl Native {
     }
 
     fn symbol(&mut self, pid: u32, mapping: &Mapping, offset: u64) -> Option<String> {
-        let path = mapping.path_to_open(pid)?;
+        if mapping.kind != Kind::File {
+            return None;
+        }
         let key = (mapping.device, mapping.inode, mapping.path.clone());
         let place = (key, offset);
         if let Some(known) = self.found.get(&place) {
@@ -72,7 +74,7 @@ impl Native {
                 return None;
             }
             // A failure is not remembered: another process may still show the file.
-            let file = object::open(&path).ok()?;
+            let file = object::open_mapped(pid, mapping).ok()?;
             self.files.insert(place.0.clone(), file);
         }
         let symbol = look_up(&self.symbolizer, self.files.get(&place.0)?, offset);

@@ -64,15 +64,15 @@ fn is_library(mapping: &Mapping) -> bool {
 
 /// Addresses in the process.
 struct File {
-    runtime: u64,
+    /// `None` = too old to have one.
+    runtime: Option<u64>,
     version: Option<u64>,
     type_type: Option<u64>,
     string_type: Option<u64>,
 }
 
 fn look(target: &Target<'_>, mapping: &Mapping) -> Result<Option<File>, ObjectError> {
-    let Some(path) = mapping.path_to_open(target.pid) else { return Ok(None) };
-    let object = Object::open(&path)?;
+    let object = Object::of_mapping(target.pid, mapping)?;
     let Some(bias) = object.bias(mapping) else { return Ok(None) };
     let [runtime, version, type_type, string_type] = object.symbols(SYMBOLS)?;
     let runtime = match runtime {
@@ -80,8 +80,9 @@ fn look(target: &Target<'_>, mapping: &Mapping) -> Result<Option<File>, ObjectEr
         None => object.section(SECTION)?,
     };
     let live = |place: Place| bias.wrapping_add(place.address);
-    Ok(runtime.map(|runtime| File {
-        runtime: live(runtime),
+    let is_interpreter = runtime.is_some() || type_type.is_some();
+    Ok(is_interpreter.then(|| File {
+        runtime: runtime.map(live),
         version: version.map(live),
         type_type: type_type.map(live),
         string_type: string_type.map(live),
@@ -94,15 +95,16 @@ fn identify(target: &Target<'_>, mapping: &Mapping, file: &File) -> Discovery {
         Err(source) => return unsupported(mapping, version_of_name(mapping), Reason::Memory(source)),
     };
     let version_text = version.map_or_else(|| version_of_name(mapping), |version| version.to_string());
-    let Some(layout) = version.and_then(layout::of_version) else {
+    let layout = version.and_then(layout::of_version);
+    let Some((layout, runtime)) = layout.zip(file.runtime) else {
         let reason = Reason::NoLayout { version: version_text.clone(), known: layout::known() };
         return unsupported(mapping, version_text, reason);
     };
-    match check(layout, target.memory, file) {
+    match check(layout, target.memory, runtime, file) {
         Ok(types) => Discovery::Found(Box::new(Found {
             interpreter: interpreter(mapping, version_text, Some(layout.name)),
             plan: layout.plan,
-            runtime: file.runtime,
+            runtime,
             type_type: types.type_type,
             string_type: types.string_type,
             language: layout,
@@ -156,7 +158,7 @@ impl From<io::Error> for Misfit {
 }
 
 /// Follows the layout through a live interpreter: main interpreter, its first thread, its modules, their types.
-fn check(layout: &Layout, memory: &dyn Memory, file: &File) -> Result<Types, Misfit> {
+fn check(layout: &Layout, memory: &dyn Memory, runtime: u64, file: &File) -> Result<Types, Misfit> {
     let plan = &layout.plan;
     let word = |address: u64, offset: u16| {
         let address =
@@ -168,8 +170,8 @@ fn check(layout: &Layout, memory: &dyn Memory, file: &File) -> Result<Types, Mis
         0 => Err(Misfit::NotYet),
         pointer => Ok(pointer),
     };
-    let main = pointer(file.runtime, layout.runtime_main)?;
-    pointer(file.runtime, plan.runtime_interpreters)?;
+    let main = pointer(runtime, layout.runtime_main)?;
+    pointer(runtime, plan.runtime_interpreters)?;
     let thread = pointer(main, plan.interpreter_threads)?;
     let modules = pointer(main, plan.interpreter_modules)?;
     let keys = pointer(modules, plan.dict_keys)?;
@@ -214,4 +216,81 @@ fn type_of_key(layout: &Layout, plan: &Plan, memory: &dyn Memory, keys: u64) -> 
         }
     }
     Err(Misfit::NotYet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interp::python::layout::PYTHON_3_11;
+    use crate::memory::Fixture;
+    use crate::process::maps::Maps;
+
+    const RUNTIME: u64 = 0x1000;
+    const MAIN: u64 = 0x2000;
+    const THREAD: u64 = 0x3000;
+    const MODULES: u64 = 0x4000;
+    const KEYS: u64 = 0x5000;
+    const DICT: u64 = 0x6000;
+    const TYPE: u64 = 0x7000;
+    const STR: u64 = 0x8000;
+    const KEY: u64 = 0x9000;
+
+    const FILE: File = File { runtime: Some(RUNTIME), version: None, type_type: None, string_type: None };
+
+    /// An interpreter with one thread and one module, in which some words have been changed.
+    fn check_with(changes: &[(u64, u64)]) -> Result<Types, Misfit> {
+        let mut words = vec![(RUNTIME + 40, MAIN), (RUNTIME + 48, MAIN), (MAIN + 16, THREAD), (MAIN + 48, 0)];
+        words.extend([(MAIN + 888, MODULES), (THREAD + 16, MAIN), (MODULES + 8, DICT), (MODULES + 32, KEYS)]);
+        words.extend([(DICT + 8, TYPE), (TYPE + 8, TYPE), (DICT + 24, DICT + 100), (TYPE + 24, TYPE + 100)]);
+        words.extend([(KEYS, 1), (KEYS + 8, 0x0001_0303), (KEYS + 16, 4), (KEYS + 24, 1), (KEYS + 40, KEY)]);
+        words.extend([(KEY + 8, STR), (STR + 24, STR + 100)]);
+        let names = [(DICT, &b"dict\0"[..]), (TYPE, b"type\0"), (STR, b"str\0")];
+        let memory = names
+            .iter()
+            .fold(Fixture::default(), |memory, (address, name)| memory.with(address + 100, name.to_vec()));
+        let memory = words
+            .iter()
+            .chain(changes)
+            .fold(memory, |memory, (address, word)| memory.with(*address, word.to_le_bytes()));
+        check(&PYTHON_3_11, &memory, RUNTIME, &FILE)
+    }
+
+    #[test]
+    fn types_are_found_without_symbols() {
+        let Ok(types) = check_with(&[]) else { panic!("it fits") };
+        assert_eq!((types.type_type, types.string_type), (TYPE, STR));
+    }
+
+    #[test]
+    fn an_interpreter_that_has_not_started() {
+        for null in [RUNTIME + 40, RUNTIME + 48, MAIN + 16, MAIN + 888, MODULES + 32, KEYS + 40] {
+            assert!(matches!(check_with(&[(null, 0)]), Err(Misfit::NotYet)), "{null:#x}");
+        }
+    }
+
+    #[test]
+    fn memory_of_another_layout() {
+        for wrong in
+            [(MAIN + 48, 7), (THREAD + 16, RUNTIME), (MODULES + 8, STR), (DICT + 8, DICT), (KEY + 8, DICT)]
+        {
+            assert!(matches!(check_with(&[wrong]), Err(Misfit::Wrong(_) | Misfit::Memory(_))), "{wrong:x?}");
+        }
+        assert!(matches!(check_with(&[(KEYS + 8, u64::MAX)]), Err(Misfit::Wrong(_))));
+        assert!(matches!(check_with(&[(RUNTIME + 48, u64::MAX)]), Err(Misfit::Wrong(_) | Misfit::Memory(_))));
+    }
+
+    #[test]
+    fn versions_in_file_names() {
+        for (name, version) in [
+            ("libpython3.9.so.1.0", "3.9"),
+            ("libpython2.7.so.1.0", "2.7"),
+            ("libpython3.6m.so.1.0", "3.6"),
+            ("python3.8", "3.8"),
+            ("python", "unknown"),
+            ("uwsgi", "unknown"),
+        ] {
+            let maps = Maps::parse(format!("1000-2000 r-xp 0 0:1 1 /x/{name}").as_bytes()).unwrap();
+            assert_eq!(version_of_name(maps.iter().next().unwrap()), version);
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub(super) fn name(
     address: u64,
 ) -> Option<String> {
     let word = |address: u64, offset: u16| memory.u64(address.checked_add(offset.into())?).ok();
-    if address == 0 || address % 8 != 0 {
+    if address == 0 || !address.is_multiple_of(8) {
         return None;
     }
     // A type's type inherits from `type`; an instance's does not, although its type's type may be `type` too.
