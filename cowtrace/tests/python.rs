@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
 use cowtrace::interp::{CodeFacts, Discovery, Found, FrameFacts, Place, Reason, Slot, discover};
 use cowtrace::memory::{Live, Memory};
@@ -82,7 +83,7 @@ impl Drop for Running {
 }
 
 /// Every interpreter of this machine, with its version, e.g. `3.11.7`.
-fn interpreters() -> BTreeMap<PathBuf, String> {
+static INTERPRETERS: LazyLock<BTreeMap<PathBuf, String>> = LazyLock::new(|| {
     let mut candidates = Vec::new();
     for directory in std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()) {
         candidates.extend((8..20).map(|minor| directory.join(format!("python3.{minor}"))));
@@ -101,12 +102,11 @@ fn interpreters() -> BTreeMap<PathBuf, String> {
         Some((PathBuf::from(path), version.to_owned()))
     };
     candidates.into_iter().filter_map(run).collect()
-}
+});
 
 /// Runs a check with each supported interpreter.
 fn with_each(minor: &str, check: impl Fn(&Running, &Found)) {
-    let all = interpreters();
-    let wanted: Vec<_> = all.iter().filter(|(_, version)| version.starts_with(minor)).collect();
+    let wanted: Vec<_> = INTERPRETERS.iter().filter(|(_, version)| version.starts_with(minor)).collect();
     if wanted.is_empty() {
         eprintln!("SKIPPED (allowed): there is no Python {minor} here");
     }
@@ -169,6 +169,8 @@ fn string(memory: &dyn Memory, found: &Found, code: u64, field: u16) -> String {
 
 struct Walked {
     frame: Frame,
+    /// First local variable.
+    local0: u64,
     facts: FrameFacts,
     op: Option<&'static str>,
 }
@@ -182,6 +184,7 @@ fn walk(memory: &dyn Memory, found: &Found, ident: u64) -> Vec<Walked> {
         let code = memory.u64(at(frame, plan.frame_code)).unwrap() & !plan.code_tag;
         let instruction = memory.u64(at(frame, plan.frame_instruction)).unwrap();
         let owner = memory.u8(at(frame, plan.frame_owner)).unwrap();
+        let local0 = memory.u64(at(frame, plan.frame_local0)).unwrap();
         frame = memory.u64(at(frame, plan.frame_previous)).unwrap();
         if u16::from(owner) >= plan.owner_shim {
             continue;
@@ -203,10 +206,74 @@ fn walk(memory: &dyn Memory, found: &Found, ident: u64) -> Vec<Walked> {
                 file: string(memory, found, code, plan.code_file),
                 line: facts.line.unwrap_or(0),
             },
+            local0,
             facts,
         });
     }
     walked
+}
+
+/// Starts a program and waits for its first line, if it writes one; then looks for its interpreter.
+fn start(command: &mut Command) -> (Child, Box<Found>) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    match discover(child.id(), &Maps::of(child.id()).unwrap(), &Live::new(child.id())) {
+        Discovery::Found(found) => (child, found),
+        other => panic!("{command:?}: {other:?}"),
+    }
+}
+
+/// Address of the only thread state.
+fn first_thread(memory: &dyn Memory, found: &Found) -> u64 {
+    let interpreter = memory.u64(at(found.runtime, found.plan.runtime_interpreters)).unwrap();
+    memory.u64(at(interpreter, found.plan.interpreter_threads)).unwrap()
+}
+
+fn supported() -> impl Iterator<Item = &'static Path> {
+    let is_supported = |version: &str| SUPPORTED.iter().any(|minor| version.starts_with(minor));
+    INTERPRETERS.iter().filter(move |(_, version)| is_supported(version)).map(|(path, _)| path.as_path())
+}
+
+/// While a module is imported, the importing function's first variable names it, and the line below is an import.
+#[test]
+fn import_under_way() {
+    for path in supported() {
+        let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
+        let (mut child, found) =
+            start(Command::new(path).args(["-Bc", "import blocking"]).env("PYTHONPATH", modules));
+        let (memory, plan) = (Live::new(child.id()), &found.plan);
+        let ident = memory.u64(at(first_thread(&memory, &found), plan.thread_ident)).unwrap();
+        let walked = walk(&memory, &found, ident);
+        let name = std::str::from_utf8(&plan.argument_function).unwrap().trim_end_matches('\0');
+        let import = walked.iter().position(|walked| walked.frame.function == name).unwrap();
+        let module = found.language.text(plan, &memory, found.string_type, walked[import].local0);
+        assert_eq!(module.as_deref(), Some("blocking"));
+        let below: Vec<_> =
+            walked[import + 1..].iter().map(|walked| (walked.frame.line, walked.op)).collect();
+        assert_eq!(below, [(1, Some("IMPORT_NAME"))]);
+        assert_eq!(walked[0].frame.line, 5);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}
+
+/// The runtime names the thread that holds the interpreter's lock.
+#[test]
+fn lock_holder() {
+    for path in supported() {
+        let (mut child, found) =
+            start(Command::new(path).args(["-c", "print(flush=True)\nwhile True: pass"]));
+        let memory = Live::new(child.id());
+        if found.plan.runtime_current != UNUSED {
+            let thread = first_thread(&memory, &found);
+            let mut holders =
+                (0..1000).map(|_| memory.u64(at(found.runtime, found.plan.runtime_current)).unwrap());
+            assert!(holders.any(|holder| holder == thread), "it runs all the time");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 /// Function, file and line of every frame are those that `sys._getframe` tells.
@@ -290,11 +357,14 @@ fn types_and_strings() {
 /// Looked at again and again from its first moment, an interpreter is found sooner or later, and never misjudged.
 #[test]
 fn while_it_starts() {
-    let all = interpreters();
-    let supported = |version: &str| SUPPORTED.iter().any(|minor| version.starts_with(minor));
-    for path in all.iter().filter(|(_, version)| supported(version)).map(|(path, _)| path) {
-        let mut child = Command::new(path).args(["-c", "input()"]).stdin(Stdio::piped()).spawn().unwrap();
+    for path in supported() {
+        let mut child = Command::new(path)
+            .args(["-c", "import sys; sys.stdin.read()"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (mut none, mut not_yet) = (0, 0);
+        let begin = std::time::Instant::now();
         let found = loop {
             match discover(child.id(), &Maps::of(child.id()).unwrap(), &Live::new(child.id())) {
                 Discovery::None => none += 1,
@@ -304,7 +374,7 @@ fn while_it_starts() {
             }
             assert!(none + not_yet < 1_000_000, "{} does not start", path.display());
         };
-        eprintln!("{}: {none} times none, {not_yet} times not yet", path.display());
+        eprintln!("{}: {none} times none, {not_yet} times not yet, {:?}", path.display(), begin.elapsed());
         assert!(found.interpreter.layout.is_some());
         drop(child.stdin.take());
         child.wait().unwrap();
@@ -314,8 +384,7 @@ fn while_it_starts() {
 /// Interpreters without a row are named with their version, and nothing else in them is believed.
 #[test]
 fn other_versions() {
-    let all = interpreters();
-    for (path, version) in &all {
+    for (path, version) in &*INTERPRETERS {
         if SUPPORTED.iter().any(|minor| version.starts_with(minor)) {
             continue;
         }
@@ -344,10 +413,6 @@ fn native_symbols() {
             let mut native = Native::default();
             for mapping in maps.iter().filter(|mapping| mapping.executable) {
                 let Ok(object) = Object::of_mapping(pid, mapping) else { continue };
-                if let [Some(data)] = object.symbols(["PyUnicode_Type"]).unwrap() {
-                    let address = object.bias(mapping).unwrap() + data.address;
-                    eprintln!("DATA {:?}", native.frame(pid, maps.find(address).unwrap(), address + 8));
-                }
                 let [dict, other] = object.symbols(["PyDict_SetItem", "PyObject_GetAttr"]).unwrap();
                 for (place, name) in [(dict, "PyDict_SetItem"), (other, "PyObject_GetAttr")] {
                     let Some(place) = place else { continue };

@@ -4,10 +4,10 @@
 //! now. So they are read, never mapped, and only their tables, within [`MAX_TABLE`].
 
 mod bounded;
+mod open;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use object::LittleEndian;
@@ -18,6 +18,7 @@ use self::bounded::Bounded;
 use super::maps::{Mapping, PAGE};
 
 pub use self::bounded::MAX_TABLE;
+pub use self::open::{open, open_mapped};
 
 const ENDIAN: LittleEndian = LittleEndian;
 
@@ -57,37 +58,6 @@ pub enum ObjectError {
     },
 }
 
-/// Opens a regular file for reading; never waits, as opening a FIFO would.
-///
-/// # Errors
-/// When it cannot be opened or is something else.
-pub fn open(path: &Path) -> Result<File, ObjectError> {
-    let failed = |source| ObjectError::Open { path: path.to_owned(), source };
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_file() {
-        return Ok(file);
-    }
-    Err(ObjectError::NotRegular { path: path.to_owned() })
-}
-
-/// Opens the file that a mapping shows.
-///
-/// The mapping itself names it for certain, but only to root and while the process lives; else the path serves, in the
-/// process's view and in ours, if the file there has the same inode.
-///
-/// # Errors
-/// When it is not found in any way, or is no regular file.
-pub fn open_mapped(pid: u32, mapping: &Mapping) -> Result<File, ObjectError> {
-    let (start, end) = (mapping.start, mapping.end);
-    if let Ok(file) = open(Path::new(&format!("/proc/{pid}/map_files/{start:x}-{end:x}"))) {
-        return Ok(file);
-    }
-    let path = mapping.path.clone().unwrap_or_default();
-    let same = |file: &File| file.metadata().is_ok_and(|metadata| metadata.ino() == mapping.inode);
-    let paths = mapping.path_to_open(pid).into_iter().chain([path.clone()]);
-    paths.filter_map(|path| open(&path).ok()).find(same).ok_or(ObjectError::Replaced { path })
-}
-
 /// A symbol or section of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -103,6 +73,7 @@ struct Segment {
     offset: u64,
     address: u64,
     file_size: u64,
+    memory_size: u64,
 }
 
 /// An ELF file of 64 bits, little-endian.
@@ -164,6 +135,14 @@ impl Object {
         };
         let segment = self.segments.iter().find(holds)?;
         Some(segment.address.wrapping_add(file_offset - segment.offset))
+    }
+
+    /// Whether an address as in the file belongs to it, data that begins as zeros included.
+    #[must_use]
+    pub fn is_loaded(&self, address: u64) -> bool {
+        self.segments.iter().any(|segment| {
+            address.checked_sub(segment.address).is_some_and(|inside| inside < segment.memory_size)
+        })
     }
 
     /// What has to be added to addresses of the file, given one of its mappings; `None` = the mapping shows no segment.
@@ -240,6 +219,7 @@ fn segment(header: &ProgramHeader64<LittleEndian>) -> Option<Segment> {
         offset: header.p_offset(ENDIAN),
         address: header.p_vaddr(ENDIAN),
         file_size: header.p_filesz(ENDIAN),
+        memory_size: header.p_memsz(ENDIAN),
     })
 }
 
