@@ -1,8 +1,11 @@
-//! The traced processes: how the command is started and waited for.
+//! The traced processes: how the command is started and waited for, the tree that it grows, what each has mapped.
 
 pub mod child;
 pub mod command;
 pub mod identity;
 pub mod launch;
+pub mod maps;
+pub mod object;
 pub mod output;
 pub mod signals;
+pub mod tree;

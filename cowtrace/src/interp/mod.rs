@@ -1,0 +1,160 @@
+//! Interpreters: recognise one in a process, tell the kernel side how to walk its frames, and read what the walk brings
+//! back. Stage 7: knows mappings, files and memory; nothing of faults or causes.
+//!
+//! Three steps. A [`Recogniser`] looks at a process and answers [`Discovery`]. What it [`Found`] is a [`Plan`] for the
+//! kernel side, and a [`Language`] that turns the words the kernel side sends into lines, names and instructions.
+//! A new interpreter is a folder and a row of [`INTERPRETERS`].
+
+pub mod python;
+
+use std::fmt;
+use std::io;
+
+use cowtrace_ebpf::plan::Plan;
+use cowtrace_ebpf::state::ModuleTable;
+
+use crate::memory::Memory;
+use crate::process::maps::Maps;
+use crate::process::object::ObjectError;
+use crate::record::schema;
+pub use python::dict::{DictTable, Place, Slot};
+
+/// Everything that can recognise an interpreter, asked in this order.
+pub static INTERPRETERS: &[Recogniser] = &[python::RECOGNISER];
+
+/// How to recognise one interpreter.
+#[derive(Clone, Copy, Debug)]
+pub struct Recogniser {
+    /// Name of the interpreter.
+    pub name: &'static str,
+    /// Looks at a process.
+    pub recognise: fn(&Target<'_>) -> Discovery,
+}
+
+/// A process that is looked at.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// Its number.
+    pub pid: u32,
+    /// Its mappings.
+    pub maps: &'a Maps,
+    /// Its memory.
+    pub memory: &'a dyn Memory,
+}
+
+/// Answer to "does this process run an interpreter that we know?"
+#[derive(Debug)]
+pub enum Discovery {
+    /// No interpreter, or the process is gone.
+    None,
+    /// An interpreter is mapped but has not started yet, or has ended: ask again later.
+    NotYet,
+    /// An interpreter whose frames can be walked.
+    Found(Box<Found>),
+    /// An interpreter whose frames will not be seen.
+    Unsupported {
+        /// Which; its `layout` is `None`.
+        interpreter: schema::Interpreter,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Why an interpreter that was recognised cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    /// No table row covers its version.
+    #[error("version {version} is not known; known are {known}")]
+    NoLayout {
+        /// Its version.
+        version: String,
+        /// The versions that are.
+        known: String,
+    },
+    /// Its structures are not what the version's layout says: a patched or unusual build.
+    #[error("its memory does not fit the layout {layout}: {what}")]
+    Inconsistent {
+        /// The row that was tried.
+        layout: &'static str,
+        /// What did not fit.
+        what: &'static str,
+    },
+    /// Its memory could not be read.
+    #[error("failed to read its memory")]
+    Memory(#[source] io::Error),
+    /// The file that holds its runtime could not be read.
+    #[error("failed to read its file")]
+    File(#[source] ObjectError),
+}
+
+/// An interpreter whose frames can be walked.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// For the record's header.
+    pub interpreter: schema::Interpreter,
+    /// How the kernel side walks its frames.
+    pub plan: Plan,
+    /// Address of the runtime state.
+    pub runtime: u64,
+    /// Address of the type of types.
+    pub type_type: u64,
+    /// Address of the type of strings.
+    pub string_type: u64,
+    /// How to read what the kernel side sends.
+    pub language: &'static dyn Language,
+}
+
+/// A code object as the kernel side sent it, or as it was read from memory.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeFacts<'a> {
+    /// Address of the object.
+    pub address: u64,
+    /// First line.
+    pub first_line: i32,
+    /// Its line table, or as much of it as was kept.
+    pub lines: &'a [u8],
+}
+
+/// What a frame's instruction pointer tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameFacts {
+    /// Line of the instruction; of the function itself with `entry`. `None` = the instruction has none (the interpreter
+    /// made it up), its entry of the line table was not kept, or it does not lie in the code.
+    pub line: Option<u32>,
+    /// The frame has been made but has not run an instruction yet.
+    pub entry: bool,
+}
+
+/// Reads what the kernel side sends. Everything is the target's: any value may come, none may panic or loop for long.
+pub trait Language: fmt::Debug + Sync {
+    /// Line of a frame.
+    fn frame(&self, plan: &Plan, code: &CodeFacts<'_>, instruction: u64) -> FrameFacts;
+
+    /// Base name of the instruction in a bytecode unit (opcode in the low byte, argument in the high one). `None` = the
+    /// unit is no instruction: the pointer of an outer frame may rest on data behind one.
+    fn opcode(&self, unit: u16, innermost: bool) -> Option<&'static str>;
+
+    /// A string from its state word, its length in characters and its first bytes; a cut one ends with `…`.
+    /// `None` = it was not readable, or of a form that keeps its characters elsewhere.
+    fn string(&self, state: u32, characters: u32, bytes: &[u8]) -> Option<String>;
+
+    /// The string object at an address, cut after 256 bytes.
+    fn text(&self, plan: &Plan, memory: &dyn Memory, string_type: u64, address: u64) -> Option<String>;
+
+    /// Name of the type object at an address; `None` = there is none, or it cannot be read.
+    fn type_name(&self, plan: &Plan, memory: &dyn Memory, type_type: u64, address: u64) -> Option<String>;
+
+    /// Where the parts of the module table lie; `None` = there is no table, or its header makes no sense.
+    fn module_table(&self, table: &ModuleTable) -> Option<DictTable>;
+}
+
+/// Looks for a known interpreter in a process.
+#[must_use]
+pub fn discover(pid: u32, maps: &Maps, memory: &dyn Memory) -> Discovery {
+    let target = Target { pid, maps, memory };
+    INTERPRETERS
+        .iter()
+        .map(|interpreter| (interpreter.recognise)(&target))
+        .find(|discovery| !matches!(discovery, Discovery::None))
+        .unwrap_or(Discovery::None)
+}

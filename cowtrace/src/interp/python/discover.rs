@@ -1,0 +1,296 @@
+//! Finds CPython in a process: the file that defines its runtime state, its version, and a check that its memory is
+//! what the version's layout says.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use cowtrace_ebpf::plan::Plan;
+
+use super::NAME;
+use super::dict::HEADER;
+use super::layout::{self, Layout, Version};
+use crate::interp::{Discovery, Found, Reason, Target};
+use crate::memory::Memory;
+use crate::process::maps::{Kind, Mapping};
+use crate::process::object::{Object, ObjectError, Place};
+use crate::record::schema::Interpreter;
+
+/// Modules looked at to find a name, which is a string.
+const MAX_MODULES: u64 = 64;
+
+/// The symbols that are asked for. `_PyRuntime` is exported in 3.7 and later, `Py_Version` in 3.11 and later, from
+/// stripped executables too; section `.PyRuntime` stays where the symbol is not exported.
+/// <https://github.com/python/cpython/blob/v3.11.7/Python/pylifecycle.c>
+const SYMBOLS: [&str; 4] = ["_PyRuntime", "Py_Version", "PyType_Type", "PyUnicode_Type"];
+const SECTION: &str = ".PyRuntime";
+
+pub(super) fn recognise(target: &Target<'_>) -> Discovery {
+    for mapping in candidates(target) {
+        match look(target, mapping) {
+            Ok(Some(file)) => return identify(target, mapping, &file),
+            // The thin executable of a shared build only uses the symbol.
+            Ok(None) => {}
+            Err(source) if is_library(mapping) => {
+                let interpreter = interpreter(mapping, version_of_name(mapping), None);
+                return Discovery::Unsupported { interpreter, reason: Reason::File(source) };
+            }
+            Err(source) => log::debug!("process {}: {source}", target.pid),
+        }
+    }
+    Discovery::None
+}
+
+/// The code mappings of the files that may hold a runtime: the executable and the libraries with the right name.
+fn candidates<'a>(target: &Target<'a>) -> impl Iterator<Item = &'a Mapping> {
+    let executable = std::fs::read_link(format!("/proc/{}/exe", target.pid)).ok();
+    let is_executable = move |mapping: &Mapping| {
+        let link = executable.as_deref().map(|path| path.as_os_str().as_bytes());
+        let link = link.map(|bytes| bytes.strip_suffix(b" (deleted)").unwrap_or(bytes));
+        link.is_some() && link == mapping.path.as_deref().map(|path| path.as_os_str().as_bytes())
+    };
+    let mut seen = HashSet::new();
+    target.maps.iter().filter(move |mapping| {
+        mapping.kind == Kind::File
+            && mapping.executable
+            && (is_library(mapping) || is_executable(mapping))
+            && seen.insert((mapping.device, mapping.inode, mapping.path.clone()))
+    })
+}
+
+fn is_library(mapping: &Mapping) -> bool {
+    mapping.file_name().is_some_and(|name| name.starts_with(b"libpython"))
+}
+
+/// Addresses in the process.
+struct File {
+    /// `None` = too old to have one.
+    runtime: Option<u64>,
+    version: Option<u64>,
+    type_type: Option<u64>,
+    string_type: Option<u64>,
+}
+
+fn look(target: &Target<'_>, mapping: &Mapping) -> Result<Option<File>, ObjectError> {
+    let object = Object::of_mapping(target.pid, mapping)?;
+    let Some(bias) = object.bias(mapping) else { return Ok(None) };
+    let [runtime, version, type_type, string_type] = object.symbols(SYMBOLS)?;
+    let runtime = match runtime {
+        Some(runtime) => Some(runtime),
+        None => object.section(SECTION)?,
+    };
+    let live = |place: Place| bias.wrapping_add(place.address);
+    let is_interpreter = runtime.is_some() || type_type.is_some();
+    Ok(is_interpreter.then(|| File {
+        runtime: runtime.map(live),
+        version: version.map(live),
+        type_type: type_type.map(live),
+        string_type: string_type.map(live),
+    }))
+}
+
+fn identify(target: &Target<'_>, mapping: &Mapping, file: &File) -> Discovery {
+    let version = match file.version.map(|address| target.memory.u32(address)).transpose() {
+        Ok(version) => version.map(Version),
+        Err(source) => return unsupported(mapping, version_of_name(mapping), Reason::Memory(source)),
+    };
+    let version_text = version.map_or_else(|| version_of_name(mapping), |version| version.to_string());
+    let layout = version.and_then(layout::of_version);
+    let Some((layout, runtime)) = layout.zip(file.runtime) else {
+        let reason = Reason::NoLayout { version: version_text.clone(), known: layout::known() };
+        return unsupported(mapping, version_text, reason);
+    };
+    match check(layout, target.memory, runtime, file) {
+        Ok(types) => Discovery::Found(Box::new(Found {
+            interpreter: interpreter(mapping, version_text, Some(layout.name)),
+            plan: layout.plan,
+            runtime,
+            type_type: types.type_type,
+            string_type: types.string_type,
+            language: layout,
+        })),
+        Err(Misfit::NotYet) => Discovery::NotYet,
+        Err(Misfit::Wrong(what)) => {
+            unsupported(mapping, version_text, Reason::Inconsistent { layout: layout.name, what })
+        }
+        Err(Misfit::Memory(source)) => unsupported(mapping, version_text, Reason::Memory(source)),
+    }
+}
+
+fn unsupported(mapping: &Mapping, version: String, reason: Reason) -> Discovery {
+    if let Reason::Memory(source) = &reason
+        && source.raw_os_error() == Some(libc::ESRCH)
+    {
+        return Discovery::None;
+    }
+    Discovery::Unsupported { interpreter: interpreter(mapping, version, None), reason }
+}
+
+fn interpreter(mapping: &Mapping, version: String, layout: Option<&str>) -> Interpreter {
+    let path = mapping.path_to_show().unwrap_or_default();
+    Interpreter { name: NAME.to_owned(), version, path, layout: layout.map(str::to_owned) }
+}
+
+/// Version in a file name such as `libpython3.9.so.1.0` or `python3.9`, for interpreters that do not tell it.
+fn version_of_name(mapping: &Mapping) -> String {
+    let name = String::from_utf8_lossy(mapping.file_name().unwrap_or_default());
+    let after = name.split_once("python").map_or("", |(_, after)| after);
+    let end = after.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(after.len());
+    let version = after[..end].trim_matches('.');
+    if version.is_empty() { "unknown".to_owned() } else { version.to_owned() }
+}
+
+struct Types {
+    type_type: u64,
+    string_type: u64,
+}
+
+enum Misfit {
+    NotYet,
+    Wrong(&'static str),
+    Memory(io::Error),
+}
+
+impl From<io::Error> for Misfit {
+    fn from(source: io::Error) -> Self {
+        Self::Memory(source)
+    }
+}
+
+/// Follows the layout through a live interpreter: main interpreter, its first thread, its modules, their types.
+fn check(layout: &Layout, memory: &dyn Memory, runtime: u64, file: &File) -> Result<Types, Misfit> {
+    let plan = &layout.plan;
+    let word = |address: u64, offset: u16| {
+        let address =
+            address.checked_add(offset.into()).ok_or(Misfit::Wrong("a pointer leaves the address space"))?;
+        Ok::<_, Misfit>(memory.u64(address)?)
+    };
+    // Null while the interpreter starts, and again once it has ended.
+    let pointer = |address: u64, offset: u16| match word(address, offset)? {
+        0 => Err(Misfit::NotYet),
+        pointer => Ok(pointer),
+    };
+    let main = pointer(runtime, layout.runtime_main)?;
+    pointer(runtime, plan.runtime_interpreters)?;
+    let thread = pointer(main, plan.interpreter_threads)?;
+    let modules = pointer(main, plan.interpreter_modules)?;
+    let keys = pointer(modules, plan.dict_keys)?;
+    if word(main, layout.interpreter_id)? != 0 {
+        return Err(Misfit::Wrong("the main interpreter's id is not 0"));
+    }
+    if word(thread, plan.thread_interpreter)? != main {
+        return Err(Misfit::Wrong("the first thread does not belong to the main interpreter"));
+    }
+    let dict = pointer(modules, plan.object_type)?;
+    let type_type = pointer(dict, plan.object_type)?;
+    let named = |address: u64, name: &[u8]| {
+        let found = memory.c_string(pointer(address, plan.type_name)?, name.len() + 1);
+        Ok::<_, Misfit>(found.is_ok_and(|found| found == name))
+    };
+    if !named(dict, b"dict")? {
+        return Err(Misfit::Wrong("the table of modules is no dict"));
+    }
+    if !named(type_type, b"type")? || file.type_type.is_some_and(|symbol| symbol != type_type) {
+        return Err(Misfit::Wrong("the type of dict is not type"));
+    }
+    let string_type = match file.string_type {
+        Some(symbol) => symbol,
+        None => type_of_key(layout, plan, memory, keys)?,
+    };
+    if !named(string_type, b"str")? {
+        return Err(Misfit::Wrong("the type of strings is not str"));
+    }
+    Ok(Types { type_type, string_type })
+}
+
+/// The type of the first key in a table whose keys are strings.
+fn type_of_key(layout: &Layout, plan: &Plan, memory: &dyn Memory, keys: u64) -> Result<u64, Misfit> {
+    let mut header = [0; HEADER];
+    memory.read(keys, &mut header)?;
+    let table =
+        layout.dict.parse(keys, &header).ok_or(Misfit::Wrong("the table of modules has no sound header"))?;
+    for address in (0..table.used.min(MAX_MODULES)).filter_map(|index| table.key_address(index)) {
+        let key = memory.u64(address)?;
+        if key != 0 {
+            return Ok(memory.u64(key.wrapping_add(plan.object_type.into()))?);
+        }
+    }
+    Err(Misfit::NotYet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interp::python::layout::PYTHON_3_11;
+    use crate::memory::Fixture;
+    use crate::process::maps::Maps;
+
+    const RUNTIME: u64 = 0x1000;
+    const MAIN: u64 = 0x2000;
+    const THREAD: u64 = 0x3000;
+    const MODULES: u64 = 0x4000;
+    const KEYS: u64 = 0x5000;
+    const DICT: u64 = 0x6000;
+    const TYPE: u64 = 0x7000;
+    const STR: u64 = 0x8000;
+    const KEY: u64 = 0x9000;
+
+    const FILE: File = File { runtime: Some(RUNTIME), version: None, type_type: None, string_type: None };
+
+    /// An interpreter with one thread and one module, in which some words have been changed.
+    fn check_with(changes: &[(u64, u64)]) -> Result<Types, Misfit> {
+        let mut words = vec![(RUNTIME + 40, MAIN), (RUNTIME + 48, MAIN), (MAIN + 16, THREAD), (MAIN + 48, 0)];
+        words.extend([(MAIN + 888, MODULES), (THREAD + 16, MAIN), (MODULES + 8, DICT), (MODULES + 32, KEYS)]);
+        words.extend([(DICT + 8, TYPE), (TYPE + 8, TYPE), (DICT + 24, DICT + 100), (TYPE + 24, TYPE + 100)]);
+        words.extend([(KEYS, 1), (KEYS + 8, 0x0001_0303), (KEYS + 16, 4), (KEYS + 24, 1), (KEYS + 40, KEY)]);
+        words.extend([(KEY + 8, STR), (STR + 24, STR + 100)]);
+        let names = [(DICT, &b"dict\0"[..]), (TYPE, b"type\0"), (STR, b"str\0")];
+        let memory = names
+            .iter()
+            .fold(Fixture::default(), |memory, (address, name)| memory.with(address + 100, name.to_vec()));
+        let memory = words
+            .iter()
+            .chain(changes)
+            .fold(memory, |memory, (address, word)| memory.with(*address, word.to_le_bytes()));
+        check(&PYTHON_3_11, &memory, RUNTIME, &FILE)
+    }
+
+    #[test]
+    fn types_are_found_without_symbols() {
+        let Ok(types) = check_with(&[]) else { panic!("it fits") };
+        assert_eq!((types.type_type, types.string_type), (TYPE, STR));
+    }
+
+    #[test]
+    fn an_interpreter_that_has_not_started() {
+        for null in [RUNTIME + 40, RUNTIME + 48, MAIN + 16, MAIN + 888, MODULES + 32, KEYS + 40] {
+            assert!(matches!(check_with(&[(null, 0)]), Err(Misfit::NotYet)), "{null:#x}");
+        }
+    }
+
+    #[test]
+    fn memory_of_another_layout() {
+        for wrong in
+            [(MAIN + 48, 7), (THREAD + 16, RUNTIME), (MODULES + 8, STR), (DICT + 8, DICT), (KEY + 8, DICT)]
+        {
+            assert!(matches!(check_with(&[wrong]), Err(Misfit::Wrong(_) | Misfit::Memory(_))), "{wrong:x?}");
+        }
+        assert!(matches!(check_with(&[(KEYS + 8, u64::MAX)]), Err(Misfit::Wrong(_))));
+        assert!(matches!(check_with(&[(RUNTIME + 48, u64::MAX)]), Err(Misfit::Wrong(_) | Misfit::Memory(_))));
+    }
+
+    #[test]
+    fn versions_in_file_names() {
+        for (name, version) in [
+            ("libpython3.9.so.1.0", "3.9"),
+            ("libpython2.7.so.1.0", "2.7"),
+            ("libpython3.6m.so.1.0", "3.6"),
+            ("python3.8", "3.8"),
+            ("python", "unknown"),
+            ("uwsgi", "unknown"),
+        ] {
+            let maps = Maps::parse(format!("1000-2000 r-xp 0 0:1 1 /x/{name}").as_bytes()).unwrap();
+            assert_eq!(version_of_name(maps.iter().next().unwrap()), version);
+        }
+    }
+}

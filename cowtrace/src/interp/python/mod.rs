@@ -1,0 +1,88 @@
+//! CPython. Everything that differs between versions is a row of [`layout::LAYOUTS`]; a row is also the
+//! [`Language`] of its versions.
+
+pub mod dict;
+mod discover;
+pub mod layout;
+pub mod lines;
+mod opcodes;
+mod strings;
+mod types;
+
+use cowtrace_ebpf::plan::Plan;
+use cowtrace_ebpf::state::ModuleTable;
+
+use self::layout::{Layout, Lines, OuterUnit};
+use super::{CodeFacts, DictTable, FrameFacts, Language, Recogniser};
+use crate::memory::Memory;
+
+/// Row of [`super::INTERPRETERS`].
+pub const RECOGNISER: Recogniser = Recogniser { name: NAME, recognise: discover::recognise };
+
+const NAME: &str = "CPython";
+
+impl Language for Layout {
+    fn frame(&self, plan: &Plan, code: &CodeFacts<'_>, instruction: u64) -> FrameFacts {
+        let start = code.address.wrapping_add(plan.code_bytecode.into());
+        // A new frame points to the unit before the first.
+        // https://github.com/python/cpython/blob/v3.11.7/Include/internal/pycore_frame.h#L113
+        if instruction == start.wrapping_sub(2) {
+            return FrameFacts { line: u32::try_from(code.first_line).ok(), entry: true };
+        }
+        let line = u32::try_from(instruction.wrapping_sub(start)).ok().and_then(|offset| match self.lines {
+            Lines::Locations311 => lines::locations(code.lines, code.first_line, offset),
+        });
+        FrameFacts { line, entry: false }
+    }
+
+    fn opcode(&self, unit: u16, innermost: bool) -> Option<&'static str> {
+        let number = unit.to_le_bytes()[0];
+        let uncertain = match self.outer_unit {
+            OuterUnit::LastCache { below } => !innermost && number < below,
+        };
+        Some(self.opcodes[usize::from(number)]).filter(|name| !uncertain && !name.is_empty())
+    }
+
+    fn string(&self, state: u32, characters: u32, bytes: &[u8]) -> Option<String> {
+        strings::decode(self.string_state, state, characters, bytes)
+    }
+
+    fn text(&self, plan: &Plan, memory: &dyn Memory, string_type: u64, address: u64) -> Option<String> {
+        strings::read(self.string_state, plan, memory, string_type, address)
+    }
+
+    fn type_name(&self, plan: &Plan, memory: &dyn Memory, type_type: u64, address: u64) -> Option<String> {
+        types::name(self, plan, memory, type_type, address)
+    }
+
+    fn module_table(&self, table: &ModuleTable) -> Option<DictTable> {
+        self.dict.parse(table.keys, &table.header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::layout::PYTHON_3_11;
+    use super::*;
+
+    #[test]
+    fn a_frame_that_has_not_run_has_the_functions_line() {
+        let code = CodeFacts { address: 0x1000, first_line: 7, lines: &[0x80, 0x00] };
+        let frame = |offset: u64| {
+            PYTHON_3_11.frame(&PYTHON_3_11.plan, &code, 0x1000_u64.wrapping_add(184).wrapping_add(offset))
+        };
+        assert_eq!(frame(2_u64.wrapping_neg()), FrameFacts { line: Some(7), entry: true });
+        assert_eq!(frame(0), FrameFacts { line: Some(7), entry: false });
+        assert_eq!(frame(2).line, None, "behind the code");
+        assert_eq!(frame(4_u64.wrapping_neg()).line, None);
+    }
+
+    #[test]
+    fn an_outer_frames_cache_is_no_instruction() {
+        let unit = |number: u8| u16::from_le_bytes([number, 0]);
+        assert_eq!(PYTHON_3_11.opcode(unit(1), true), Some("POP_TOP"));
+        assert_eq!(PYTHON_3_11.opcode(unit(1), false), None, "may be the CALL's least number of arguments");
+        assert_eq!(PYTHON_3_11.opcode(unit(108), false), Some("IMPORT_NAME"));
+        assert_eq!(PYTHON_3_11.opcode(unit(0), true), None);
+    }
+}

@@ -1,0 +1,193 @@
+//! Memory of another process, or of a recorded one, behind one small trait. Stage 2: knows no structure that lies in it.
+//!
+//! A read that fails or comes back short is an error: what could not be read is never taken for zeros. Everything read is
+//! the target's and may be anything; whoever follows a pointer bounds the steps, whoever reads a length caps it.
+
+use std::io;
+
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::Pid;
+
+/// Bytes that [`Memory::c_string`] fetches at a time; divides a page, so that a string's end at the end of a mapping
+/// is found without touching what lies behind.
+const CHUNK: u64 = 64;
+
+/// Memory that can be read by address.
+pub trait Memory {
+    /// Fills the whole buffer from `address`, or fails.
+    ///
+    /// # Errors
+    /// When any byte of the range could not be read; the buffer's content is then meaningless.
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// One byte.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    fn u8(&self, address: u64) -> io::Result<u8> {
+        let mut bytes = [0; 1];
+        self.read(address, &mut bytes)?;
+        Ok(bytes[0])
+    }
+
+    /// A 32-bit word.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    fn u32(&self, address: u64) -> io::Result<u32> {
+        let mut bytes = [0; 4];
+        self.read(address, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// A signed 32-bit word.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    fn i32(&self, address: u64) -> io::Result<i32> {
+        let mut bytes = [0; 4];
+        self.read(address, &mut bytes)?;
+        Ok(i32::from_le_bytes(bytes))
+    }
+
+    /// A 64-bit word, a pointer among others.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    fn u64(&self, address: u64) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// The bytes of a string up to its terminating zero, which is left out.
+    ///
+    /// # Errors
+    /// As [`Memory::read`], and when there is no zero within `max` bytes.
+    fn c_string(&self, address: u64, max: usize) -> io::Result<Vec<u8>> {
+        let mut string = Vec::new();
+        let mut at = address;
+        while string.len() < max {
+            let mut chunk = [0; CHUNK as usize];
+            // Always less than CHUNK, so it fits.
+            let wanted = (CHUNK - at % CHUNK) as usize;
+            let chunk = &mut chunk[..wanted.min(max - string.len())];
+            if self.read(at, chunk).is_err() {
+                // Recorded memory may end with the string.
+                for (offset, byte) in (0..).zip(chunk.iter_mut()) {
+                    *byte = self.u8(at + offset)?;
+                    if *byte == 0 {
+                        break;
+                    }
+                }
+            }
+            if let Some(end) = chunk.iter().position(|&byte| byte == 0) {
+                string.extend_from_slice(&chunk[..end]);
+                return Ok(string);
+            }
+            string.extend_from_slice(chunk);
+            at = at.checked_add(chunk.len() as u64).ok_or(io::ErrorKind::InvalidInput)?;
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("no string of at most {max} bytes at {address:#x}"),
+        ))
+    }
+}
+
+/// Memory of a running process. Reading does not break the sharing of its pages.
+#[derive(Clone, Copy, Debug)]
+pub struct Live {
+    pid: Pid,
+}
+
+impl Live {
+    /// The memory of the process with this number at the moment of each read.
+    #[must_use]
+    pub const fn new(pid: u32) -> Self {
+        Self { pid: Pid::from_raw(pid.cast_signed()) }
+    }
+}
+
+impl Memory for Live {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let len = buffer.len();
+        let base = usize::try_from(address).map_err(io::Error::other)?;
+        let remote = [RemoteIoVec { base, len }];
+        let read = process_vm_readv(self.pid, &mut [io::IoSliceMut::new(buffer)], &remote)?;
+        if read == len {
+            return Ok(());
+        }
+        let message = format!("read {read} of {len} bytes at {address:#x} of process {}", self.pid);
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))
+    }
+}
+
+/// Recorded memory: pieces, each with its address.
+#[derive(Clone, Debug, Default)]
+pub struct Fixture {
+    pieces: Vec<(u64, Vec<u8>)>,
+}
+
+impl Fixture {
+    /// Adds a piece. Where pieces overlap, the one added last holds.
+    #[must_use]
+    pub fn with(mut self, address: u64, bytes: impl Into<Vec<u8>>) -> Self {
+        self.pieces.push((address, bytes.into()));
+        self
+    }
+
+    fn byte(&self, address: u64) -> Option<u8> {
+        self.pieces.iter().rev().find_map(|(start, bytes)| {
+            let at = usize::try_from(address.checked_sub(*start)?).ok()?;
+            bytes.get(at).copied()
+        })
+    }
+}
+
+impl Memory for Fixture {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        for (offset, byte) in buffer.iter_mut().enumerate() {
+            let recorded = address.checked_add(offset as u64).and_then(|at| self.byte(at));
+            *byte = recorded.ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotFound, format!("not recorded: {address:#x} + {offset}"))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_reads_own_memory_whole_or_not_at_all() {
+        let value = Box::new(0x1122_3344_5566_7788_u64);
+        let memory = Live::new(std::process::id());
+        let address = std::ptr::from_ref(&*value) as u64;
+        assert_eq!(memory.u64(address).unwrap(), *value);
+        assert_eq!(memory.u32(address).unwrap(), 0x5566_7788);
+        assert!(memory.u64(0).is_err());
+        assert!(memory.u64(u64::MAX - 3).is_err());
+    }
+
+    #[test]
+    fn strings_are_bounded() {
+        let long = [b'x'; 200];
+        let memory = Fixture::default().with(0x1003, *b"name\0rest").with(0x2000, long);
+        assert_eq!(memory.c_string(0x1003, 5).unwrap(), b"name");
+        assert_eq!(memory.c_string(0x1003, 500).unwrap(), b"name", "nothing is needed behind its end");
+        assert!(memory.c_string(0x1003, 4).is_err(), "the zero lies behind the bound");
+        assert!(memory.c_string(0x2000, 100).is_err());
+        assert!(memory.c_string(0x2000, 1000).is_err(), "memory ends before a zero");
+        assert!(memory.c_string(u64::MAX, 10).is_err());
+    }
+
+    #[test]
+    fn a_hole_is_an_error() {
+        let memory = Fixture::default().with(0x1000, [1, 2, 3, 4]).with(0x1005, [6, 7, 8]);
+        assert!(memory.u64(0x1000).is_err());
+        assert_eq!(memory.i32(0x1000).unwrap(), 0x0403_0201);
+    }
+}

@@ -1,0 +1,4 @@
+//! Names for native code and for system calls. Stage 7.
+
+pub mod native;
+pub mod syscalls;
