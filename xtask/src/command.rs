@@ -3,7 +3,6 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -41,12 +40,6 @@ pub(crate) fn show(command: &Command) -> String {
         let _ = write!(text, " {}", argument.to_string_lossy());
     }
     text
-}
-
-/// The exit code that a shell would show for this status.
-pub(crate) fn code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-    u8::try_from(code).unwrap_or(1)
 }
 
 /// A file of this name on PATH.
@@ -166,12 +159,6 @@ mod tests {
         {
             assert!(!steers_cargo(key), "{key}");
         }
-    }
-
-    #[test]
-    fn exit_codes_are_the_shells() {
-        assert_eq!(code(ExitStatus::from_raw(3 << 8)), 3);
-        assert_eq!(code(ExitStatus::from_raw(9)), 137);
     }
 
     #[test]

@@ -2,14 +2,20 @@
 //!
 //! Does not depend on cowtrace, so that it can build the kernel program that cowtrace cannot be built without.
 
+mod cargo;
 mod command;
 mod debian;
 #[path = "../../cowtrace/build/digest.rs"]
 mod digest;
 mod ebpf;
+mod layers;
 mod say;
+mod test;
+mod trace;
 mod workspace;
 
+use std::env;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -34,6 +40,20 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Build what is out of date and run cowtrace as root, with these arguments
+    #[command(disable_help_flag = true)]
+    Trace {
+        /// cowtrace's own options, `--` and the command to trace
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Check everything that the project checks
+    Test {
+        /// Names of steps (fmt clippy clippy-bpf doc object unit noop layers integration), or parts of names of tests
+        filters: Vec<String>,
+    },
+    /// Check that cowtrace's modules use only what lies below them
+    Layers,
 }
 
 fn main() -> ExitCode {
@@ -54,6 +74,10 @@ impl Chore {
             Self::BuildEbpf { check: true } => {
                 ebpf::check(&workspace)?;
             }
+            // The parser takes a leading `--` away, but where it stands means something to cowtrace.
+            Self::Trace { arguments: _ } => match trace::run(&workspace, env::args_os().skip(2))? {},
+            Self::Test { filters } => return test::run(workspace, filters),
+            Self::Layers => layers::check(&workspace)?,
         }
         Ok(ExitCode::SUCCESS)
     }
