@@ -2,6 +2,7 @@
 //!
 //! Does not depend on cowtrace, so that it can build the kernel program that cowtrace cannot be built without.
 
+mod bench;
 mod cargo;
 mod command;
 mod debian;
@@ -54,6 +55,8 @@ enum Chore {
     },
     /// Check that cowtrace's modules use only what lies below them
     Layers,
+    /// Measure what tracing adds to a fault
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +81,7 @@ impl Chore {
             Self::Trace { arguments: _ } => match trace::run(&workspace, env::args_os().skip(2))? {},
             Self::Test { filters } => return test::run(workspace, filters),
             Self::Layers => layers::check(&workspace)?,
+            Self::Bench(options) => bench::run(&workspace, &options)?,
         }
         Ok(ExitCode::SUCCESS)
     }

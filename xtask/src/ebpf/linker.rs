@@ -61,9 +61,12 @@ impl Linker {
         }
         let root = cache()?;
         say(format_args!("building bpf-linker {VERSION} into {} (a minute or two)", root.display()));
-        let mut cargo = command::foreign_cargo(Path::new("cargo"), Path::new("/"));
-        if let Some(own) = env::var_os("CARGO") {
-            cargo = command::foreign_cargo(Path::new(&own), Path::new("/"));
+        let own = PathBuf::from(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = command::foreign_cargo(&own, Path::new("/"));
+        // Without rustup's variable, `rustc` on PATH may be of another toolchain than this cargo, or of none.
+        let rustc = own.with_file_name("rustc");
+        if rustc.is_absolute() && rustc.exists() {
+            cargo.env("RUSTC", rustc);
         }
         cargo
             .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--no-default-features"])

@@ -150,7 +150,8 @@ impl Tools {
     fn compile(&self, workspace: &Workspace) -> Result<PathBuf> {
         let target = workspace.bpf_target();
         self.forget_other_linkers(&target)?;
-        self.run(workspace, "build", &["--bin", digest::PACKAGE], &[])?;
+        self.run(workspace, "build", &["--bin", digest::PACKAGE], &[])
+            .context("the kernel program does not compile")?;
         Ok(target.join(TARGET).join("bpf").join(digest::PACKAGE))
     }
 
@@ -190,7 +191,7 @@ impl Tools {
             .args(targets)
             .args(last)
             .env("CARGO_ENCODED_RUSTFLAGS", self.flags(workspace)?);
-        command::run(&mut cargo).context("the kernel program does not compile")
+        command::run(&mut cargo)
     }
 
     /// Flags for the compiler, none of which holds a path that would reach the object.
