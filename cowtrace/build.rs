@@ -14,26 +14,30 @@ mod digest;
 
 const OVERRIDE: &str = "COWTRACE_BPF_OVERRIDE";
 
-fn main() -> Result<()> {
-    let package =
-        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("cargo did not say where the package is")?);
-    let object = match env::var_os(OVERRIDE).filter(|path| !path.is_empty()) {
-        Some(path) => PathBuf::from(path),
-        None => package.join("ebpf/cowtrace.bpf.o"),
-    };
-    // Cargo takes a build script's standard output as instructions.
+fn main() {
+    if let Err(error) = run() {
+        // Cargo shows this as one line; a failing exit status would drag everything printed before along with it.
+        say(&format!("error={error:#}"));
+    }
+}
+
+fn run() -> Result<()> {
+    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("cargo did not say where the package is")?);
+    let instead = env::var_os(OVERRIDE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let object = instead.clone().unwrap_or_else(|| package.join("ebpf/cowtrace.bpf.o"));
+
     say(&format!("rerun-if-env-changed={OVERRIDE}"));
     rerun_if_changed(&package.join("build.rs"));
     rerun_if_changed(&package.join("build/digest.rs"));
     rerun_if_changed(&object);
-    if env::var_os(OVERRIDE).is_none_or(|path| path.is_empty()) {
+    if instead.is_none() {
         check(&package, &object)?;
     }
     say(&format!("rustc-env=COWTRACE_BPF_OBJECT={}", object.display()));
     Ok(())
 }
 
-/// Stops the build if the object is missing or older than its sources.
+/// Fails if the object is missing or older than its sources.
 fn check(package: &Path, object: &Path) -> Result<()> {
     let root = package.parent().context("the package has no parent directory")?;
     let sources = root.join(digest::PACKAGE);
@@ -63,7 +67,7 @@ fn rerun_if_changed(path: &Path) {
     say(&format!("rerun-if-changed={}", path.display()));
 }
 
-#[expect(clippy::print_stdout, reason = "cargo reads its instructions there")]
+/// Cargo takes what a build script prints as instructions.
 fn say(instruction: &str) {
     println!("cargo::{instruction}");
 }
