@@ -59,7 +59,7 @@ fn artifact(message: &Value) -> Option<Artifact> {
 /// Builds cowtrace as users get it; where the program is. `object` is embedded in place of the committed one.
 pub(crate) fn cowtrace(workspace: &Workspace, object: Option<&Path>) -> Result<PathBuf> {
     let mut cargo = command::cargo(workspace.root());
-    cargo.args(["build", "--quiet", "--release", "--package", "cowtrace", "--bin", "cowtrace"]);
+    cargo.args(["build", "--release", "--package", "cowtrace", "--bin", "cowtrace"]);
     if let Some(object) = object {
         cargo.env(OVERRIDE, object);
     }
