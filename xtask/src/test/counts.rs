@@ -1,0 +1,150 @@
+//! Counts of tests, read from what test programs print.
+
+use std::collections::BTreeSet;
+use std::ops::AddAssign;
+
+/// Begins the line of a test that could not run here.
+const SKIPPED: &str = "SKIPPED: ";
+/// The same, for reasons that may hold on every machine.
+const ALLOWED: &str = "SKIPPED (allowed): ";
+
+/// How many tests and checks passed and failed, and which were left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) passed: usize,
+    pub(super) failed: usize,
+    /// Tests marked `#[ignore]`.
+    pub(super) ignored: usize,
+    /// The lines of skipped tests, markers included.
+    pub(super) skipped: Vec<String>,
+}
+
+impl Counts {
+    /// One check that is no test of its own.
+    pub(super) fn check(passed: bool) -> Self {
+        Self { passed: usize::from(passed), failed: usize::from(!passed), ..Self::default() }
+    }
+
+    /// One check that could not be made.
+    pub(super) fn skip(reason: &str) -> Self {
+        Self { skipped: vec![format!("{SKIPPED}{reason}")], ..Self::default() }
+    }
+
+    /// Where nothing may be left out without notice, a skip is a failure unless it says that it is allowed.
+    pub(super) fn strict(mut self) -> Self {
+        self.failed += self.skipped.iter().filter(|line| !line.starts_with(ALLOWED)).count();
+        self.skipped.retain(|line| line.starts_with(ALLOWED));
+        self
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+        self.skipped.extend(other.skipped);
+    }
+}
+
+/// Reads the lines of one or more test programs, run with `--show-output`.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    counts: Counts,
+    /// The test whose output is being shown.
+    shown: Option<String>,
+    /// Tests of the current program that printed a skip: the harness counts them as passed.
+    skipping: BTreeSet<String>,
+}
+
+impl Reader {
+    pub(super) fn line(&mut self, line: &str) {
+        if let Some(test) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" stdout ----")) {
+            self.shown = Some(test.to_owned());
+        } else if line.starts_with("test result: ") {
+            self.result(line);
+        } else if let Some(skip) = skip_in(line) {
+            // What goes past the harness' capture stands behind the name of the test that is running.
+            let running = line.strip_prefix("test ").and_then(|line| line.split(" ... ").next());
+            let test = running.map(str::to_owned).or_else(|| self.shown.clone());
+            self.skipping.extend(test);
+            self.counts.skipped.push(skip.to_owned());
+        }
+    }
+
+    /// A program's last line: "test result: ok. 3 passed; 0 failed; 1 ignored; …".
+    fn result(&mut self, line: &str) {
+        let count = |what: &str| {
+            let numbers = line.split([';', '.']).filter_map(|part| part.trim().strip_suffix(what));
+            numbers.filter_map(|number| number.trim().parse::<usize>().ok()).sum::<usize>()
+        };
+        self.counts.passed += count("passed").saturating_sub(self.skipping.len());
+        self.counts.failed += count("failed");
+        self.counts.ignored += count("ignored");
+        self.skipping.clear();
+        self.shown = None;
+    }
+
+    pub(super) fn finish(self) -> Counts {
+        self.counts
+    }
+}
+
+/// The skip that a line says, if any.
+fn skip_in(line: &str) -> Option<&str> {
+    let text = match line.strip_prefix("test ") {
+        Some(rest) => rest.split_once(" ... ").map_or(line, |(_, text)| text),
+        None => line,
+    };
+    (text.starts_with(SKIPPED) || text.starts_with(ALLOWED)).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Counts {
+        let mut reader = Reader::default();
+        text.lines().for_each(|line| reader.line(line));
+        reader.finish()
+    }
+
+    #[test]
+    fn results_of_all_programs_are_added() {
+        let counts = read(
+            "running 3 tests\ntest a ... ok\n\
+             test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s\n\
+             test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s\n",
+        );
+        assert_eq!(counts, Counts { passed: 13, failed: 2, ignored: 1, skipped: vec![] });
+    }
+
+    #[test]
+    fn a_skipped_test_is_not_a_passed_one() {
+        let counts = read(
+            "test a ... ok\ntest b ... ok\nsuccesses:\n\n---- b stdout ----\nSKIPPED: no python3.8\n\
+             SKIPPED (allowed): no python3.15\n\n\
+             test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n",
+        );
+        assert_eq!(counts.passed, 1);
+        assert_eq!(counts.skipped, ["SKIPPED: no python3.8", "SKIPPED (allowed): no python3.15"]);
+    }
+
+    #[test]
+    fn a_skip_that_was_not_captured_is_seen_too() {
+        let counts = read(
+            "test a ... SKIPPED: no kprobes\nok\n\
+             test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n",
+        );
+        assert_eq!(counts, Counts { skipped: vec!["SKIPPED: no kprobes".into()], ..Counts::default() });
+    }
+
+    #[test]
+    fn where_it_is_strict_only_allowed_skips_remain() {
+        let mut counts = Counts::skip("no root");
+        counts += Counts { skipped: vec!["SKIPPED (allowed): arm64 only".into()], ..Counts::check(true) };
+        let strict = counts.strict();
+        assert_eq!((strict.passed, strict.failed), (1, 1));
+        assert_eq!(strict.skipped, ["SKIPPED (allowed): arm64 only"]);
+    }
+}

@@ -1,0 +1,70 @@
+//! `cargo xtask test`: everything that the project checks.
+//!
+//! A step that fails does not stop the others. The last line is the sum, in one fixed form that programs can read.
+
+mod counts;
+mod steps;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use self::counts::Counts;
+use self::steps::{Run, STEPS, Step};
+use crate::say::{result, say};
+use crate::workspace::Workspace;
+
+/// Runs the steps that `filters` name; other filters are parts of names of tests. Without any, everything.
+pub(crate) fn run(workspace: Workspace, filters: Vec<String>) -> Result<ExitCode> {
+    let is_step = |word: &String| STEPS.iter().any(|step| step.name == word);
+    let (named, filters): (Vec<String>, Vec<String>) = filters.into_iter().partition(is_step);
+    let wanted = |step: &&Step| {
+        named.iter().any(|name| name == step.name) || (named.is_empty() && (filters.is_empty() || step.tests))
+    };
+    let steps: Vec<&Step> = STEPS.iter().filter(wanted).collect();
+    if !filters.is_empty() && !steps.iter().any(|step| step.tests) {
+        bail!("{} names neither a step nor, without `unit` or `integration`, a test", filters.join(", "));
+    }
+
+    let mut run = Run { workspace, filters, object: None };
+    let (mut all, mut failed) = (Counts::default(), Vec::new());
+    for step in steps {
+        say(format_args!("\n== {}: {}", step.name, step.heading));
+        let counts = (step.run)(&mut run).unwrap_or_else(|error| {
+            say(format_args!("error: {error:#}"));
+            Counts::check(false)
+        });
+        for line in counts.skipped.iter().filter(|_| !step.tests) {
+            say(line);
+        }
+        if counts.failed > 0 {
+            failed.push(step.name);
+        }
+        all += counts;
+    }
+    Ok(summary(all, &failed))
+}
+
+/// Says what was left out and what failed, and the sum as the last line.
+fn summary(all: Counts, failed: &[&str]) -> ExitCode {
+    say("");
+    for line in &all.skipped {
+        say(line);
+    }
+    if all.ignored > 0 {
+        say(format_args!("{} tests are marked #[ignore]", all.ignored));
+    }
+    let strict = env::var("CI").is_ok_and(|value| value == "true");
+    let before = all.failed;
+    let all = if strict { all.strict() } else { all };
+    if all.failed > before {
+        say(format_args!("{} of these skips count as failures, since CI is true", all.failed - before));
+    }
+    if !failed.is_empty() {
+        say(format_args!("failed: {}", failed.join(", ")));
+    }
+    let skipped = all.skipped.len() + all.ignored;
+    result(format_args!("{} passed, {} failed, {skipped} skipped", all.passed, all.failed));
+    if all.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

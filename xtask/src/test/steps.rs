@@ -1,0 +1,189 @@
+//! What `cargo xtask test` does, step by step.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::counts::{Counts, Reader};
+use crate::ebpf::{self, Checked, Tools};
+use crate::say::say;
+use crate::workspace::Workspace;
+use crate::{cargo, command, debian, layers};
+
+/// One step: its name on the command line, its heading, and what it does.
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) heading: &'static str,
+    pub(super) run: fn(&mut Run) -> Result<Counts>,
+    /// Whether names of tests, given on the command line, choose among its tests.
+    pub(super) tests: bool,
+}
+
+/// All steps in their order.
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "fmt", heading: "formatting", run: fmt, tests: false },
+    Step { name: "clippy", heading: "clippy for this machine", run: clippy, tests: false },
+    Step { name: "clippy-bpf", heading: "clippy for the bpf target", run: clippy_bpf, tests: false },
+    Step { name: "doc", heading: "documentation", run: doc, tests: false },
+    Step {
+        name: "object",
+        heading: "the kernel program's object is its sources'",
+        run: object,
+        tests: false,
+    },
+    Step { name: "unit", heading: "unit tests", run: unit, tests: true },
+    Step { name: "noop", heading: "building again builds nothing", run: noop, tests: false },
+    Step { name: "layers", heading: "modules use only what lies below them", run: layers, tests: false },
+    Step { name: "integration", heading: "tests against this kernel", run: integration, tests: true },
+];
+
+/// What the steps share.
+pub(super) struct Run {
+    pub(super) workspace: Workspace,
+    /// Parts of the names of the tests to run; none = all.
+    pub(super) filters: Vec<String>,
+    /// The object to embed where the committed one was built by another toolchain.
+    pub(super) object: Option<PathBuf>,
+}
+
+impl Run {
+    fn cargo<const N: usize>(&self, arguments: [&str; N]) -> Command {
+        let mut cargo = command::cargo(self.workspace.root());
+        cargo.args(arguments);
+        if let Some(object) = &self.object {
+            cargo.env(cargo::OVERRIDE, object);
+        }
+        cargo
+    }
+}
+
+/// A check that passes by exit status 0.
+fn checked(command: &mut Command) -> Result<Counts> {
+    command::run(command).map(|()| Counts::check(true))
+}
+
+fn fmt(run: &mut Run) -> Result<Counts> {
+    checked(&mut run.cargo(["fmt", "--all", "--check"]))
+}
+
+fn clippy(run: &mut Run) -> Result<Counts> {
+    checked(&mut run.cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+}
+
+fn clippy_bpf(run: &mut Run) -> Result<Counts> {
+    let tools = Tools::find(&run.workspace)?;
+    if !tools.clippy_driver().exists() && tools.is_debians() && debian::may_install() {
+        debian::install(&["rust-web-clippy"])?;
+    }
+    if !tools.clippy_driver().exists() {
+        return Ok(Counts::skip(
+            "clippy for the bpf target: the compiler that has the library's source has no clippy",
+        ));
+    }
+    tools.clippy(&run.workspace)?;
+    Ok(Counts::check(true))
+}
+
+fn doc(run: &mut Run) -> Result<Counts> {
+    let mut flags = env::var("RUSTDOCFLAGS").unwrap_or_default();
+    flags.push_str(" --deny warnings");
+    let mut cargo = run.cargo(["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    checked(cargo.env("RUSTDOCFLAGS", flags))
+}
+
+fn object(run: &mut Run) -> Result<Counts> {
+    if let Checked::OtherToolchain(fresh) = ebpf::check(&run.workspace)? {
+        run.object = Some(fresh);
+    }
+    Ok(Counts::check(true))
+}
+
+fn unit(run: &mut Run) -> Result<Counts> {
+    let mut cargo = run.cargo(["test", "--workspace", "--exclude", "cowtrace-tests", "--no-fail-fast"]);
+    cargo.args(["--", "--show-output"]).args(&run.filters);
+    counted(&mut cargo)
+}
+
+fn noop(run: &mut Run) -> Result<Counts> {
+    let again = || cargo::build(&mut run.cargo(["test", "--workspace", "--no-run", "--quiet"]));
+    again()?;
+    let built: Vec<String> =
+        again()?.into_iter().filter(|artifact| !artifact.fresh).map(|artifact| artifact.name).collect();
+    if !built.is_empty() {
+        bail!("nothing had changed, but cargo built {} again", built.join(", "));
+    }
+    Ok(Counts::check(true))
+}
+
+fn layers(run: &mut Run) -> Result<Counts> {
+    layers::check(&run.workspace)?;
+    Ok(Counts::check(true))
+}
+
+fn integration(run: &mut Run) -> Result<Counts> {
+    if !command::is_root() && command::on_path("sudo").is_none() {
+        return Ok(Counts::skip("tests against this kernel: they need root, or sudo"));
+    }
+    if debian::may_install() {
+        debian::ensure(&[
+            ("gcc", "/usr/bin/gcc"),
+            ("libc6-dev", "/usr/include/stdio.h"),
+            ("python3", "/usr/bin/python3"),
+            ("sudo", "/usr/bin/sudo"),
+        ])?;
+    }
+    let cowtrace = cargo::cowtrace(&run.workspace, run.object.as_deref())?;
+    // Built as the caller, so that no file of root's is left behind in the target directory; run as root.
+    let built =
+        cargo::build(&mut run.cargo(["test", "--package", "cowtrace-tests", "--release", "--no-run"]))?;
+    let mut counts = Counts::default();
+    for test in built.iter().filter(|artifact| artifact.package.ends_with("tests")) {
+        let Some(program) = &test.executable else { continue };
+        say(format_args!("{}:", test.name));
+        let mut kept: Vec<(&str, OsString)> = vec![
+            ("COWTRACE_BIN", cowtrace.clone().into()),
+            ("CARGO_MANIFEST_DIR", test.package.clone().into()),
+        ];
+        for key in ["CI", "COWTRACE_BLESS", "RUST_BACKTRACE"] {
+            kept.extend(env::var_os(key).map(|value| (key, value)));
+        }
+        let kept: Vec<(&str, &OsStr)> = kept.iter().map(|(key, value)| (*key, value.as_os_str())).collect();
+        let mut command = command::as_root(program.as_os_str(), &kept)?;
+        command.current_dir(&test.package).args(["--test-threads=1", "--show-output"]).args(&run.filters);
+        counts += counted(&mut command)?;
+    }
+    Ok(counts)
+}
+
+/// Runs tests, passes on what they print, and counts them.
+fn counted(command: &mut Command) -> Result<Counts> {
+    let shown = command::show(command);
+    let (reader, status) = read_lines(command).with_context(|| format!("failed to run: {shown}"))?;
+    let mut counts = reader.finish();
+    if !status.success() && counts.failed == 0 {
+        say(format_args!("{status} from: {shown}"));
+        counts.failed = 1;
+    }
+    Ok(counts)
+}
+
+fn read_lines(command: &mut Command) -> Result<(Reader, ExitStatus)> {
+    // One pipe for both, so that lines stay in the order in which they were printed.
+    let (output, input) = std::io::pipe()?;
+    command.stdout(input.try_clone()?).stderr(input);
+    let mut child = command.spawn()?;
+    // The command keeps its ends of the pipe open, and reading would never end.
+    command.stdout(std::process::Stdio::inherit()).stderr(std::process::Stdio::inherit());
+    let mut reader = Reader::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        reader.line(&line);
+        say(line);
+    }
+    Ok((reader, child.wait()?))
+}
