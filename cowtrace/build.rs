@@ -22,7 +22,8 @@ fn main() {
 }
 
 fn run() -> Result<()> {
-    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("cargo did not say where the package is")?);
+    let package =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("cargo did not say where the package is")?);
     let instead = env::var_os(OVERRIDE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let object = instead.clone().unwrap_or_else(|| package.join("ebpf/cowtrace.bpf.o"));
 

@@ -35,8 +35,9 @@ pub(crate) enum Checked {
 /// Builds the object and puts it, with its lock file, where cowtrace embeds it.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     let tools = Tools::find(workspace)?;
-    let fresh = fs::read(tools.compile(workspace)?).context("failed to read the object just built")?;
+    // Before compiling: an edit during it must leave the object stale.
     let sources = digest::sources(workspace.root()).context("failed to read the kernel program's sources")?;
+    let fresh = fs::read(tools.compile(workspace)?).context("failed to read the object just built")?;
     let lock = Lock { sources, toolchain: tools.toolchain(), object: digest::sha256(&fresh) };
     write_if_changed(&workspace.object(), &fresh)?;
     write_if_changed(&workspace.object_lock(), lock.to_string().as_bytes())?;

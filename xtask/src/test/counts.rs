@@ -55,6 +55,8 @@ pub(super) struct Reader {
     shown: Option<String>,
     /// Tests of the current program that printed a skip: the harness counts them as passed.
     skipping: BTreeSet<String>,
+    /// Tests of the current program that failed: a skip of a part does not make them passed.
+    failing: BTreeSet<String>,
 }
 
 impl Reader {
@@ -63,6 +65,10 @@ impl Reader {
             self.shown = Some(test.to_owned());
         } else if line.starts_with("test result: ") {
             self.result(line);
+        } else if let Some(test) =
+            line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED"))
+        {
+            self.failing.insert(test.to_owned());
         } else if let Some(skip) = skip_in(line) {
             // What goes past the harness' capture stands behind the name of the test that is running.
             let running = line.strip_prefix("test ").and_then(|line| line.split(" ... ").next());
@@ -78,10 +84,11 @@ impl Reader {
             let numbers = line.split([';', '.']).filter_map(|part| part.trim().strip_suffix(what));
             numbers.filter_map(|number| number.trim().parse::<usize>().ok()).sum::<usize>()
         };
-        self.counts.passed += count("passed").saturating_sub(self.skipping.len());
+        self.counts.passed += count("passed").saturating_sub(self.skipping.difference(&self.failing).count());
         self.counts.failed += count("failed");
         self.counts.ignored += count("ignored");
         self.skipping.clear();
+        self.failing.clear();
         self.shown = None;
     }
 
@@ -128,6 +135,15 @@ mod tests {
         );
         assert_eq!(counts.passed, 1);
         assert_eq!(counts.skipped, ["SKIPPED: no python3.8", "SKIPPED (allowed): no python3.15"]);
+    }
+
+    #[test]
+    fn a_failed_test_stays_failed_when_it_skipped_a_part() {
+        let counts = read(
+            "test a ... ok\ntest b ... FAILED\n---- b stdout ----\nSKIPPED: no python3.8\n\
+             test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n",
+        );
+        assert_eq!((counts.passed, counts.failed, counts.skipped.len()), (1, 1, 1));
     }
 
     #[test]

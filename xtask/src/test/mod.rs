@@ -31,10 +31,14 @@ pub(crate) fn run(workspace: Workspace, filters: Vec<String>) -> Result<ExitCode
     let (mut all, mut failed) = (Counts::default(), Vec::new());
     for step in steps {
         say(format_args!("\n== {}: {}", step.name, step.heading));
-        let counts = (step.run)(&mut run).unwrap_or_else(|error| {
+        let mut counts = (step.run)(&mut run).unwrap_or_else(|error| {
             say(format_args!("error: {error:#}"));
             Counts::check(false)
         });
+        if counts == Counts::default() && run.filters.is_empty() {
+            say("error: there was nothing to run");
+            counts = Counts::check(false);
+        }
         for line in counts.skipped.iter().filter(|_| !step.tests) {
             say(line);
         }
@@ -59,12 +63,16 @@ fn summary(all: Counts, failed: &[&str]) -> ExitCode {
     let before = all.failed;
     let all = if strict { all.strict() } else { all };
     if all.failed > before {
-        say(format_args!("{} of these skips count as failures, since CI is true", all.failed - before));
+        say(format_args!("failures by skips that CI does not allow: {}", all.failed - before));
     }
     if !failed.is_empty() {
         say(format_args!("failed: {}", failed.join(", ")));
     }
     let skipped = all.skipped.len() + all.ignored;
+    let nothing = all.passed + all.failed + skipped == 0;
+    if nothing {
+        say("error: no test has such a name");
+    }
     result(format_args!("{} passed, {} failed, {skipped} skipped", all.passed, all.failed));
-    if all.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if all.failed == 0 && !nothing { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
