@@ -96,7 +96,7 @@ fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
     if user_registers == 0 {
         return;
     }
-    let Some(stack) = read::kernel::<u64>(read::current_task() + u64::from(config!(task_stack))) else { return };
+    let Some(stack) = tree::field::<u64>(read::current_task(), config!(task_stack)) else { return };
     if let Some(user) = read::kernel::<Interrupted>(stack + user_registers + INTERRUPTED) {
         fault.ip = user.ip;
         fault.syscall = user.orig_ax as i32;
@@ -106,7 +106,7 @@ fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
 /// The user registers lie at the same distance from the bottom of every kernel stack; a user fault shows it.
 #[inline(always)]
 fn learn_registers(distance: &mut u64, registers: u64) {
-    if let Some(stack) = read::kernel::<u64>(read::current_task() + u64::from(config!(task_stack))) {
+    if let Some(stack) = tree::field::<u64>(read::current_task(), config!(task_stack)) {
         *distance = registers.wrapping_sub(stack);
     }
 }
@@ -114,7 +114,7 @@ fn learn_registers(distance: &mut u64, registers: u64) {
 /// Whether the current thread has switched page faults off: then the kernel refuses the access instead of serving it.
 #[inline(always)]
 fn faults_disabled() -> bool {
-    read::kernel::<u32>(read::current_task() + u64::from(config!(task_pagefault_disabled))).is_some_and(|n| n != 0)
+    tree::field::<u32>(read::current_task(), config!(task_pagefault_disabled)).is_some_and(|n| n != 0)
 }
 
 /// The current thread's fault, if the kernel is still in it: the registers that it interrupted still lie where they were.

@@ -24,7 +24,7 @@ pub(crate) struct Task(pub(crate) u64);
 impl Task {
     #[inline(always)]
     fn word<T: Copy>(self, offset: u32) -> Option<T> {
-        read::kernel(self.0 + u64::from(offset))
+        field(self.0, offset)
     }
 
     #[inline(always)]
@@ -52,6 +52,12 @@ impl Task {
         let leader = Task(self.word(config!(task_group_leader))?);
         Some(ProcessKey { start: leader.start()?, pid: self.pid()?, zero: 0 })
     }
+}
+
+/// A field of a kernel structure; `None` also if this kernel does not have it.
+#[inline(always)]
+pub(crate) fn field<T: Copy>(structure: u64, offset: u32) -> Option<T> {
+    if offset == ABSENT { None } else { read::kernel(structure + u64::from(offset)) }
 }
 
 /// The parent (the current thread) has made a child that does not run yet.
@@ -145,10 +151,8 @@ fn private_pages(child: Task) -> u64 {
     let Some(memory) = child.memory() else { return 0 };
     let mut pages = 0;
     for offset in [config!(mm_anon), config!(mm_swap)] {
-        if offset != ABSENT {
-            let count = read::kernel::<i64>(memory + u64::from(offset)).unwrap_or(0);
-            pages += if count > 0 { count as u64 } else { 0 };
-        }
+        let count = field::<i64>(memory, offset).unwrap_or(0);
+        pages += if count > 0 { count as u64 } else { 0 };
     }
     pages
 }
@@ -182,7 +186,7 @@ pub(crate) fn executed<C: aya_ebpf::EbpfContext>(context: &C, task: Task, old: u
     record.file_len = 0;
     record.arguments_len = 0;
     read::kernel_into(task.0 + u64::from(config!(task_comm)), &mut record.comm);
-    if let Some(name) = read::kernel::<u64>(program + u64::from(config!(bprm_filename))) {
+    if let Some(name) = field::<u64>(program, config!(bprm_filename)) {
         record.file_len = read::kernel_string(name, &mut record.file);
     }
     arguments(task, record);
@@ -206,8 +210,8 @@ fn take_over(slot: &mut Thread, old: u32, tid: u32) {
 #[inline(always)]
 fn arguments(task: Task, record: &mut Exec) {
     let Some(memory) = task.memory() else { return };
-    let start = read::kernel::<u64>(memory + u64::from(config!(mm_arg_start))).unwrap_or(0);
-    let end = read::kernel::<u64>(memory + u64::from(config!(mm_arg_end))).unwrap_or(0);
+    let start = field::<u64>(memory, config!(mm_arg_start)).unwrap_or(0);
+    let end = field::<u64>(memory, config!(mm_arg_end)).unwrap_or(0);
     let len = end.wrapping_sub(start);
     let len = if len > record.arguments.len() as u64 { record.arguments.len() as u32 } else { len as u32 };
     if len != 0 && read::user_into(start, &mut record.arguments, len) {
@@ -233,7 +237,7 @@ pub(crate) fn exited<C: aya_ebpf::EbpfContext>(context: &C, task: Task) -> Optio
         header: emit::header(kind::EXIT, size_of::<Exit>(), read::now()),
         process: key,
         tid,
-        code: task.word(config!(task_exit_code))?,
+        code: task.word(config!(task_exit_code)).unwrap_or(0),
         flags: if last { exit_flag::LAST } else { 0 },
         ..Exit::zeroed()
     };

@@ -120,7 +120,7 @@ fn current_frame(state: u64, plan: &Plan) -> u64 {
 /// thread that starts it.
 #[inline(always)]
 fn thread_state(thread: &mut Thread, process: &Process, plan: &Plan) -> u64 {
-    let Some(ident) = read::kernel::<u64>(read::current_task() + u64::from(config!(task_fsbase))) else { return 0 };
+    let Some(ident) = tree::field::<u64>(read::current_task(), config!(task_fsbase)) else { return 0 };
     if plan.runtime_current != UNUSED {
         if let Some(state) = read::user::<u64>(process.runtime + u64::from(plan.runtime_current)) {
             if state != 0 && is_state_of(state, ident, plan) {

@@ -1,6 +1,7 @@
 //! cowtrace.
 pub mod attribute;
 pub mod bpf;
+pub mod classify;
 pub mod cli;
 pub mod diag;
 pub mod event;

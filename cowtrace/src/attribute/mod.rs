@@ -1,1 +1,279 @@
-//! x
+//! Faults → attributed faults: stage 8. Gathers the evidence for each write and asks two sets of questions: what was
+//! written ([`rules`]), and what the workload was doing ([`operation`]).
+
+mod collector;
+mod evidence;
+pub mod library;
+mod names;
+pub mod operation;
+pub mod rules;
+pub mod stack;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cowtrace_ebpf::event::{self as raw, StackEnd, flag};
+use cowtrace_ebpf::outcome::Outcome;
+
+pub use evidence::{Evidence, KnownType, ModuleEntry};
+
+use crate::classify;
+use crate::event::Event;
+use crate::interp::{Found, Place, Slot};
+use crate::process::maps::Mapping;
+use crate::process::tree::{Mapped, Tree};
+use crate::record::schema::{Fault, Id, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write};
+use crate::symbolize::{native::Native, syscalls};
+
+use collector::{Answer, Runs};
+use names::Names;
+use stack::KnownStack;
+
+/// Attributes the faults of one tree, in the order in which the events come.
+pub struct Attributor {
+    /// The tree.
+    pub tree: Tree,
+    /// What is known by now.
+    pub output: Output,
+    list_all: bool,
+    origin: u64,
+    names: Names,
+    native: Native,
+    symbols: HashMap<(u64, u64), Symbol>,
+    runs: Runs,
+}
+
+/// What attribution makes.
+#[derive(Default)]
+pub struct Output {
+    /// The listed faults, in the order in which they were written.
+    pub faults: Vec<Fault>,
+    /// Regions.
+    pub regions: Table<Region>,
+    /// Operations.
+    pub operations: Table<Operation>,
+    /// Writes.
+    pub writes: Table<Write>,
+    /// Sites.
+    pub sites: Table<Site>,
+    /// Interpreter stacks.
+    pub python: Table<Vec<PythonFrame>>,
+    /// Native stacks.
+    pub native: Table<Vec<NativeFrame>>,
+    /// Faults that the kernel program took for a reuse and that were writes to a shared mapping: by process, listed or
+    /// not.
+    pub shared_writes: HashMap<usize, u64>,
+    /// Faults of processes whose fork was not seen.
+    pub orphans: u64,
+}
+
+/// The innermost native frame at one address.
+#[derive(Clone, Debug)]
+struct Symbol {
+    frame: NativeFrame,
+    id: Id<Vec<NativeFrame>>,
+    in_interpreter: bool,
+}
+
+impl Attributor {
+    /// Begins with a tree. `origin` is the time that the record counts from.
+    #[must_use]
+    pub fn new(tree: Tree, origin: u64, list_all: bool) -> Self {
+        Self {
+            tree,
+            output: Output::default(),
+            list_all,
+            origin,
+            names: Names::default(),
+            native: Native::default(),
+            symbols: HashMap::new(),
+            runs: Runs::default(),
+        }
+    }
+
+    /// An image runs this interpreter. Comes before what the interpreter's plan made the kernel program send.
+    pub fn interpreter(&mut self, image: u64, found: Arc<Found>) {
+        self.names.interpreter(image, found);
+    }
+
+    /// Takes the next event.
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Fault(fault) => self.fault(fault),
+            Event::Stack(stack) => {
+                let image = self.tree.index(stack.process).map(|index| self.tree.get(index).image);
+                if let Some(image) = image {
+                    self.names.define_stack(stack, image, &mut self.output.python);
+                }
+            }
+            Event::Code(code) => self.names.code(code),
+            Event::Type(record) => {
+                let index = self.tree.index(record.process);
+                let relatives = index.map(|index| self.tree.living_relatives(index)).unwrap_or_default();
+                self.names.define_type(record, &relatives);
+            }
+            Event::Text(text) => self.names.text(text),
+            Event::Fork(fork) => self.tree.fork(fork),
+            Event::Exec(exec) => self.tree.exec(exec),
+            Event::Exit(exit) => self.tree.exit(exit),
+            Event::Hint(_) => {}
+        }
+    }
+
+    fn fault(&mut self, fault: &raw::Fault) {
+        let Some(process) = self.tree.index(fault.process) else {
+            self.output.orphans += 1;
+            return;
+        };
+        let mapped = self.tree.maps_at(process, fault.address);
+        let mapping = mapped.as_ref().and_then(|mapped| mapped.maps.find(fault.address));
+        let outcome = classify::outcome(fault, mapping);
+        if outcome as u8 != fault.outcome {
+            *self.output.shared_writes.entry(process).or_default() += 1;
+            if !self.list_all {
+                return;
+            }
+        }
+        let symbol = self.symbol(process, fault.ip);
+        let attributed = self.attribute(fault, process, outcome, mapping, symbol.as_ref());
+        self.output.faults.push(attributed);
+    }
+
+    fn attribute(
+        &mut self,
+        fault: &raw::Fault,
+        process: usize,
+        outcome: Outcome,
+        mapping: Option<&Mapping>,
+        symbol: Option<&Symbol>,
+    ) -> Fault {
+        let region = mapping.map_or(Region { kind: "unknown", path: None, offset: None }, |mapping| {
+            mapping.region(fault.address)
+        });
+        let stack = self.names.stack(fault.stack).map(Arc::clone);
+        let fork_stack = self.names.stack(self.tree.get(process).fork_stack).map(Arc::clone);
+        let image_id = self.tree.get(process).image;
+        let (frames_missing, no_stack) = self.missing(fault, image_id);
+        let mut evidence = Evidence {
+            address: fault.address,
+            region_kind: region.kind,
+            kernel_mode: fault.flags & flag::KERNEL_MODE != 0,
+            syscall: (fault.syscall >= 0).then(|| syscall(fault.syscall)),
+            image: (fault.flags & flag::IMAGE != 0).then_some(&fault.image),
+            types: self.names.types(),
+            image_id,
+            module_entry: self.module_entry(fault, process, stack.as_deref()),
+            stack: stack.as_deref(),
+            fork_stack: fork_stack.as_deref(),
+            symbol: symbol.and_then(|symbol| symbol.frame.symbol.as_deref()),
+            in_interpreter: symbol.is_some_and(|symbol| symbol.in_interpreter),
+            collector_run: false,
+            frames_missing,
+            no_stack,
+        };
+        let write = rules::judge(&evidence);
+        let nameless = evidence.in_interpreter && evidence.symbol.is_none();
+        if write.kind == "gc_header" && nameless {
+            let number = self.output.faults.len();
+            if let Answer::Yes(earlier) = self.runs.head(process, fault.tid, fault.ip, fault.stack, number) {
+                evidence.collector_run = true;
+                let gc = operation::of(&evidence, &write);
+                let id = self.output.operations.intern(gc);
+                for earlier in earlier {
+                    self.output.faults[earlier].operation = id;
+                }
+            }
+        } else {
+            self.runs.other(process, fault.tid, fault.stack);
+        }
+        let operation = operation::of(&evidence, &write);
+        let site = stack.as_ref().and_then(|stack| stack.site()).or_else(|| symbol.map(native_site));
+        let output = &mut self.output;
+        Fault {
+            time: fault.header.time.saturating_sub(self.origin),
+            process,
+            tid: fault.tid,
+            address: fault.address,
+            ip: fault.ip,
+            outcome: classify::recorded(outcome),
+            bytes: classify::copied_bytes(fault, outcome),
+            latency: (fault.flags & flag::LATENCY != 0).then_some(fault.latency),
+            region: output.regions.intern(region),
+            operation: output.operations.intern(operation),
+            write: output.writes.intern(write),
+            site: site.map(|site| output.sites.intern(site)),
+            python: stack.map_or_else(|| output.python.intern(Vec::new()), |stack| stack.id),
+            native: symbol.map_or_else(|| output.native.intern(Vec::new()), |symbol| symbol.id),
+        }
+    }
+
+    /// Whether interpreter frames should be there and are not, and why.
+    fn missing(&self, fault: &raw::Fault, image: u64) -> (bool, Option<&'static str>) {
+        if self.names.interpreter_of(image).is_none() || fault.stack != 0 && self.names.stack(fault.stack).is_some() {
+            return (false, None);
+        }
+        if fault.stack != 0 {
+            return (true, Some("the stack's names were lost: the buffer was full"));
+        }
+        match StackEnd::from_number(fault.stack_end) {
+            Some(StackEnd::NoThreadState | StackEnd::NoFrame) => (false, None),
+            Some(StackEnd::Unreadable) => (true, Some(StackEnd::Unreadable.about())),
+            _ => (true, Some("the interpreter was not known yet when it happened")),
+        }
+    }
+
+    /// The place in `sys.modules`, if the kernel program saw that its table is meant.
+    fn module_entry(&self, fault: &raw::Fault, process: usize, stack: Option<&KnownStack>) -> Option<ModuleEntry> {
+        if fault.flags & flag::MODULE_TABLE == 0 || fault.flags & flag::IMAGE == 0 {
+            return None;
+        }
+        let process = self.tree.get(process);
+        let language = self.names.interpreter_of(process.image)?.language;
+        let place = language.module_table(&process.modules)?.find(fault.address)?;
+        let key = &fault.image.key[..(fault.image.key_len as usize).min(fault.image.key.len())];
+        let key = (!key.is_empty()).then(|| String::from_utf8_lossy(key).into_owned());
+        let imported = || stack.and_then(|stack| stack.imports().pop());
+        match place {
+            Place::Entry { slot: Slot::Value, .. } => {
+                let word = fault.address.checked_sub(fault.image.address)? / 8;
+                let old = fault.image.words.get(usize::try_from(word).ok()?)?;
+                Some(ModuleEntry { existing: *old != 0, key: key.or_else(imported) })
+            }
+            Place::Entry { .. } | Place::NewEntry { .. } | Place::Index => {
+                Some(ModuleEntry { key: imported(), existing: false })
+            }
+            Place::Header(_) => None,
+        }
+    }
+
+    /// The innermost native frame.
+    fn symbol(&mut self, process: usize, ip: u64) -> Option<Symbol> {
+        let Mapped { id, maps } = self.tree.maps_at(process, ip)?;
+        if let Some(symbol) = self.symbols.get(&(id, ip)) {
+            return Some(symbol.clone());
+        }
+        let mapping = maps.find(ip)?;
+        // The file is opened through a process that still has it; if none has, by its path from here.
+        let pid = self.tree.living_relatives(process).first().copied().unwrap_or_else(std::process::id);
+        let frame = self.native.frame(pid, mapping, ip);
+        let interpreter = self.names.interpreter_of(self.tree.get(process).image);
+        let in_interpreter =
+            interpreter.is_some_and(|found| frame.object.as_deref() == Some(found.interpreter.path.as_str()));
+        let native = self.output.native.intern(vec![frame.clone()]);
+        let symbol = Symbol { frame, id: native, in_interpreter };
+        self.symbols.insert((id, ip), symbol.clone());
+        Some(symbol)
+    }
+}
+
+fn native_site(symbol: &Symbol) -> Site {
+    let NativeFrame { symbol, object, offset } = &symbol.frame;
+    let module = object.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or("(no file)");
+    let function = symbol.clone().unwrap_or_else(|| format!("{module}+{offset:#x}"));
+    Site { file: object.clone(), line: None, function: Some(function) }
+}
+
+fn syscall(number: i32) -> String {
+    syscalls::name(number).map_or_else(|| format!("system call {number}"), str::to_owned)
+}
+

@@ -46,8 +46,17 @@ pub struct Process {
     pub modules: ModuleTable,
     /// Identity of the interpreter stack inside whose fork it was made, or which it forked last; 0 = none.
     pub fork_stack: u64,
-    maps: Option<Arc<Maps>>,
+    maps: Option<Mapped>,
     reads: u32,
+}
+
+/// What a process had mapped when it was last read.
+#[derive(Clone, Debug)]
+pub struct Mapped {
+    /// Number of this reading, to remember answers by.
+    pub id: u64,
+    /// The mappings.
+    pub maps: Arc<Maps>,
 }
 
 /// All processes.
@@ -55,6 +64,7 @@ pub struct Process {
 pub struct Tree {
     processes: Vec<Process>,
     indices: HashMap<ProcessKey, usize>,
+    readings: u64,
 }
 
 impl Tree {
@@ -181,30 +191,32 @@ impl Tree {
     }
 
     /// What a process has mapped, as last read; read anew if nothing is there at the address.
-    pub fn maps_at(&mut self, index: usize, address: u64) -> Option<Arc<Maps>> {
-        let known = |process: &Process| process.maps.as_ref().is_some_and(|maps| maps.find(address).is_some());
-        if !known(&self.processes[index]) && self.processes[index].reads < MOST_READS {
+    pub fn maps_at(&mut self, index: usize, address: u64) -> Option<Mapped> {
+        if !self.is_mapped(index, address) && self.processes[index].reads < MOST_READS {
             self.read_maps(index);
-            if !known(&self.processes[index]) {
+            if !self.is_mapped(index, address) {
                 // Gone already? What its parent has since mapped was mapped before the fork, as likely as not.
-                if let Some(maps) = self.ancestors_maps(index, address) {
-                    self.processes[index].maps = Some(maps);
+                if let Some(mapped) = self.ancestors_maps(index, address) {
+                    self.processes[index].maps = Some(mapped);
                 }
             }
         }
         self.processes[index].maps.clone()
     }
 
-    fn ancestors_maps(&mut self, index: usize, address: u64) -> Option<Arc<Maps>> {
+    fn is_mapped(&self, index: usize, address: u64) -> bool {
+        self.processes[index].maps.as_ref().is_some_and(|mapped| mapped.maps.find(address).is_some())
+    }
+
+    fn ancestors_maps(&mut self, index: usize, address: u64) -> Option<Mapped> {
         let image = self.processes[index].image;
         let mut ancestor = self.processes[index].parent;
         while let Some(at) = ancestor.filter(|&at| self.processes[at].image == image) {
             if self.processes[at].reads < MOST_READS {
                 self.read_maps(at);
             }
-            let maps = self.processes[at].maps.clone();
-            if let Some(maps) = maps.filter(|maps| maps.find(address).is_some()) {
-                return Some(maps);
+            if self.is_mapped(at, address) {
+                return self.processes[at].maps.clone();
             }
             ancestor = self.processes[at].parent;
         }
@@ -218,7 +230,10 @@ impl Tree {
             return;
         }
         match Maps::of(process.key.pid) {
-            Ok(maps) if maps.iter().next().is_some() => process.maps = Some(Arc::new(maps)),
+            Ok(maps) if maps.iter().next().is_some() => {
+                self.readings += 1;
+                process.maps = Some(Mapped { id: self.readings, maps: Arc::new(maps) });
+            }
             Ok(_) => {}
             Err(error) => log::debug!("mappings of {}: {error}", process.key.pid),
         }

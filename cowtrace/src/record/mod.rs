@@ -3,4 +3,5 @@
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod json;
+pub mod from;
 pub mod schema;

@@ -3,7 +3,7 @@
 //! Offsets are those of x86-64 Linux builds with the interpreter lock. Layouts may change in micro releases too, so a row
 //! names the versions it covers in full, and [`super::discover`] checks a live interpreter against it before use.
 
-use cowtrace_ebpf::plan::{Plan, UNUSED};
+use cowtrace_ebpf::plan::{Plan, ShortName, UNUSED};
 
 use super::dict::DictLayout;
 use super::opcodes;
@@ -74,8 +74,6 @@ pub struct Layout {
     pub runtime_main: u16,
     /// Interpreter state → its id (i64), 0 for the main one.
     pub interpreter_id: u16,
-    /// Type → flags (u64).
-    pub type_flags: u16,
     /// Tables of dicts.
     pub dict: DictLayout,
     /// State word of strings.
@@ -106,7 +104,8 @@ pub fn known() -> String {
     ranges.collect::<Vec<_>>().join(", ")
 }
 
-const IMPORT: [u8; 16] = *b"_find_and_load\0\0";
+/// Runs with the name of the module that is being imported as its first argument.
+const IMPORT: ShortName = ShortName::new(b"_find_and_load");
 
 /// CPython 3.11, all final releases.
 ///
@@ -131,6 +130,7 @@ pub static PYTHON_3_11: Layout = Layout {
         thread_ident: 152,
         thread_frame: 56,
         control_frame: 8,
+        frame_size: 72,
         frame_code: 32,
         frame_previous: 48,
         frame_instruction: 56,
@@ -138,8 +138,8 @@ pub static PYTHON_3_11: Layout = Layout {
         frame_local0: 72,
         // No shims in 3.11: a call from C marks its frame by `is_entry`.
         owner_shim: UNUSED,
-        // From co_argcount to co_qualname. Not co_flags: its word also holds the counter co_warmup.
-        code_identity: 56,
+        // From co_kwonlyargcount to co_linetable. Not co_flags: its word also holds the counter co_warmup.
+        code_identity: 64,
         code_first_line: 72,
         code_file: 112,
         code_name: 128,
@@ -154,13 +154,14 @@ pub static PYTHON_3_11: Layout = Layout {
         object_type: 8,
         type_name: 24,
         dict_keys: 32,
-        zero: 0,
+        type_flags: 168,
+        zero: [0; 2],
+        string_ascii_bit: 6,
         code_tag: 0,
         argument_function: IMPORT,
     },
     runtime_main: 48,
     interpreter_id: 48,
-    type_flags: 168,
     dict: DictLayout { log2_size: 8, log2_index: 9, kind: 10, usable: 16, entries: 24, indices: 32 },
     string_state: StringState::Bits32,
     lines: Lines::Locations311,
@@ -172,7 +173,7 @@ pub static PYTHON_3_11: Layout = Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cowtrace_ebpf::plan::{FRAME_WINDOW, IDENTITY_WORDS};
+    use cowtrace_ebpf::plan::{FRAME_WORDS, IDENTITY_WORDS};
 
     #[test]
     fn rows_are_in_order_and_apart() {
@@ -193,10 +194,10 @@ mod tests {
                 (plan.frame_previous, 8),
                 (plan.frame_instruction, 8),
                 (plan.frame_owner, 1),
-                (plan.frame_local0, 8),
             ] {
-                assert!(usize::from(offset) + size <= FRAME_WINDOW || offset == UNUSED, "{name}: {offset}");
+                assert!(offset == UNUSED || offset + size <= plan.frame_size, "{name}: {offset}");
             }
+            assert!(usize::from(plan.frame_size) <= FRAME_WORDS * 8, "{name}");
             assert!(usize::from(plan.code_identity) + IDENTITY_WORDS * 8 <= usize::from(plan.code_bytecode));
             assert!(dict.indices <= 40, "{name}");
         }

@@ -30,7 +30,7 @@ pub(super) fn name(
         if metatype == type_type {
             return text(&memory.c_string(word(address, plan.type_name)?, TYPE_NAME).ok()?);
         }
-        if word(metatype, layout.type_flags)? & TYPE_SUBCLASS == 0 {
+        if word(metatype, layout.plan.type_flags)? & TYPE_SUBCLASS == 0 {
             return None;
         }
         metatype = word(metatype, plan.object_type)?;

@@ -1,0 +1,151 @@
+//! Names that the kernel program sends ahead of what uses them: code objects, types, texts, stacks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cowtrace_ebpf::event::{self as raw, StackEnd};
+use cowtrace_ebpf::state::ProcessKey;
+
+use super::evidence::KnownType;
+use super::library;
+use super::stack::{KnownFrame, KnownStack};
+use crate::event::{Code, Stack};
+use crate::interp::{CodeFacts, Found};
+use crate::memory::Live;
+use crate::record::schema::{PythonFrame, Table};
+
+/// Texts that are kept; they are needed until the stack that follows them.
+const MOST_TEXTS: usize = 4096;
+
+/// Names, by where they lie in an image.
+#[derive(Default)]
+pub struct Names {
+    interpreters: HashMap<u64, Arc<Found>>,
+    codes: HashMap<(u64, u64, u64), KnownCode>,
+    texts: HashMap<(ProcessKey, u64), raw::ShortText>,
+    stacks: HashMap<u64, Arc<KnownStack>>,
+    types: HashMap<(u64, u64), KnownType>,
+}
+
+struct KnownCode {
+    file: String,
+    function: String,
+    first_line: i32,
+    lines: Vec<u8>,
+    whole: bool,
+}
+
+impl Names {
+    /// An image runs this interpreter.
+    pub fn interpreter(&mut self, image: u64, found: Arc<Found>) {
+        self.interpreters.insert(image, found);
+    }
+
+    /// The interpreter that an image runs; `None` = none is known.
+    #[must_use]
+    pub fn interpreter_of(&self, image: u64) -> Option<&Arc<Found>> {
+        self.interpreters.get(&image)
+    }
+
+    /// Types, by image and address.
+    #[must_use]
+    pub const fn types(&self) -> &HashMap<(u64, u64), KnownType> {
+        &self.types
+    }
+
+    /// The stack with this hash; `None` = its definition was lost.
+    #[must_use]
+    pub fn stack(&self, hash: u64) -> Option<&Arc<KnownStack>> {
+        self.stacks.get(&hash)
+    }
+
+    /// A code object.
+    pub fn code(&mut self, code: &Code) {
+        let Some(found) = self.interpreters.get(&code.image) else { return };
+        let language = found.language;
+        let name = |characters, state, bytes: &[u8]| {
+            language.string(state, characters, bytes).unwrap_or_else(|| "(unreadable)".to_owned())
+        };
+        let known = KnownCode {
+            file: name(code.file.characters, code.file.state, &code.file.bytes),
+            function: name(code.name.characters, code.name.state, &code.name.bytes),
+            first_line: code.first_line,
+            lines: code.lines.clone(),
+            whole: code.lines.len() == code.lines_full as usize,
+        };
+        self.codes.insert((code.image, code.address, code.identity), known);
+    }
+
+    /// A string that a stack will refer to.
+    pub fn text(&mut self, text: &raw::Text) {
+        if self.texts.len() >= MOST_TEXTS {
+            self.texts.clear();
+        }
+        self.texts.insert((text.process, text.address), text.text);
+    }
+
+    /// A type. Its name lies in a file's read-only data, which a child that was just forked has not mapped yet: then it is
+    /// read from a relative that has the same image.
+    pub fn define_type(&mut self, record: &raw::Type, relatives: &[u32]) {
+        let len = (record.len as usize).min(record.name.len());
+        let bytes = record.name[..len].split(|&byte| byte == 0).next().unwrap_or_default();
+        let found = self.interpreters.get(&record.image);
+        let name = if bytes.is_empty() {
+            found.and_then(|found| {
+                relatives.iter().find_map(|&pid| {
+                    let memory = Live::new(pid);
+                    found.language.type_name(&found.plan, &memory, found.type_type, record.address)
+                })
+            })
+        } else {
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        };
+        // `tp_name` of a type made in C has its module in front; the short name is what people know it by.
+        let name = name.map(|name| name.rsplit('.').next().unwrap_or_default().to_owned());
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
+            self.types.insert((record.image, record.address), KnownType { name, flags: record.flags });
+        }
+    }
+
+    /// A stack, whose code objects and texts have come before it.
+    pub fn define_stack(&mut self, stack: &Stack, image: u64, table: &mut Table<Vec<PythonFrame>>) {
+        let Some(found) = self.interpreters.get(&image).map(Arc::clone) else { return };
+        let frames: Vec<KnownFrame> = stack
+            .frames
+            .iter()
+            .enumerate()
+            .map(|(depth, frame)| self.frame(&found, image, stack.process, frame, depth == 0))
+            .collect();
+        let id = table.intern(frames.iter().map(|frame| frame.shown.clone()).collect());
+        let cut = (stack.end != StackEnd::Complete).then(|| stack.end.about());
+        self.stacks.insert(stack.hash, Arc::new(KnownStack::new(id, frames, cut)));
+    }
+
+    fn frame(&self, found: &Found, image: u64, process: ProcessKey, frame: &raw::Frame, innermost: bool) -> KnownFrame {
+        let language = found.language;
+        let op = (frame.unit_read != 0).then(|| language.opcode(frame.unit, innermost)).flatten();
+        let imports = (frame.argument != 0)
+            .then(|| self.texts.get(&(process, frame.argument)))
+            .flatten()
+            .and_then(|text| language.string(text.state, text.characters, &text.bytes));
+        let Some(code) = self.codes.get(&(image, frame.code, frame.identity)) else {
+            let unknown = "(lost)".to_owned();
+            return KnownFrame {
+                shown: PythonFrame { function: unknown.clone(), file: unknown, line: None, op },
+                library: library::Library::Installed,
+                imports,
+                place: (frame.identity, frame.instruction),
+            };
+        };
+        let facts = CodeFacts { address: frame.code, first_line: code.first_line, lines: &code.lines };
+        let line = language.frame(&found.plan, &facts, frame.instruction).line;
+        // A table that was cut gives no lines behind the cut, and none before it that would be wrong.
+        let line = line.or_else(|| if code.whole { u32::try_from(code.first_line).ok() } else { None });
+        KnownFrame {
+            library: library::of_file(&code.file),
+            shown: PythonFrame { function: code.function.clone(), file: code.file.clone(), line, op },
+            imports,
+            place: (frame.identity, frame.instruction),
+        }
+    }
+}

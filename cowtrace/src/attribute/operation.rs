@@ -1,0 +1,102 @@
+//! What the workload was doing: the stack decides. One function for each answer, asked in a fixed order; the first one
+//! that is sure of itself wins.
+
+use crate::record::schema::{Confidence, Operation, Write};
+
+use super::Evidence;
+use super::library::{self, Library};
+
+/// A question to the evidence.
+type Question = fn(&Evidence<'_>, &Write) -> Option<Operation>;
+
+/// The order matters: a swap inside an import is the import's, a collection inside anything is a collection.
+static QUESTIONS: &[(&str, Question)] = &[
+    ("gc", collection),
+    ("fork_bookkeeping", fork),
+    ("exit", exit),
+    ("import", import),
+    ("module_swap", module_swap),
+    ("worker_bookkeeping", workers),
+    ("kernel", kernel),
+    ("call", call),
+    ("native", native),
+];
+
+/// Answers what the workload was doing.
+#[must_use]
+pub fn of(evidence: &Evidence<'_>, write: &Write) -> Operation {
+    QUESTIONS.iter().find_map(|(_, question)| question(evidence, write)).unwrap_or_else(|| Operation {
+        kind: "unknown",
+        name: None,
+        chain: Vec::new(),
+        confidence: Confidence::None,
+        reason: Some(evidence.no_stack.unwrap_or("the stack shows nothing that is known").to_owned()),
+    })
+}
+
+fn certain(kind: &'static str, name: Option<String>) -> Operation {
+    Operation { kind, name, chain: Vec::new(), confidence: Confidence::Certain, reason: None }
+}
+
+/// The collector's own functions, or, where they have no names, a run of writes to collector heads from one
+/// instruction (see [`super::collector`]).
+fn collection(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
+    let named = evidence.symbol.is_some_and(library::is_collector) && evidence.in_interpreter;
+    (named || evidence.collector_run).then(|| Operation {
+        confidence: if named { Confidence::Certain } else { Confidence::Likely },
+        ..certain("gc", None)
+    })
+}
+
+/// While the outermost frames stand where they stood at the fork, the fork has not returned: what runs is the C
+/// library's, the interpreter's, or a registered hook.
+fn fork(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
+    let inside = match (evidence.stack, evidence.fork_stack) {
+        (Some(stack), Some(fork)) => stack.continues(fork),
+        _ => false,
+    };
+    let native = evidence.stack.is_none() && evidence.symbol.is_some_and(library::is_fork);
+    (inside || native).then(|| certain("fork_bookkeeping", None))
+}
+
+fn exit(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
+    let frames = &evidence.stack?.frames;
+    frames
+        .iter()
+        .any(|frame| library::is_exit(&frame.shown.file, &frame.shown.function))
+        .then(|| certain("exit", None))
+}
+
+fn import(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
+    let chain = evidence.stack?.imports();
+    let name = chain.first()?.clone();
+    Some(Operation { chain, ..certain("import", Some(name)) })
+}
+
+/// The value of an entry of `sys.modules` that was there before, replaced or removed.
+fn module_swap(evidence: &Evidence<'_>, write: &Write) -> Option<Operation> {
+    let place = evidence.module_entry.as_ref()?;
+    (write.kind == "dict_entry" && place.existing).then(|| certain("module_swap", place.key.clone()))
+}
+
+/// Frames of a pool's machinery between the user's line and the write, or no line of the user's at all.
+fn workers(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
+    let name = evidence.stack?.inner().iter().find_map(|frame| match frame.library {
+        Library::Workers(name) => Some(name),
+        _ => None,
+    })?;
+    Some(certain("worker_bookkeeping", Some(name.to_owned())))
+}
+
+fn kernel(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
+    evidence.kernel_mode.then(|| certain("kernel", evidence.syscall.clone()))
+}
+
+fn call(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
+    evidence.stack.map(|_| certain("call", None))
+}
+
+/// No interpreter frame: the program is native, or the thread runs outside the interpreter.
+fn native(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
+    (!evidence.frames_missing).then(|| certain("native", None))
+}

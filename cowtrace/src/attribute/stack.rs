@@ -1,0 +1,96 @@
+//! An interpreter stack with its names, and what it shows at one look: computed once for each stack, used for every
+//! fault that has it.
+
+use crate::record::schema::{Id, PythonFrame, Site};
+
+use super::library::{self, Library};
+
+/// A stack whose names are known.
+#[derive(Clone, Debug)]
+pub struct KnownStack {
+    /// In the trace's table.
+    pub id: Id<Vec<PythonFrame>>,
+    /// Frames, innermost first.
+    pub frames: Vec<KnownFrame>,
+    /// Position of the innermost frame of the user's own code; `None` = there is none.
+    pub own: Option<usize>,
+    /// Why the walk ended, if it was not at the outermost frame.
+    pub cut: Option<&'static str>,
+}
+
+/// A frame of a [`KnownStack`].
+#[derive(Clone, Debug)]
+pub struct KnownFrame {
+    /// For the record.
+    pub shown: PythonFrame,
+    /// Whose code it is.
+    pub library: Library,
+    /// The module that the frame is importing, if it is the import machinery's.
+    pub imports: Option<String>,
+    /// Identity of code and instruction, to find the same place in another stack.
+    pub place: (u64, u64),
+}
+
+impl KnownStack {
+    /// Looks through the frames once.
+    #[must_use]
+    pub fn new(id: Id<Vec<PythonFrame>>, frames: Vec<KnownFrame>, cut: Option<&'static str>) -> Self {
+        let own = frames.iter().position(|frame| frame.library == Library::Own);
+        Self { id, frames, own, cut }
+    }
+
+    /// The frames that run on behalf of the user's innermost line: all, if no line is the user's.
+    #[must_use]
+    pub fn inner(&self) -> &[KnownFrame] {
+        &self.frames[..self.own.unwrap_or(self.frames.len())]
+    }
+
+    /// The line to name: the user's innermost; else the innermost that is not the interpreter's frozen code.
+    #[must_use]
+    pub fn site(&self) -> Option<Site> {
+        let frame = self
+            .own
+            .or_else(|| self.frames.iter().position(|frame| frame.library != Library::Frozen))
+            .and_then(|at| self.frames.get(at))?;
+        Some(Site {
+            file: Some(frame.shown.file.clone()),
+            line: frame.shown.line,
+            function: Some(frame.shown.function.clone()),
+        })
+    }
+
+    /// Imports under way for the user's innermost line, outermost first. A module's own lines, while it is imported,
+    /// belong to its import.
+    #[must_use]
+    pub fn imports(&self) -> Vec<String> {
+        let end = match self.own {
+            Some(own) if self.is_module_body(own) => self.import_of_body(own),
+            Some(own) => own,
+            None => self.frames.len(),
+        };
+        let mut chain: Vec<String> =
+            self.frames[..end].iter().rev().filter_map(|frame| frame.imports.clone()).collect();
+        chain.dedup();
+        chain
+    }
+
+    fn is_module_body(&self, at: usize) -> bool {
+        self.frames[at].shown.function == library::MODULE_BODY
+            && self.frames.get(at + 1).is_some_and(|frame| frame.library == Library::Frozen)
+    }
+
+    /// End of the import machinery's frames just outside a module's body.
+    fn import_of_body(&self, at: usize) -> usize {
+        let outside = &self.frames[at + 1..];
+        let machinery = outside.iter().position(|frame| frame.library != Library::Frozen);
+        at + 1 + machinery.unwrap_or(outside.len())
+    }
+
+    /// Whether the outermost frames of this stack are at the very places where another stack stood.
+    #[must_use]
+    pub fn continues(&self, other: &KnownStack) -> bool {
+        let Some(offset) = self.frames.len().checked_sub(other.frames.len()) else { return false };
+        !other.frames.is_empty()
+            && self.frames[offset..].iter().zip(&other.frames).all(|(here, there)| here.place == there.place)
+    }
+}

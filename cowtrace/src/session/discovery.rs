@@ -1,0 +1,119 @@
+//! Finds the interpreter of each image while it starts, and tells the kernel how to walk its frames.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use cowtrace_ebpf::event::fork_flag;
+use cowtrace_ebpf::state::{Assignment, ProcessKey};
+
+use super::reader::Message;
+use crate::bpf::Plans;
+use crate::event::Event;
+use crate::interp::{self, Found};
+use crate::memory::Live;
+use crate::process::maps::Maps;
+use crate::record::schema::Interpreter;
+
+/// Looks at an image that are made at every hint; later ones only at the 16th, 32nd, 64th, ….
+const EARLY: u32 = 12;
+
+/// What is known of every image that is running.
+pub(super) struct Discovery {
+    plans: Plans,
+    images: HashMap<u64, Image>,
+    processes: HashMap<ProcessKey, u64>,
+    /// Every interpreter that was met, with the reason if its frames are not seen.
+    pub(super) met: Vec<(Interpreter, Option<String>)>,
+}
+
+#[derive(Default)]
+struct Image {
+    settled: bool,
+    looks: u32,
+}
+
+impl Discovery {
+    pub(super) fn new(plans: Plans, root: ProcessKey) -> Self {
+        Self {
+            plans,
+            images: HashMap::new(),
+            processes: HashMap::from([(root, root.start)]),
+            met: Vec::new(),
+        }
+    }
+
+    /// Looks at a process when an event says that it is worth it.
+    pub(super) fn event(&mut self, event: &Event, to: &SyncSender<Message>) {
+        match event {
+            Event::Exec(exec) => {
+                self.processes.insert(exec.process, exec.time);
+                self.look(exec.process, to, true);
+            }
+            Event::Fork(fork) if fork.flags & fork_flag::THREAD == 0 => {
+                self.look(fork.parent, to, true);
+                self.processes.insert(fork.child, fork.image);
+            }
+            Event::Hint(hint) => self.look(hint.process, to, false),
+            Event::Exit(exit) if exit.flags & cowtrace_ebpf::event::exit_flag::LAST != 0 => {
+                self.processes.remove(&exit.process);
+            }
+            _ => {}
+        }
+    }
+
+    fn look(&mut self, process: ProcessKey, to: &SyncSender<Message>, always: bool) {
+        let Some(&image) = self.processes.get(&process) else { return };
+        let state = self.images.entry(image).or_default();
+        state.looks += 1;
+        if state.settled || !(always || state.looks <= EARLY || state.looks.is_power_of_two()) {
+            return;
+        }
+        let Ok(maps) = Maps::of(process.pid) else { return };
+        match interp::discover(process.pid, &maps, &Live::new(process.pid)) {
+            interp::Discovery::Found(found) => {
+                state.settled = true;
+                self.found(image, Arc::new(*found), to);
+            }
+            interp::Discovery::Unsupported { interpreter, reason } => {
+                state.settled = true;
+                self.unsupported(image, interpreter, reason.to_string());
+            }
+            interp::Discovery::NotYet | interp::Discovery::None => {}
+        }
+    }
+
+    fn found(&mut self, image: u64, found: Arc<Found>, to: &SyncSender<Message>) {
+        let plan = match self.plans.plan(&found.plan) {
+            Ok(plan) => plan,
+            Err(error) => return self.unsupported(image, found.interpreter.clone(), error.to_string()),
+        };
+        // Before the kernel knows: what it then sends can be read.
+        if to.send(Message::Interpreter(image, Arc::clone(&found))).is_err() {
+            return;
+        }
+        let assignment = Assignment {
+            runtime: found.runtime,
+            type_type: found.type_type,
+            string_type: found.string_type,
+            plan,
+            zero: 0,
+        };
+        let reason = self.plans.assign(image, assignment).err().map(|error| error.to_string());
+        self.meet(found.interpreter.clone(), reason);
+    }
+
+    fn unsupported(&mut self, image: u64, interpreter: Interpreter, reason: String) {
+        // Plan 0: no further hints.
+        if let Err(error) = self.plans.assign(image, Assignment::default()) {
+            log::warn!("{error}");
+        }
+        self.meet(interpreter, Some(reason));
+    }
+
+    fn meet(&mut self, interpreter: Interpreter, reason: Option<String>) {
+        if !self.met.iter().any(|(other, _)| *other == interpreter) {
+            self.met.push((interpreter, reason));
+        }
+    }
+}

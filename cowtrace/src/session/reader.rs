@@ -1,0 +1,198 @@
+//! Two threads between the ring buffer and the finished list of faults.
+//!
+//! The first empties the ring, and looks at processes the moment they start an interpreter; it never waits for anything
+//! but the second, through a bounded channel. The second decodes and attributes. When it falls behind, the ring fills, and
+//! the kernel counts what it drops: the traced program never waits.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use cowtrace_ebpf::event::{exit_flag, fork_flag, kind};
+use cowtrace_ebpf::state::ProcessKey;
+
+use super::discovery::Discovery;
+use crate::attribute::Attributor;
+use crate::bpf::{Plans, Ring};
+use crate::event::decode::{decode, kind_of};
+use crate::event::Event;
+use crate::interp::Found;
+use crate::record::schema::Interpreter;
+
+/// Batches that may wait for the second thread.
+const BATCHES: usize = 256;
+/// Bytes of a batch, about.
+const BATCH: usize = 256 << 10;
+/// Bytes of records that a program can make a second, about: decides how often the ring is looked at.
+const RATE: u64 = 200 << 20;
+
+/// From the first thread to the second.
+pub(super) enum Message {
+    /// Records, each behind its length.
+    Records(Vec<u8>),
+    /// An image runs this interpreter.
+    Interpreter(u64, Arc<Found>),
+}
+
+/// The running pair.
+pub(super) struct Pipeline {
+    stop: Arc<AtomicBool>,
+    alive: Arc<AtomicI64>,
+    /// Processes that have ended, as they end.
+    pub(super) ended: Receiver<ProcessKey>,
+    reader: JoinHandle<io::Result<Vec<(Interpreter, Option<String>)>>>,
+    attributor: JoinHandle<(Attributor, u64)>,
+}
+
+/// What is left when both have ended.
+pub(super) struct Finished {
+    pub(super) attributor: Attributor,
+    /// Records that could not be decoded.
+    pub(super) undecoded: u64,
+    pub(super) interpreters: Vec<(Interpreter, Option<String>)>,
+}
+
+impl Pipeline {
+    pub(super) fn start(
+        ring: Ring,
+        ring_bytes: u32,
+        plans: Plans,
+        root: ProcessKey,
+        attributor: Attributor,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let alive = Arc::new(AtomicI64::new(1));
+        let (to, from) = sync_channel(BATCHES);
+        let (ended_to, ended) = channel();
+        let mut reader = Reader {
+            ring,
+            pause: pause(ring_bytes),
+            discovery: Discovery::new(plans, root),
+            to,
+            ended: ended_to,
+            stop: Arc::clone(&stop),
+            alive: Arc::clone(&alive),
+        };
+        let reader = thread::Builder::new().name("ring".to_owned()).spawn(move || reader.run())?;
+        let attributor =
+            thread::Builder::new().name("attribute".to_owned()).spawn(move || attribute(attributor, &from))?;
+        Ok(Self { stop, alive, ended, reader, attributor })
+    }
+
+    /// Whether processes of the tree are running, as far as the ring has told.
+    pub(super) fn any_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed) > 0
+    }
+
+    /// Empties the ring for the last time. To be called when the probes are detached.
+    pub(super) fn finish(self) -> io::Result<Finished> {
+        self.stop.store(true, Ordering::Relaxed);
+        let panicked = || io::Error::other("a thread of cowtrace has panicked");
+        let interpreters = self.reader.join().map_err(|_panic| panicked())??;
+        let (attributor, undecoded) = self.attributor.join().map_err(|_panic| panicked())?;
+        Ok(Finished { attributor, undecoded, interpreters })
+    }
+}
+
+/// How long the ring may be left alone: it must not be more than a quarter full by then.
+fn pause(ring_bytes: u32) -> Duration {
+    let micros = u64::from(ring_bytes) * 1_000_000 / 4 / RATE;
+    Duration::from_micros(micros.clamp(500, 20_000))
+}
+
+struct Reader {
+    ring: Ring,
+    pause: Duration,
+    discovery: Discovery,
+    to: SyncSender<Message>,
+    ended: Sender<ProcessKey>,
+    stop: Arc<AtomicBool>,
+    alive: Arc<AtomicI64>,
+}
+
+impl Reader {
+    fn run(&mut self) -> io::Result<Vec<(Interpreter, Option<String>)>> {
+        loop {
+            let last = self.stop.load(Ordering::Relaxed);
+            let mut total = 0;
+            loop {
+                let mut batch = Vec::with_capacity(BATCH);
+                let (count, lifecycle) = self.take(&mut batch);
+                total += count;
+                for event in &lifecycle {
+                    self.lifecycle(event);
+                }
+                if !batch.is_empty() && self.to.send(Message::Records(batch)).is_err() {
+                    return Err(io::Error::other("the attributing thread has ended"));
+                }
+                if count == 0 {
+                    break;
+                }
+            }
+            if last && total == 0 {
+                return Ok(std::mem::take(&mut self.discovery.met));
+            }
+            if !last {
+                self.ring.wait(self.pause)?;
+            }
+        }
+    }
+
+    /// Takes records out of the ring; those of the tree's life are decoded at once.
+    fn take(&mut self, batch: &mut Vec<u8>) -> (usize, Vec<Event>) {
+        let mut lifecycle = Vec::new();
+        let count = self.ring.drain(|record| {
+            let len = u32::try_from(record.len()).unwrap_or(u32::MAX);
+            batch.extend_from_slice(&len.to_ne_bytes());
+            batch.extend_from_slice(record);
+            if matches!(kind_of(record), kind::FORK | kind::EXEC | kind::EXIT | kind::HINT) {
+                lifecycle.extend(decode(record));
+            }
+        });
+        (count, lifecycle)
+    }
+
+    fn lifecycle(&mut self, event: &Event) {
+        self.discovery.event(event, &self.to);
+        match event {
+            Event::Fork(fork) if fork.flags & fork_flag::THREAD == 0 => {
+                self.alive.fetch_add(1, Ordering::Relaxed);
+            }
+            Event::Exit(exit) if exit.flags & exit_flag::LAST != 0 => {
+                self.alive.fetch_sub(1, Ordering::Relaxed);
+                // Nobody listens any more only when the session is over.
+                let _ = self.ended.send(exit.process);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The second thread: decodes and attributes until the first has ended.
+fn attribute(mut attributor: Attributor, from: &Receiver<Message>) -> (Attributor, u64) {
+    let mut undecoded = 0;
+    while let Ok(message) = from.recv() {
+        match message {
+            Message::Interpreter(image, found) => attributor.interpreter(image, found),
+            Message::Records(batch) => {
+                let mut rest = batch.as_slice();
+                while let Some((len, tail)) = rest.split_first_chunk() {
+                    let len = (u32::from_ne_bytes(*len) as usize).min(tail.len());
+                    let (record, tail) = tail.split_at(len);
+                    rest = tail;
+                    match decode(record) {
+                        Ok(event) => attributor.event(&event),
+                        Err(error) => {
+                            log::warn!("{error}");
+                            undecoded += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    (attributor, undecoded)
+}
