@@ -9,9 +9,10 @@ class Obj:
 
 
 data = [Obj(number) for number in range(2000)]
+pages = len({id(o) >> 12 for o in data})
 pid = os.fork()
 if pid == 0:
     for o in data: pass  # the write
     os._exit(0)
 os.waitpid(pid, 0)
-print(json.dumps({"pid": pid}))
+print(json.dumps({"pid": pid, "pages": pages}))
