@@ -10,6 +10,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,15 +112,28 @@ static long thread_faults(void)
 	return usage.ru_minflt + usage.ru_majflt;
 }
 
+/* Makes private what the counting itself writes, so that it is not counted. Whenever a thread is put back on a CPU the
+ * kernel writes that CPU's number into the thread's rseq area, and takes a fault if the area is shared since a fork. */
+static void settle(void)
+{
+#ifdef RSEQ_SIG
+	struct rseq *area = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+	volatile unsigned *flags = &area->flags;
+
+	if (__rseq_size != 0)
+		*flags = *flags;
+#endif
+	thread_faults();
+}
+
 long count_faults(void (*body)(struct region), struct region region)
 {
 	struct region nothing = region;
 	long before;
 
-	/* First the code and the stack, so that their pages are not counted. */
 	nothing.pages = 0;
 	body(nothing);
-	thread_faults();
+	settle();
 	before = thread_faults();
 	body(region);
 	return thread_faults() - before;
@@ -143,7 +159,7 @@ long write_every(struct region region, unsigned long stride, unsigned long count
 	long before;
 
 	store_loop(region.start, stride, 0);
-	thread_faults();
+	settle();
 	before = thread_faults();
 	store_loop(region.start, stride, count);
 	return thread_faults() - before;
