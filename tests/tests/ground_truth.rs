@@ -59,6 +59,16 @@ cases! {
     reuse_child_copied: "reuse", "child_copied";
     /// Parent and child swap roles: the parent copies, the child reuses.
     reuse_parent_first: "reuse", "parent_first";
+    /// A page that a system call puts into the page cache is not the fault's before it.
+    mixed_reuse_and_file: "mixed", "reuse_and_file";
+    /// A page that a system call fills elsewhere is not the fault's before it.
+    mixed_reuse_and_populate: "mixed", "reuse_and_populate";
+    /// A page that a system call copies elsewhere is not the fault's before it.
+    mixed_reuse_and_gup: "mixed", "reuse_and_gup";
+    /// A page that a system call frees elsewhere does not undo the copy before it.
+    mixed_copy_and_drop: "mixed", "copy_and_drop";
+    /// A page that a system call frees elsewhere does not undo the first touch before it.
+    mixed_zero_and_drop: "mixed", "zero_and_drop";
     /// A private file page that was read is copied from the page cache.
     file_read_then_written: "files", "read_then_written";
     /// A private file page that is first written is copied from the page cache.
@@ -71,7 +81,7 @@ cases! {
     file_shared: "files", "shared";
     /// Copies carry the thread that wrote.
     thread_second: "threads", "second";
-    /// Two threads want the same page at the same moment: one copy, and no reuse.
+    /// Two threads want the same page at the same moment: one copy.
     thread_race: "threads", "race";
     /// Parent and child want the same page at the same moment: the page frames know who copied.
     thread_race_with_parent: "threads", "race_parent";
@@ -105,6 +115,26 @@ cases! {
     huge_fresh: "huge", "huge_fresh";
     /// The huge zero page is filled, not copied.
     huge_zero: "huge", "huge_zero";
+}
+
+/// Two threads want the same page at the same moment: the one that comes second reuses nothing, since the parent holds
+/// the old page throughout.
+#[test]
+fn thread_race_has_no_reuse() {
+    if !needs::tracing() {
+        return;
+    }
+    for _ in 0..repeats(5) {
+        let (traced, facts) = trace("threads", "race", Listing::All);
+        let region = facts[0].start..facts[0].end;
+        let reuses: Vec<_> = traced
+            .trace
+            .faults
+            .iter()
+            .filter(|f| region.contains(&f.address) && f.outcome == "reuse")
+            .collect();
+        assert!(reuses.is_empty(), "{} reuses: {reuses:#?}", reuses.len());
+    }
 }
 
 /// Without `--all`, what happened before the first fork is counted and not listed, and so are outcomes that copy nothing.
