@@ -187,6 +187,7 @@ fn collection_in_a_child() {
 fn collection_after_a_freeze() {
     on_every_build("collect.py", Some("freeze"), "collect.py", |experiment| {
         let faults = experiment.at_line();
+        assert_eq!(experiment.trace.process(experiment.told.pid).generation, 1);
         assert!(faults.len() <= 7, "{faults:#?}");
         // The parent's own collection at its end is another matter.
         let mut of_child = experiment.trace.faults_of(experiment.told.pid);
