@@ -1,1 +1,44 @@
-//! Harness.
+//! Harness of cowtrace's integration tests: it runs the binary on programs of which is known what the kernel does about
+//! every page they touch, and reads the JSON Lines that come out.
+//!
+//! [`Run`] is the language of the tests:
+//!
+//! ```no_run
+//! use cowtrace_tests::{Run, check, programs};
+//!
+//! let traced = Run::new(programs::built("anonymous")).arg("written").flag("--all").trace();
+//! check::nothing_lost(&traced.trace);
+//! ```
+//!
+//! Tests share a kernel: run them with `--test-threads=1`, as root. `COWTRACE_BIN` names the binary; without it the
+//! release build of this workspace is made and used. `COWTRACE_REPEAT` sets how often each case runs.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::missing_panics_doc,
+    reason = "the harness of the tests: it fails by panicking, and says on stdout what was skipped"
+)]
+
+pub mod binary;
+pub mod check;
+pub mod facts;
+pub mod needs;
+pub mod process;
+pub mod programs;
+pub mod python;
+pub mod run;
+pub mod trace;
+
+pub use process::{Finished, Started};
+pub use run::{Run, Traced};
+pub use trace::{Fault, Trace};
+
+/// How often a case is run: `COWTRACE_REPEAT`, or so often by default.
+#[must_use]
+pub fn repeats(default: u32) -> u32 {
+    match std::env::var("COWTRACE_REPEAT") {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("COWTRACE_REPEAT={text} is not a number")),
+        Err(_) => default,
+    }
+}

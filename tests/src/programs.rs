@@ -1,0 +1,101 @@
+//! The programs of known behaviour under `programs/`, and the scripts under `workloads/`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use crate::binary::{package_folder, target_folder};
+
+/// Every ground-truth case: program and sub-command.
+pub const CASES: &[(&str, &str)] = &[
+    ("anonymous", "written"),
+    ("anonymous", "gone"),
+    ("anonymous", "read_only"),
+    ("anonymous", "shared"),
+    ("anonymous", "zero_page"),
+    ("anonymous", "zero_page_unmapped"),
+    ("anonymous", "untouched"),
+    ("anonymous", "wiped"),
+    ("anonymous", "grandchild"),
+    ("anonymous", "skipped"),
+    ("reuse", "child_gone"),
+    ("reuse", "child_copied"),
+    ("reuse", "parent_first"),
+    ("mixed", "reuse_and_file"),
+    ("mixed", "reuse_and_populate"),
+    ("mixed", "reuse_and_gup"),
+    ("mixed", "copy_and_drop"),
+    ("mixed", "zero_and_drop"),
+    ("files", "read_then_written"),
+    ("files", "first_write"),
+    ("files", "copied_page_table"),
+    ("files", "written_before"),
+    ("files", "shared"),
+    ("threads", "second"),
+    ("threads", "race"),
+    ("threads", "race_parent"),
+    ("threads", "fork_in_thread"),
+    ("kernel", "pipe_read"),
+    ("kernel", "zero_read"),
+    ("kernel", "refused"),
+    ("kernel", "gup"),
+    ("signals", "no_access"),
+    ("signals", "read_only"),
+    ("spawn", "vfork"),
+    ("spawn", "vfork_shared"),
+    ("spawn", "posix_spawn"),
+    ("huge", "huge_written"),
+    ("huge", "huge_parent"),
+    ("huge", "huge_reuse"),
+    ("huge", "huge_fresh"),
+    ("huge", "huge_zero"),
+];
+
+/// The built program of this name, compiled if its sources are newer.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
+    let sources = package_folder().join("programs");
+    let folder = target_folder().join("test-programs");
+    let binary = folder.join(name);
+    let program = sources.join(format!("{name}.c"));
+    let shared = sources.join("ground.c");
+    let newest = [&program, &shared, &sources.join("ground.h")]
+        .map(|path| modified(path).unwrap_or_else(|| panic!("{} does not exist", path.display())));
+    if modified(&binary).is_some_and(|built| newest.iter().all(|source| *source < built)) {
+        return binary;
+    }
+    std::fs::create_dir_all(&folder).expect("a folder for the test programs");
+    // Another test binary may be doing the same: build aside, then move.
+    let aside = folder.join(format!("{name}.{}", std::process::id()));
+    let output = Command::new("cc")
+        .args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"])
+        .arg(&aside)
+        .args([&program, &shared])
+        .output()
+        .expect("the C compiler `cc` can be run");
+    assert!(output.status.success(), "{name}.c: {}", String::from_utf8_lossy(&output.stderr));
+    std::fs::rename(&aside, &binary).expect("the folder is ours");
+    binary
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|metadata| metadata.modified()).ok()
+}
+
+/// A script under `workloads/`.
+#[must_use]
+pub fn workload(path: &str) -> PathBuf {
+    let path = package_folder().join("workloads").join(path);
+    assert!(path.exists(), "{} does not exist", path.display());
+    path
+}
+
+/// The line of a script that ends in this text, and none other may.
+#[must_use]
+pub fn line_ending(script: &Path, text: &str) -> u32 {
+    let content = std::fs::read_to_string(script).expect("the script is readable");
+    let lines: Vec<usize> =
+        content.lines().enumerate().filter(|(_, line)| line.ends_with(text)).map(|(at, _)| at + 1).collect();
+    assert_eq!(lines.len(), 1, "{} has lines {lines:?} that end in {text:?}", script.display());
+    u32::try_from(lines[0]).expect("scripts are short")
+}

@@ -1,0 +1,226 @@
+//! Python programs with known answers, on both builds of CPython 3.11.
+
+use std::path::{Path, PathBuf};
+
+use cowtrace_tests::{Fault, Run, Trace, check, needs, programs, python, repeats};
+use serde::Deserialize;
+
+/// What a script says about itself.
+#[derive(Debug, Deserialize)]
+struct Told {
+    /// The child that wrote.
+    pid: u32,
+    /// Its buffer, if there is one.
+    #[serde(default)]
+    start: u64,
+    #[serde(default)]
+    end: u64,
+    /// Pages that its objects lie on.
+    #[serde(default)]
+    pages: usize,
+}
+
+/// One traced run.
+struct Experiment {
+    trace: Trace,
+    told: Told,
+    script: PathBuf,
+    /// The line with the write.
+    line: u32,
+}
+
+impl Experiment {
+    /// Faults of the child in the script's buffer.
+    fn in_buffer(&self) -> Vec<&Fault> {
+        self.trace
+            .faults_of(self.told.pid)
+            .filter(|fault| (self.told.start..self.told.end).contains(&fault.address))
+            .collect()
+    }
+
+    /// Faults of the child at the line with the write.
+    fn at_line(&self) -> Vec<&Fault> {
+        self.trace.faults_of(self.told.pid).filter(|fault| self.is_at_line(fault)).collect()
+    }
+
+    fn is_at_line(&self, fault: &Fault) -> bool {
+        fault.line_in(&self.script) == Some(self.line)
+    }
+
+    /// Every one of these is a copy at the line with the write.
+    fn all_copied_at_line(&self, faults: &[&Fault]) {
+        for fault in faults {
+            assert_eq!(fault.outcome, "copy", "{fault:?}");
+            assert!(self.is_at_line(fault), "not at {}:{}: {fault:?}", self.script.display(), self.line);
+        }
+    }
+}
+
+fn on_every_build(script: &str, argument: Option<&str>, written_in: &str, judge: impl Fn(&Experiment)) {
+    if !needs::tracing() {
+        return;
+    }
+    let script = programs::workload(&format!("experiments/{script}"));
+    let written_in = programs::workload(&format!("experiments/{written_in}"));
+    for interpreter in python::builds_of_3_11() {
+        for _ in 0..repeats(1) {
+            judge(&experiment(&interpreter, &script, argument, &written_in));
+        }
+    }
+}
+
+fn experiment(interpreter: &Path, script: &Path, argument: Option<&str>, written_in: &Path) -> Experiment {
+    let run = Run::new(interpreter).arg(script).env("PYTHONDONTWRITEBYTECODE", "1");
+    let traced = argument.into_iter().fold(run, |run, word| run.arg(word)).trace();
+    check::nothing_lost(&traced.trace);
+    check::totals_add_up(&traced.trace);
+    let told = serde_json::from_slice(&traced.finished.stdout).expect("the script prints one JSON object");
+    Experiment {
+        trace: traced.trace,
+        told,
+        line: programs::line_ending(written_in, "  # the write"),
+        script: written_in.to_owned(),
+    }
+}
+
+/// Whether at least so many percent of the whole are this part.
+fn is_share(part: usize, whole: usize, percent: usize) -> bool {
+    part * 100 >= whole * percent
+}
+
+/// One store to `sys.modules` of a module that is there already: one write of the table, at its entry.
+#[test]
+fn swap_in_one_child() {
+    on_every_build("swap.py", None, "swap.py", |experiment| {
+        let swaps: Vec<&Fault> =
+            experiment.trace.faults.iter().filter(|fault| fault.operation.kind == "module_swap").collect();
+        assert_eq!(swaps.len(), 1, "{swaps:#?}");
+        let swap = swaps[0];
+        assert_eq!(swap.pid, experiment.told.pid);
+        assert_eq!(swap.operation.name.as_deref(), Some("statistics"), "{swap:?}");
+        assert_eq!(swap.write.kind, "dict_entry", "{swap:?}");
+        assert_eq!(swap.write.name.as_deref(), Some("sys.modules['statistics']"), "{swap:?}");
+        assert_eq!(swap.python.first().and_then(|f| f.op.as_deref()), Some("STORE_SUBSCR"), "{swap:?}");
+        experiment.all_copied_at_line(&swaps);
+    });
+}
+
+/// One byte written on each of 256 pages: 256 copies, at that line.
+#[test]
+fn bytearray_page_by_page() {
+    on_every_build("bytearray.py", None, "bytearray.py", |experiment| {
+        let faults = experiment.in_buffer();
+        assert_eq!(faults.len(), 256);
+        experiment.all_copied_at_line(&faults);
+        for fault in faults {
+            assert_eq!((fault.address - experiment.told.start) % 4096, 0, "{fault:?}");
+            assert_eq!(fault.operation.kind, "call", "{fault:?}");
+            assert_eq!(fault.python.first().and_then(|f| f.op.as_deref()), Some("STORE_SUBSCR"), "{fault:?}");
+        }
+    });
+}
+
+/// The kernel writes the same for a system call: the line is the call's, the operation is the kernel's.
+#[test]
+fn read_into_a_buffer() {
+    on_every_build("readinto.py", None, "readinto.py", |experiment| {
+        let faults = experiment.in_buffer();
+        assert!((256..=259).contains(&faults.len()), "{} faults in the buffer", faults.len());
+        experiment.all_copied_at_line(&faults);
+        for fault in faults {
+            assert_eq!(fault.operation.kind, "kernel", "{fault:?}");
+        }
+    });
+}
+
+/// libc writes while the interpreter's lock is released: the line is found all the same.
+#[test]
+fn memset_without_the_lock() {
+    on_every_build("memset.py", None, "memset.py", |experiment| {
+        let faults = experiment.in_buffer();
+        assert!((256..=258).contains(&faults.len()), "{} faults in the buffer", faults.len());
+        experiment.all_copied_at_line(&faults);
+        for fault in faults {
+            let op = fault.python.first().and_then(|frame| frame.op.as_deref());
+            // 3.11 has a call in two instructions; both are its.
+            assert!(matches!(op, Some("CALL" | "PRECALL")), "{fault:?}");
+            let object = fault.native.first().and_then(|frame| frame.object.as_deref()).unwrap_or_default();
+            assert!(object.contains("libc.so"), "{fault:?}");
+        }
+    });
+}
+
+/// Reading objects writes their reference counts: the page of every object, and hardly anything else.
+#[test]
+fn reading_is_writing() {
+    on_every_build("reading.py", None, "reading.py", |experiment| {
+        let faults = experiment.at_line();
+        let counts = faults
+            .iter()
+            .filter(|fault| fault.write.kind == "refcount" && fault.write.of.as_deref() == Some("Obj"))
+            .count();
+        assert!(
+            is_share(counts, faults.len(), 90),
+            "{counts} of {} are reference counts of Obj",
+            faults.len()
+        );
+        // A page or two may have been private before, for something else that lies on it.
+        let pages = experiment.told.pages;
+        assert!(counts <= pages && is_share(counts, pages, 90), "{counts} for objects on {pages} pages");
+    });
+}
+
+/// A collection in a child writes the header of every object.
+#[test]
+fn collection_in_a_child() {
+    on_every_build("collect.py", None, "collect.py", |experiment| {
+        let faults = experiment.at_line();
+        let headers =
+            faults.iter().filter(|f| f.write.kind == "gc_header" && f.operation.kind == "gc").count();
+        assert!(faults.len() >= 300, "{} faults at the line", faults.len());
+        assert!(is_share(headers, faults.len(), 97), "{headers} of {} are the collector's", faults.len());
+    });
+}
+
+/// With `gc.freeze()` before the fork it writes none.
+#[test]
+fn collection_after_a_freeze() {
+    on_every_build("collect.py", Some("freeze"), "collect.py", |experiment| {
+        let faults = experiment.at_line();
+        assert_eq!(experiment.trace.process(experiment.told.pid).generation, 1);
+        assert!(faults.len() <= 7, "{faults:#?}");
+        // The parent's own collection at its end is another matter.
+        let mut of_child = experiment.trace.faults_of(experiment.told.pid);
+        assert!(of_child.all(|fault| fault.write.kind != "gc_header"), "{faults:#?}");
+    });
+}
+
+/// Code that only the child has imported is named by its file and line, and the import is named, too.
+#[test]
+fn code_born_in_the_child() {
+    on_every_build("late.py", None, "late_module.py", |experiment| {
+        let faults = experiment.in_buffer();
+        assert_eq!(faults.len(), 256);
+        experiment.all_copied_at_line(&faults);
+        for fault in faults {
+            let innermost = fault.python.first().unwrap_or_else(|| panic!("no frame: {fault:?}"));
+            assert_eq!(innermost.function, "write_pages", "{fault:?}");
+        }
+        let imports = |fault: &&Fault| {
+            fault.operation.kind == "import" && fault.operation.name.as_deref() == Some("late_module")
+        };
+        assert!(experiment.trace.faults_of(experiment.told.pid).any(|fault| imports(&fault)), "no import");
+    });
+}
+
+/// A child that ends right after its one write still tells file and line.
+#[test]
+fn child_that_is_gone_at_once() {
+    on_every_build("gone.py", None, "gone.py", |experiment| {
+        let faults = experiment.in_buffer();
+        assert_eq!(faults.len(), 1, "{faults:#?}");
+        experiment.all_copied_at_line(&faults);
+        let innermost = faults[0].python.first().expect("a frame");
+        assert_eq!(innermost.function, "write_and_leave");
+    });
+}

@@ -1,0 +1,226 @@
+//! Programs that know what the kernel did about every page of their regions: the trace must say the same, exactly.
+
+use cowtrace_tests::check::{self, Listing};
+use cowtrace_tests::facts::{Fact, parse};
+use cowtrace_tests::trace::LISTED;
+use cowtrace_tests::{Run, Traced, needs, programs, repeats};
+
+/// Traces one case and checks what is true of every trace.
+fn trace(program: &str, case: &str, listing: Listing) -> (Traced, Vec<Fact>) {
+    let run = Run::new(programs::built(program)).arg(case);
+    let traced = if listing == Listing::All { run.flag("--all") } else { run }.trace();
+    let facts = parse(&traced.finished.stdout_text());
+    check::nothing_lost(&traced.trace);
+    check::totals_add_up(&traced.trace);
+    check::facts(&traced.trace, &facts, listing);
+    (traced, facts)
+}
+
+fn exact(program: &str, case: &str) {
+    assert!(programs::CASES.contains(&(program, case)), "{program} {case} is not in CASES");
+    if !needs::tracing() {
+        return;
+    }
+    for _ in 0..repeats(5) {
+        trace(program, case, Listing::All);
+    }
+}
+
+macro_rules! cases {
+    ($($(#[$doc:meta])* $name:ident: $program:literal, $case:literal;)*) => {
+        $($(#[$doc])* #[test] fn $name() { exact($program, $case); })*
+    };
+}
+
+cases! {
+    /// A child that writes what it inherited copies each page once.
+    anonymous_written: "anonymous", "written";
+    /// The same is seen of a child that ends with its last write.
+    anonymous_gone: "anonymous", "gone";
+    /// Reading copies nothing.
+    anonymous_read_only: "anonymous", "read_only";
+    /// Shared memory stays shared.
+    anonymous_shared: "anonymous", "shared";
+    /// The zero page is filled, not copied, when it was mapped already.
+    anonymous_zero_page: "anonymous", "zero_page";
+    /// The zero page is filled, not copied, when the fork left its mapping out.
+    anonymous_zero_page_unmapped: "anonymous", "zero_page_unmapped";
+    /// Memory that nobody had touched is filled, not copied.
+    anonymous_untouched: "anonymous", "untouched";
+    /// Memory that is wiped by a fork is filled, not copied.
+    anonymous_wiped: "anonymous", "wiped";
+    /// What a child made its own, its own child copies again.
+    anonymous_grandchild: "anonymous", "grandchild";
+    /// What a child did not touch, its own child copies.
+    anonymous_skipped: "anonymous", "skipped";
+    /// The last owner of a page does not copy it, when the other is gone.
+    reuse_child_gone: "reuse", "child_gone";
+    /// The last owner of a page does not copy it, when the other has a copy.
+    reuse_child_copied: "reuse", "child_copied";
+    /// Parent and child swap roles: the parent copies, the child reuses.
+    reuse_parent_first: "reuse", "parent_first";
+    /// A page that a system call puts into the page cache is not the fault's before it.
+    mixed_reuse_and_file: "mixed", "reuse_and_file";
+    /// A page that a system call fills elsewhere is not the fault's before it.
+    mixed_reuse_and_populate: "mixed", "reuse_and_populate";
+    /// A page that a system call copies elsewhere is not the fault's before it.
+    mixed_reuse_and_gup: "mixed", "reuse_and_gup";
+    /// A page that a system call frees elsewhere does not undo the copy before it.
+    mixed_copy_and_drop: "mixed", "copy_and_drop";
+    /// A page that a system call frees elsewhere does not undo the first touch before it.
+    mixed_zero_and_drop: "mixed", "zero_and_drop";
+    /// A private file page that was read is copied from the page cache.
+    file_read_then_written: "files", "read_then_written";
+    /// A private file page that is first written is copied from the page cache.
+    file_first_write: "files", "first_write";
+    /// The same with page tables that the fork copied.
+    file_copied_page_table: "files", "copied_page_table";
+    /// A private file page that the parent had made its own is an ordinary copy.
+    file_written_before: "files", "written_before";
+    /// A shared file mapping stays shared.
+    file_shared: "files", "shared";
+    /// Copies carry the thread that wrote.
+    thread_second: "threads", "second";
+    /// Two threads want the same page at the same moment: one copy.
+    thread_race: "threads", "race";
+    /// Parent and child want the same page at the same moment: the page frames know who copied.
+    thread_race_with_parent: "threads", "race_parent";
+    /// A child forked by a thread is a child of the process.
+    thread_forks: "threads", "fork_in_thread";
+    /// Copies that the kernel makes for read(2), byte by byte.
+    kernel_pipe_read: "kernel", "pipe_read";
+    /// Copies that the kernel makes for one large read(2).
+    kernel_zero_read: "kernel", "zero_read";
+    /// A system call that gets an error for its address.
+    kernel_refused: "kernel", "refused";
+    /// Copies that the kernel makes without a page fault.
+    kernel_gup: "kernel", "gup";
+    /// SIGSEGV first, then a copy: pages without access.
+    signal_no_access: "signals", "no_access";
+    /// SIGSEGV first, then a copy: pages that may be read.
+    signal_read_only: "signals", "read_only";
+    /// A vforked child writes its parent's memory, and nothing is copied.
+    spawn_vfork: "spawn", "vfork";
+    /// A vforked child copies pages on its parent's behalf.
+    spawn_vfork_shared: "spawn", "vfork_shared";
+    /// posix_spawn copies nothing.
+    spawn_posix: "spawn", "posix_spawn";
+    /// A child's writes to a shared huge page.
+    huge_written: "huge", "huge_written";
+    /// A parent's writes to a shared huge page.
+    huge_parent: "huge", "huge_parent";
+    /// A huge page that has no other owner left.
+    huge_reuse: "huge", "huge_reuse";
+    /// First touch of a huge page.
+    huge_fresh: "huge", "huge_fresh";
+    /// The huge zero page is filled, not copied.
+    huge_zero: "huge", "huge_zero";
+}
+
+/// Two threads want the same page at the same moment: the one that comes second reuses nothing, since the parent holds
+/// the old page throughout. When the first is done before the second's fault is looked at, no event tells that fault
+/// from a reuse, only the page table does; so on the base rung a few are let through.
+#[test]
+fn thread_race_has_no_reuse() {
+    if !needs::tracing() {
+        return;
+    }
+    for _ in 0..repeats(5) {
+        let (traced, facts) = trace("threads", "race", Listing::All);
+        let region = facts[0].start..facts[0].end;
+        let reuses = traced
+            .trace
+            .faults
+            .iter()
+            .filter(|f| region.contains(&f.address) && f.outcome == "reuse")
+            .count();
+        let allowed = if traced.trace.header.rung == "base" { 100 } else { 0 };
+        assert!(reuses <= allowed, "{reuses} reuses of 2003 pages");
+        if reuses > 0 {
+            needs::skipped(&format!("{reuses} of 2003 contended pages seem to be reused as well"));
+        }
+    }
+}
+
+/// Without `--all`, what happened before the first fork is counted and not listed, and so are outcomes that copy nothing.
+#[test]
+fn default_listing() {
+    if !needs::tracing() {
+        return;
+    }
+    for &(program, case) in programs::CASES {
+        let (traced, facts) = trace(program, case, Listing::Default);
+        let first_fork = traced
+            .trace
+            .processes
+            .iter()
+            .filter(|p| p.generation > 0)
+            .map(|p| p.start)
+            .min()
+            .expect("a child");
+        for fault in &traced.trace.faults {
+            assert!(LISTED.contains(&fault.outcome.as_str()), "not asked for: {fault:?}");
+            assert!(fault.time >= first_fork, "before the first fork: {fault:?}");
+        }
+        for fact in facts.iter().filter(|fact| fact.before_fork) {
+            let total = traced.trace.process(fact.pid).totals[&fact.outcome];
+            assert!(total.unlisted >= fact.pages, "{program} {case}: {total:?}, {fact:?}");
+        }
+    }
+}
+
+/// With `--all` nothing is left unlisted.
+#[test]
+fn full_listing() {
+    if !needs::tracing() {
+        return;
+    }
+    let (traced, _) = trace("anonymous", "written", Listing::All);
+    for process in &traced.trace.processes {
+        for (outcome, total) in &process.totals {
+            assert_eq!(total.unlisted, 0, "{outcome} of process {}", process.pid);
+        }
+    }
+}
+
+/// A fault of native code names the function that wrote, and its object.
+#[test]
+fn function_is_named() {
+    if !needs::tracing() {
+        return;
+    }
+    let (traced, facts) = trace("anonymous", "gone", Listing::Default);
+    let child = facts.iter().find(|fact| fact.outcome == "copy").expect("a fact of the child");
+    for fault in traced.trace.faults_of(child.pid).filter(|f| (child.start..child.end).contains(&f.address)) {
+        assert_eq!(fault.operation.kind, "native", "{fault:?}");
+        assert_eq!(fault.region.kind, "anonymous", "{fault:?}");
+        assert_eq!(
+            fault.native.first().and_then(|frame| frame.symbol.as_deref()),
+            Some("store_loop"),
+            "{fault:?}"
+        );
+        assert_eq!(fault.site.as_ref().and_then(|s| s.function.as_deref()), Some("store_loop"), "{fault:?}");
+    }
+}
+
+/// Process lines: who forked whom, what a spawned child became, how it ended, what it inherited.
+#[test]
+fn processes_are_described() {
+    if !needs::tracing() {
+        return;
+    }
+    let (traced, facts) = trace("threads", "fork_in_thread", Listing::Default);
+    let (parent, child) = (facts[0].pid, facts[1].pid);
+    assert_eq!(traced.trace.process(child).ppid, parent, "a child of the process, not of its thread");
+    let inherited = traced.trace.process(child).inherited_bytes;
+    assert!(inherited >= facts[0].pages * 4096, "inherited {inherited}");
+    assert_eq!(traced.trace.process(child).exit_status, Some(0));
+
+    for case in ["vfork", "posix_spawn"] {
+        let (traced, facts) = trace("spawn", case, Listing::Default);
+        let child = traced.trace.process(facts[1].pid);
+        assert_eq!((child.comm.as_str(), child.exit_status), ("true", Some(0)), "{child:?}");
+        assert_eq!(child.command, ["/bin/true"], "{child:?}");
+        assert_eq!(child.inherited_bytes, 0, "it shared its parent's memory: {child:?}");
+    }
+}

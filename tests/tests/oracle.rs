@@ -1,0 +1,67 @@
+//! The ground-truth programs themselves, without cowtrace: their figures agree with what the page frames and the kernel's
+//! fault counter say.
+#![expect(clippy::panic, reason = "helpers of tests")]
+
+use cowtrace_tests::facts::{Fact, Mode, parse};
+use cowtrace_tests::{Run, needs, programs, repeats};
+
+/// Both witnesses of every case say what the program says.
+#[test]
+fn witnesses_agree_with_the_programs() {
+    if !needs::page_frames() {
+        return;
+    }
+    for _ in 0..repeats(5) {
+        for &(program, case) in programs::CASES {
+            let finished = Run::new(programs::built(program)).arg(case).alone();
+            assert_eq!(finished.code(), 0, "{program} {case}: {}", finished.stderr_text());
+            for fact in parse(&finished.stdout_text()) {
+                agrees(&fact);
+            }
+        }
+    }
+}
+
+fn agrees(fact: &Fact) {
+    let moved = match fact.outcome.as_str() {
+        "copy" | "file_copy" => Some(fact.bytes / 4096),
+        "shared_write" | "failed" | "reuse" => Some(0),
+        // A huge page that is filled moves 512 frames.
+        "zero_fill" => None,
+        outcome => panic!("{outcome} is no outcome of these programs"),
+    };
+    if let (Some(moved), Some(differ)) = (moved, fact.differ) {
+        assert_eq!(differ, moved, "page frames: {fact:?}");
+    }
+    let Some(faults) = fact.faults else { return };
+    match fact.region.as_str() {
+        // The loser of a race for a page takes a fault, too; so does the meeting place.
+        "race" => assert!(faults >= fact.pages, "{fact:?}"),
+        "race_parent" => assert!(faults >= 1009, "{fact:?}"),
+        // A refused fault is not counted.
+        "refused" => assert_eq!(faults, 0, "{fact:?}"),
+        // Its copies, if there are any, share the figure.
+        "child_gone" | "child_copied" | "parent_first" if fact.outcome == "reuse" => {
+            assert!(faults >= fact.pages, "{fact:?}");
+        }
+        _ => assert_eq!(faults, fact.pages, "faults that the kernel counted: {fact:?}"),
+    }
+    assert!(fact.mode != Mode::Gup || fact.outcome == "copy", "{fact:?}");
+}
+
+/// Nobody keeps the other end of a page in these cases when no tracer looks on, so every write is a reuse.
+#[test]
+fn nothing_but_reuses_when_nobody_looks_on() {
+    if !needs::page_frames() {
+        return;
+    }
+    for _ in 0..repeats(5) {
+        for (case, pages) in [("child_gone", 71), ("child_copied", 73), ("parent_first", 67)] {
+            let finished = Run::new(programs::built("reuse")).arg(case).alone();
+            let facts = parse(&finished.stdout_text());
+            let reuses =
+                facts.iter().filter(|fact| fact.outcome == "reuse").map(|fact| fact.pages).sum::<u64>();
+            assert_eq!(reuses, pages, "{case}: {facts:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The six scripts of the question that cowtrace was made to answer, on both builds of CPython 3.11.
+#![expect(clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use cowtrace_tests::{Fault, Run, Trace, check, needs, programs, python, repeats};
+
+/// Tasks that each script gives to its pool.
+const TASKS: usize = 3;
+
+/// Runs a script on every build and hands over the trace and the workers that ran a task.
+fn on_every_build(script: &str, judge: impl Fn(&Path, &Trace, &BTreeSet<u32>)) {
+    if !needs::tracing() {
+        return;
+    }
+    let script = programs::workload(&format!("seed/{script}.py"));
+    for interpreter in python::builds_of_3_11() {
+        for _ in 0..repeats(2) {
+            println!("{} {}", interpreter.display(), script.display());
+            // On a pipe the workers' lines would die with them: the pool ends them by a signal.
+            let traced = run(&interpreter, &script).on_terminal().trace();
+            let workers = workers(&traced.finished.stdout_text());
+            check::nothing_lost(&traced.trace);
+            check::totals_add_up(&traced.trace);
+            assert!(traced.finished.stderr.is_empty(), "stderr: {}", traced.finished.stderr_text());
+            judge(&script, &traced.trace, &workers);
+        }
+    }
+}
+
+fn run(interpreter: &Path, script: &Path) -> Run {
+    Run::new(interpreter).arg(script).env("PYTHONDONTWRITEBYTECODE", "1")
+}
+
+/// The script's output is `pid id` for each task, as without cowtrace; gives the pids.
+fn workers(stdout: &str) -> BTreeSet<u32> {
+    let lines: Vec<&str> = stdout.lines().map(str::trim_end).collect();
+    assert_eq!(lines.len(), TASKS, "stdout of the script: {stdout:?}");
+    let pid = |line: &&str| {
+        let mut words = line.split(' ');
+        let pid =
+            words.next().and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("stdout: {stdout:?}"));
+        assert!(words.next().is_some_and(|word| word.parse::<u64>().is_ok()), "stdout: {stdout:?}");
+        pid
+    };
+    lines.iter().map(pid).collect()
+}
+
+fn swaps(trace: &Trace) -> Vec<&Fault> {
+    trace.faults.iter().filter(|fault| fault.operation.kind == "module_swap").collect()
+}
+
+fn no_swaps(script: &str) {
+    on_every_build(script, |_, trace, workers| {
+        assert!(swaps(trace).is_empty(), "{:?}", swaps(trace));
+        for &worker in workers {
+            assert_eq!(trace.process(worker).generation, 1);
+        }
+    });
+}
+
+/// Equal ids of `sys` show nothing: no module is swapped.
+#[test]
+fn script_1_id_of_sys() {
+    no_swaps("1_id_sys");
+}
+
+/// Looking `os` up swaps no module.
+#[test]
+fn script_2_id_of_os() {
+    no_swaps("2_id_os");
+}
+
+/// Looking up a module that was imported before the fork swaps no module.
+#[test]
+fn script_3_id_of_statistics() {
+    no_swaps("3_id_statistics");
+}
+
+/// Every worker that ran a task imported `statistics` and what that pulls in, at the line that says so.
+#[test]
+fn script_4_import_in_worker() {
+    on_every_build("4_import_in_worker", |script, trace, workers| {
+        let line = programs::line_ending(script, "import statistics");
+        assert_eq!(line, 6);
+        for &worker in workers {
+            let imports: Vec<&Fault> = trace
+                .faults_of(worker)
+                .filter(|f| f.operation.kind == "import" && f.operation.name.as_deref() == Some("statistics"))
+                .collect();
+            let copied = imports.iter().filter(|fault| fault.outcome == "copy").count();
+            assert!(copied >= 200, "{copied} pages copied by the import in worker {worker}");
+            for fault in &imports {
+                assert_eq!(fault.line_in(script), Some(line), "{fault:?}");
+                assert_eq!(
+                    fault.operation.chain.first().map(String::as_str),
+                    Some("statistics"),
+                    "{fault:?}"
+                );
+            }
+            let chain: BTreeSet<&str> =
+                imports.iter().flat_map(|f| &f.operation.chain).map(String::as_str).collect();
+            for module in ["fractions", "decimal"] {
+                assert!(
+                    chain.contains(module),
+                    "{module} is not among the imports of worker {worker}: {chain:?}"
+                );
+            }
+        }
+        for fault in trace.faults.iter().filter(|f| f.operation.name.as_deref() == Some("statistics")) {
+            assert!(workers.contains(&fault.pid), "process {} ran no task: {fault:?}", fault.pid);
+        }
+        assert!(swaps(trace).is_empty(), "{:?}", swaps(trace));
+    });
+}
+
+/// Exactly one swap of `statistics` for every worker that ran a task, at the assignment, and none elsewhere.
+fn one_swap_each(script: &str, assignment: &str, expected_line: u32) {
+    on_every_build(script, |script, trace, workers| {
+        let line = programs::line_ending(script, assignment);
+        assert_eq!(line, expected_line);
+        let swaps = swaps(trace);
+        let swapped: Vec<u32> = swaps.iter().map(|fault| fault.pid).collect();
+        assert_eq!(swapped.iter().copied().collect::<BTreeSet<_>>(), *workers, "who swapped: {swaps:#?}");
+        assert_eq!(swapped.len(), workers.len(), "more than one swap in a worker: {swaps:#?}");
+        for fault in swaps {
+            assert_eq!(fault.operation.name.as_deref(), Some("statistics"), "{fault:?}");
+            assert_eq!(fault.write.kind, "dict_entry", "{fault:?}");
+            assert_eq!(fault.write.name.as_deref(), Some("sys.modules['statistics']"), "{fault:?}");
+            assert_eq!(fault.line_in(script), Some(line), "{fault:?}");
+            let innermost = fault.python.first().unwrap_or_else(|| panic!("no frame: {fault:?}"));
+            assert_eq!(innermost.op.as_deref(), Some("STORE_SUBSCR"), "{fault:?}");
+            assert_eq!(PathBuf::from(&innermost.file), script, "{fault:?}");
+            assert_eq!((innermost.function.as_str(), innermost.line), ("f", Some(line)), "{fault:?}");
+        }
+    });
+}
+
+/// The same number for all: equal ids, and yet every worker's table was written.
+#[test]
+fn script_5_swap_for_the_same() {
+    one_swap_each("5_swap_same", "= 12345678902345678", 8);
+}
+
+/// A number for each task: exactly the same writes.
+#[test]
+fn script_6_swap_for_another() {
+    one_swap_each("6_swap_each", "= n", 9);
+}

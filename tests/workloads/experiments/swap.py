@@ -1,0 +1,12 @@
+"""One child replaces one entry of sys.modules: one write of the table."""
+import json
+import os
+import statistics
+import sys
+
+pid = os.fork()
+if pid == 0:
+    sys.modules["statistics"] = sys  # the write
+    os._exit(0)
+os.waitpid(pid, 0)
+print(json.dumps({"pid": pid}))
