@@ -272,11 +272,13 @@ pub(crate) fn refused() {
     }
 }
 
-/// A resident-set counter of the current thread's memory changed.
+/// A resident-set counter changed: of interest if it is that of the current thread's own memory.
 #[inline(always)]
-pub(crate) fn counter_changed(member: u32) {
+pub(crate) fn counter_changed(memory: u64, member: u32) {
     if let Some(thread) = current() {
-        thread.rss |= 1 << (member & 31);
+        if tree::field::<u64>(read::current_task(), config!(task_mm)) == Some(memory) {
+            thread.rss |= 1 << (member & 31);
+        }
     }
 }
 

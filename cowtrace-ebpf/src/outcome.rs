@@ -104,6 +104,7 @@ pub struct Seen {
 /// | write, present: copy | not zeroed | none |
 /// | write, present: private file page | not zeroed | file and anon |
 /// | write, present: zero page | zeroed (`wp_page_copy` asks `folio_prealloc` for a zeroed page) | anon |
+/// | write, present: huge zero page | not zeroed, cleared later | anon |
 /// | write, absent: private file page | not zeroed (`do_cow_fault`) | anon |
 /// | write, absent: anonymous page | zeroed, or a large one cleared later | anon |
 #[must_use]
@@ -129,6 +130,7 @@ pub const fn decide(seen: &Seen) -> Outcome {
         return match (seen.allocated, seen.undone, seen.zeroed) {
             (true, _, true) => Outcome::ZeroFill,
             (true, _, false) if file => Outcome::FileCopy,
+            (true, _, false) if anon => Outcome::ZeroFill,
             (true, _, false) => Outcome::Copy,
             (false, true, _) => Outcome::Other,
             (false, false, _) => Outcome::Reuse,
@@ -139,5 +141,49 @@ pub const fn decide(seen: &Seen) -> Outcome {
         (_, true) => Outcome::ZeroFill,
         (true, false) => Outcome::SharedWrite,
         (false, false) => Outcome::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITE: u32 = ERROR_WRITE | ERROR_USER;
+    const PROTECTED: u32 = ERROR_PRESENT | ERROR_WRITE | ERROR_USER;
+    const SEEN: Seen =
+        Seen { error: PROTECTED, allocated: true, undone: false, zeroed: false, order: 0, rss: 0, refused: false };
+
+    /// The cases of the table at `decide`, as they were observed on Linux 6.18.
+    #[test]
+    fn decides_each_case() {
+        for (name, seen, outcome) in [
+            ("anonymous page shared by fork", SEEN, Outcome::Copy),
+            ("kernel mode", Seen { error: 3, ..SEEN }, Outcome::Copy),
+            ("last owner", Seen { allocated: false, ..SEEN }, Outcome::Reuse),
+            ("lost the race", Seen { allocated: false, undone: true, ..SEEN }, Outcome::Other),
+            ("file page after a read", Seen { rss: rss::FILE | rss::ANON, ..SEEN }, Outcome::FileCopy),
+            ("zero page", Seen { zeroed: true, rss: rss::ANON, ..SEEN }, Outcome::ZeroFill),
+            ("huge zero page", Seen { order: 9, rss: rss::ANON, ..SEEN }, Outcome::ZeroFill),
+            ("fresh page", Seen { error: WRITE, zeroed: true, rss: rss::ANON, ..SEEN }, Outcome::ZeroFill),
+            ("fresh huge page", Seen { error: WRITE, order: 9, rss: rss::ANON, ..SEEN }, Outcome::ZeroFill),
+            ("file page, first touch", Seen { error: WRITE, rss: rss::ANON, ..SEEN }, Outcome::FileCopy),
+            ("shared memory", Seen { error: WRITE, rss: rss::SHMEM, ..SEEN }, Outcome::SharedWrite),
+            ("shared file", Seen { error: WRITE, allocated: false, rss: rss::FILE, ..SEEN }, Outcome::SharedWrite),
+            ("library's text", Seen { error: 4, allocated: false, rss: rss::FILE, ..SEEN }, Outcome::Read),
+            ("zero page, read", Seen { error: 4, allocated: false, ..SEEN }, Outcome::ZeroFill),
+            ("swap", Seen { error: WRITE, rss: rss::ANON | rss::SWAP, ..SEEN }, Outcome::SwapIn),
+            ("no access", Seen { error: WRITE, allocated: false, refused: true, ..SEEN }, Outcome::Failed),
+        ] {
+            assert_eq!(decide(&seen), outcome, "{name}");
+        }
+    }
+
+    /// Numbers are what recordings and maps hold: they may not move.
+    #[test]
+    fn numbers_stay() {
+        for (number, outcome) in Outcome::ALL.iter().enumerate() {
+            assert_eq!(Outcome::from_number(number as u8), Some(*outcome));
+        }
+        assert_eq!(Outcome::from_number(OUTCOMES as u8), None);
     }
 }

@@ -13,6 +13,7 @@ use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
 use crate::diag::{LARGEST_BUFFER, size};
 use crate::process::identity::RunAs;
+use crate::{export, report};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -259,27 +260,26 @@ fn not_a_size() -> String {
 
 /// Names of `--by`, the default first.
 #[must_use]
-pub fn report_names() -> &'static [&'static str] {
-    &["operation", "write", "site", "process", "region"]
+pub fn report_names() -> Vec<&'static str> {
+    report::REPORTS.iter().map(|report| report.name).collect()
 }
 
 /// Names of `--sort`, the default first.
 #[must_use]
-pub fn sort_names() -> &'static [&'static str] {
-    &["bytes", "copies"]
+pub fn sort_names() -> Vec<&'static str> {
+    report::SORTS.iter().map(|sort| sort.name).collect()
 }
 
 /// Names of `--format`.
 #[must_use]
-pub fn format_names() -> &'static [&'static str] {
-    &["jsonl"]
+pub fn format_names() -> Vec<&'static str> {
+    export::FORMATS.iter().map(|format| format.name).collect()
 }
 
 /// The format that a file's extension stands for.
 #[must_use]
 pub fn format_of(path: &std::path::Path) -> Option<&'static str> {
-    let extension = path.extension()?.to_str()?;
-    format_names().iter().find(|name| **name == extension).copied()
+    export::by_path(path).ok().map(|format| format.name)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn mm_page_free(context: RawTracePointContext) -> i32 {
 // TP_PROTO(struct mm_struct *mm, int member)
 #[raw_tracepoint(tracepoint = "rss_stat")]
 fn rss_stat(context: RawTracePointContext) -> i32 {
-    fault::counter_changed(context.arg::<u64>(1) as u32);
+    fault::counter_changed(context.arg(0), context.arg::<u64>(1) as u32);
     0
 }
 

@@ -8,7 +8,7 @@ const RUN: usize = 8;
 
 /// The runs of all threads.
 #[derive(Debug, Default)]
-pub struct Runs {
+pub(super) struct Runs {
     threads: HashMap<(usize, u32), Run>,
 }
 
@@ -22,7 +22,7 @@ struct Run {
 
 /// What a fault does to its thread's run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(super) enum Answer {
     /// Not in a collection, as far as can be told now.
     No,
     /// In one; so were these faults, which could not be told before.
@@ -31,7 +31,7 @@ pub enum Answer {
 
 impl Runs {
     /// A fault on a collector's head, by its number in the list of faults.
-    pub fn head(&mut self, process: usize, tid: u32, ip: u64, stack: u64, fault: usize) -> Answer {
+    pub(super) fn head(&mut self, process: usize, tid: u32, ip: u64, stack: u64, fault: usize) -> Answer {
         let run = self.threads.entry((process, tid)).or_default();
         if run.ip != ip || run.stack != stack {
             *run = Run { ip, stack, ..Run::default() };
@@ -51,7 +51,7 @@ impl Runs {
 
     /// A fault on something else ends the thread's run, unless it came from within the collection: another instruction
     /// under the same stack, while the run goes on.
-    pub fn other(&mut self, process: usize, tid: u32, stack: u64) {
+    pub(super) fn other(&mut self, process: usize, tid: u32, stack: u64) {
         if let Some(run) = self.threads.get_mut(&(process, tid)) {
             if run.stack != stack {
                 *run = Run::default();

@@ -19,7 +19,7 @@ const MOST_TEXTS: usize = 4096;
 
 /// Names, by where they lie in an image.
 #[derive(Default)]
-pub struct Names {
+pub(super) struct Names {
     interpreters: HashMap<u64, Arc<Found>>,
     codes: HashMap<(u64, u64, u64), KnownCode>,
     texts: HashMap<(ProcessKey, u64), raw::ShortText>,
@@ -37,30 +37,30 @@ struct KnownCode {
 
 impl Names {
     /// An image runs this interpreter.
-    pub fn interpreter(&mut self, image: u64, found: Arc<Found>) {
+    pub(super) fn interpreter(&mut self, image: u64, found: Arc<Found>) {
         self.interpreters.insert(image, found);
     }
 
     /// The interpreter that an image runs; `None` = none is known.
     #[must_use]
-    pub fn interpreter_of(&self, image: u64) -> Option<&Arc<Found>> {
+    pub(super) fn interpreter_of(&self, image: u64) -> Option<&Arc<Found>> {
         self.interpreters.get(&image)
     }
 
     /// Types, by image and address.
     #[must_use]
-    pub const fn types(&self) -> &HashMap<(u64, u64), KnownType> {
+    pub(super) const fn types(&self) -> &HashMap<(u64, u64), KnownType> {
         &self.types
     }
 
     /// The stack with this hash; `None` = its definition was lost.
     #[must_use]
-    pub fn stack(&self, hash: u64) -> Option<&Arc<KnownStack>> {
+    pub(super) fn stack(&self, hash: u64) -> Option<&Arc<KnownStack>> {
         self.stacks.get(&hash)
     }
 
     /// A code object.
-    pub fn code(&mut self, code: &Code) {
+    pub(super) fn code(&mut self, code: &Code) {
         let Some(found) = self.interpreters.get(&code.image) else { return };
         let language = found.language;
         let name = |characters, state, bytes: &[u8]| {
@@ -77,7 +77,7 @@ impl Names {
     }
 
     /// A string that a stack will refer to.
-    pub fn text(&mut self, text: &raw::Text) {
+    pub(super) fn text(&mut self, text: &raw::Text) {
         if self.texts.len() >= MOST_TEXTS {
             self.texts.clear();
         }
@@ -86,7 +86,7 @@ impl Names {
 
     /// A type. Its name lies in a file's read-only data, which a child that was just forked has not mapped yet: then it is
     /// read from a relative that has the same image.
-    pub fn define_type(&mut self, record: &raw::Type, relatives: &[u32]) {
+    pub(super) fn define_type(&mut self, record: &raw::Type, relatives: &[u32]) {
         let len = (record.len as usize).min(record.name.len());
         let bytes = record.name[..len].split(|&byte| byte == 0).next().unwrap_or_default();
         let found = self.interpreters.get(&record.image);
@@ -108,7 +108,7 @@ impl Names {
     }
 
     /// A stack, whose code objects and texts have come before it.
-    pub fn define_stack(&mut self, stack: &Stack, image: u64, table: &mut Table<Vec<PythonFrame>>) {
+    pub(super) fn define_stack(&mut self, stack: &Stack, image: u64, table: &mut Table<Vec<PythonFrame>>) {
         let Some(found) = self.interpreters.get(&image).map(Arc::clone) else { return };
         let frames: Vec<KnownFrame> = stack
             .frames

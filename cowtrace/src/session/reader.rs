@@ -11,15 +11,16 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use cowtrace_ebpf::event::{exit_flag, fork_flag, kind};
+use cowtrace_ebpf::event::{Fault, exit_flag, fork_flag, kind};
 use cowtrace_ebpf::state::ProcessKey;
 
 use super::discovery::Discovery;
-use crate::attribute::Attributor;
+use crate::attribute::{Attributor, Output};
 use crate::bpf::{Plans, Ring};
 use crate::event::decode::{decode, kind_of};
 use crate::event::Event;
 use crate::interp::Found;
+use crate::process::tree::Tree;
 use crate::record::schema::Interpreter;
 
 /// Batches that may wait for the second thread.
@@ -35,7 +36,12 @@ pub(super) enum Message {
     Records(Vec<u8>),
     /// An image runs this interpreter.
     Interpreter(u64, Arc<Found>),
+    /// A fault that the kernel program still held when it was detached.
+    Last(Box<Fault>),
 }
+
+/// The interpreters that were met, each with why its frames are not seen, if so.
+pub(super) type Met = Vec<(Interpreter, Option<String>)>;
 
 /// The running pair.
 pub(super) struct Pipeline {
@@ -43,16 +49,23 @@ pub(super) struct Pipeline {
     alive: Arc<AtomicI64>,
     /// Processes that have ended, as they end.
     pub(super) ended: Receiver<ProcessKey>,
-    reader: JoinHandle<io::Result<Vec<(Interpreter, Option<String>)>>>,
-    attributor: JoinHandle<(Attributor, u64)>,
+    to: SyncSender<Message>,
+    reader: JoinHandle<io::Result<Met>>,
+    attributor: JoinHandle<Attributed>,
 }
 
-/// What is left when both have ended.
-pub(super) struct Finished {
-    pub(super) attributor: Attributor,
+/// The second thread alone, when the ring is empty for good.
+pub(super) struct Drained {
+    to: SyncSender<Message>,
+    attributor: JoinHandle<Attributed>,
+}
+
+/// What the second thread leaves.
+pub(super) struct Attributed {
+    pub(super) tree: Tree,
+    pub(super) output: Output,
     /// Records that could not be decoded.
     pub(super) undecoded: u64,
-    pub(super) interpreters: Vec<(Interpreter, Option<String>)>,
 }
 
 impl Pipeline {
@@ -61,7 +74,7 @@ impl Pipeline {
         ring_bytes: u32,
         plans: Plans,
         root: ProcessKey,
-        attributor: Attributor,
+        attributor: impl FnOnce() -> Attributor + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let alive = Arc::new(AtomicI64::new(1));
@@ -71,15 +84,15 @@ impl Pipeline {
             ring,
             pause: pause(ring_bytes),
             discovery: Discovery::new(plans, root),
-            to,
+            to: to.clone(),
             ended: ended_to,
             stop: Arc::clone(&stop),
             alive: Arc::clone(&alive),
         };
         let reader = thread::Builder::new().name("ring".to_owned()).spawn(move || reader.run())?;
         let attributor =
-            thread::Builder::new().name("attribute".to_owned()).spawn(move || attribute(attributor, &from))?;
-        Ok(Self { stop, alive, ended, reader, attributor })
+            thread::Builder::new().name("attribute".to_owned()).spawn(move || attribute(attributor(), &from))?;
+        Ok(Self { stop, alive, ended, to, reader, attributor })
     }
 
     /// Whether processes of the tree are running, as far as the ring has told.
@@ -88,13 +101,29 @@ impl Pipeline {
     }
 
     /// Empties the ring for the last time. To be called when the probes are detached.
-    pub(super) fn finish(self) -> io::Result<Finished> {
+    pub(super) fn drain(self) -> io::Result<(Met, Drained)> {
         self.stop.store(true, Ordering::Relaxed);
-        let panicked = || io::Error::other("a thread of cowtrace has panicked");
-        let interpreters = self.reader.join().map_err(|_panic| panicked())??;
-        let (attributor, undecoded) = self.attributor.join().map_err(|_panic| panicked())?;
-        Ok(Finished { attributor, undecoded, interpreters })
+        let met = self.reader.join().map_err(|_panic| panicked())??;
+        Ok((met, Drained { to: self.to, attributor: self.attributor }))
     }
+}
+
+impl Drained {
+    /// A fault that the kernel program still held.
+    pub(super) fn last(&self, fault: Fault) {
+        // The thread ends only when this sender is gone; if it has panicked, `join` will tell.
+        let _ = self.to.send(Message::Last(Box::new(fault)));
+    }
+
+    /// Waits until everything is attributed.
+    pub(super) fn join(self) -> io::Result<Attributed> {
+        drop(self.to);
+        self.attributor.join().map_err(|_panic| panicked())
+    }
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("a thread of cowtrace has panicked")
 }
 
 /// How long the ring may be left alone: it must not be more than a quarter full by then.
@@ -114,7 +143,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(&mut self) -> io::Result<Vec<(Interpreter, Option<String>)>> {
+    fn run(&mut self) -> io::Result<Met> {
         loop {
             let last = self.stop.load(Ordering::Relaxed);
             let mut total = 0;
@@ -172,11 +201,12 @@ impl Reader {
 }
 
 /// The second thread: decodes and attributes until the first has ended.
-fn attribute(mut attributor: Attributor, from: &Receiver<Message>) -> (Attributor, u64) {
+fn attribute(mut attributor: Attributor, from: &Receiver<Message>) -> Attributed {
     let mut undecoded = 0;
     while let Ok(message) = from.recv() {
         match message {
             Message::Interpreter(image, found) => attributor.interpreter(image, found),
+            Message::Last(fault) => attributor.event(&Event::Fault(fault)),
             Message::Records(batch) => {
                 let mut rest = batch.as_slice();
                 while let Some((len, tail)) = rest.split_first_chunk() {
@@ -194,5 +224,5 @@ fn attribute(mut attributor: Attributor, from: &Receiver<Message>) -> (Attributo
             }
         }
     }
-    (attributor, undecoded)
+    Attributed { tree: attributor.tree, output: attributor.output, undecoded }
 }

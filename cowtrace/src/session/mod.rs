@@ -1,0 +1,290 @@
+//! One session from the first check to the last line: starts the command, attaches the probes, runs the threads, puts the
+//! trace together. The only module that sees all stages.
+
+mod discovery;
+mod finish;
+mod reader;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::time::{Duration, Instant};
+
+use cowtrace_ebpf::config::{Config, LATENCY, LIST_ALL};
+use cowtrace_ebpf::state::{ProcessKey, Totals};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::attribute::Attributor;
+use crate::bpf::{Attached, Bpf, BpfError, Control, LoadOptions};
+use crate::diag::{self, Failure, Notice};
+use crate::kernel;
+use crate::process::child::{Change, Child};
+use crate::process::command::Command;
+use crate::process::identity::{self, RunAs};
+use crate::process::launch::{self, Inherited};
+use crate::process::output;
+use crate::process::signals::{Received, Signals};
+use crate::process::tree::Tree;
+use crate::record::schema::Trace;
+use reader::Pipeline;
+
+/// How long processes that outlive the command are waited for.
+const STRAGGLERS: Duration = Duration::from_millis(300);
+/// How often the tables of processes are tidied.
+const TIDY: Duration = Duration::from_millis(500);
+
+/// What to trace and how.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The command and its arguments.
+    pub command: &'a [std::ffi::OsString],
+    /// Whom it runs as.
+    pub run_as: &'a RunAs,
+    /// How long to trace; `None` = until the command ends.
+    pub duration: Option<Duration>,
+    /// File to open before the command starts.
+    pub output: Option<&'a std::path::Path>,
+    /// Bytes of the ring buffer.
+    pub buffer: u32,
+    /// Measure latencies.
+    pub latency: bool,
+    /// List every fault.
+    pub all: bool,
+    /// Show the kernel program's own diagnostics.
+    pub kernel_log: bool,
+}
+
+/// What a session leaves.
+pub struct Ended {
+    /// The trace.
+    pub trace: Trace,
+    /// The opened output.
+    pub output: Option<File>,
+    /// The command's status; `None` = it is still running.
+    pub status: Option<u8>,
+    /// The command, if it is still running.
+    pub child: Option<Child>,
+    /// What the user is to be told beside the report.
+    pub notices: Vec<Notice>,
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the kernel program.
+fn monotonic() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| {
+        let nanos = Duration::from(now).as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    })
+}
+
+impl From<BpfError> for Failure {
+    fn from(error: BpfError) -> Self {
+        let what = error.to_string();
+        log::info!("{:#}", anyhow::Error::new(error));
+        Notice::Refused { what }.into()
+    }
+}
+
+fn other(what: &'static str) -> impl Fn(io::Error) -> Failure {
+    move |error| Notice::Other(format!("{what}: {error}")).into()
+}
+
+/// Runs a command and traces it.
+///
+/// # Errors
+/// Something that is needed is missing, or the command cannot be run.
+pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failure> {
+    kernel::check_privileges()?;
+    let types = kernel::types()?;
+    let fields = kernel::fields::config(&types)?;
+    let hooks = kernel::hooks::select(&types, request.latency)?;
+    drop(types);
+    let account = identity::resolve(request.run_as)?;
+    let output = request.output.map(|path| output::create(path, identity::caller().as_ref())).transpose()?;
+    let command = Command::new(request.command, account)?;
+    let mut missing: Vec<String> = fields.missing.iter().map(|&what| what.to_owned()).collect();
+    missing.extend(hooks.missing.iter().map(|hook| hook.without.to_owned()));
+    missing.push(finish::BASE_RUNG.to_owned());
+    let setup = Setup { config: configuration(fields.config, request), missing, output };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(other("cannot start the runtime"))?;
+    runtime.block_on(trace(request, inherited, &command, setup))
+}
+
+fn configuration(mut config: Config, request: &Request<'_>) -> Config {
+    if request.all {
+        config.flags |= LIST_ALL;
+    }
+    if request.latency {
+        config.flags |= LATENCY;
+    }
+    config
+}
+
+/// What is ready before the command exists.
+struct Setup {
+    config: Config,
+    missing: Vec<String>,
+    output: Option<File>,
+}
+
+async fn trace(
+    request: &Request<'_>,
+    inherited: &Inherited,
+    command: &Command,
+    mut setup: Setup,
+) -> Result<Ended, Failure> {
+    let mut signals = Signals::listen().map_err(other("cannot listen to signals"))?;
+    let suspended = launch::suspend(command, inherited)?;
+    let options =
+        LoadOptions { config: setup.config, ring_bytes: request.buffer, log: request.kernel_log };
+    let mut bpf = Bpf::load(&options)?;
+    let ring = bpf.ring()?;
+    let plans = bpf.plans()?;
+    let mut control = bpf.control()?;
+    let pid = u32::try_from(suspended.pid().as_raw()).unwrap_or_default();
+    let root = ProcessKey { start: monotonic(), pid, zero: 0 };
+    control.follow(root)?;
+    let attached = bpf.attach(request.latency)?;
+    setup.missing.extend(attached.missing.iter().cloned());
+    let _log = request.kernel_log.then(|| kernel_log(&mut bpf)).flatten();
+
+    let origin = monotonic();
+    let start = jiff::Timestamp::now();
+    let all = request.all;
+    let attributor = move || Attributor::new(Tree::new(root, std::process::id()), origin, all);
+    let pipeline = Pipeline::start(ring, request.buffer, plans, root, attributor)
+        .map_err(other("cannot start a thread"))?;
+    let child = suspended.release()?;
+    let mut run = Run { child, control, pipeline, gone: HashMap::new(), leaving: Vec::new(), notices: Vec::new() };
+    let status = run.wait(&mut signals, request.duration).await?;
+    if status.is_some() {
+        run.stragglers().await;
+    }
+    let duration = monotonic().saturating_sub(origin);
+    // Every probe is gone when this returns; what one of them was doing on another CPU is over a moment later.
+    drop(bpf);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let facts = finish::Facts { origin, start, duration, attached, missing: setup.missing, request };
+    run.finish(facts, status, setup.output)
+}
+
+/// Prints what the kernel program says of itself, with `-vv`.
+fn kernel_log(bpf: &mut Bpf) -> Option<tokio::task::JoinHandle<()>> {
+    let mut logger = aya_log::EbpfLogger::init(bpf.object()).map_err(|error| log::warn!("{error}")).ok()?;
+    Some(tokio::spawn(async move {
+        let mut tick = tokio::time::interval(TIDY / 5);
+        loop {
+            tick.tick().await;
+            logger.flush();
+        }
+    }))
+}
+
+/// A session while the command runs.
+struct Run {
+    child: Child,
+    control: Control,
+    pipeline: Pipeline,
+    /// Totals of processes that were taken out of the kernel's table.
+    gone: HashMap<ProcessKey, Totals>,
+    /// Processes that have ended and may still move their totals.
+    leaving: Vec<ProcessKey>,
+    notices: Vec<Notice>,
+}
+
+impl Run {
+    /// Waits until the command ends (its status), or the trace is to end before it (`None`).
+    async fn wait(&mut self, signals: &mut Signals, duration: Option<Duration>) -> Result<Option<u8>, Failure> {
+        let deadline = duration.map(|duration| tokio::time::Instant::now() + duration);
+        let mut tidy = tokio::time::interval(TIDY);
+        loop {
+            let received = tokio::select! {
+                received = signals.next() => received,
+                () = until(deadline) => return Ok(None),
+                _ = tidy.tick() => {
+                    self.tidy();
+                    continue;
+                }
+            };
+            match received {
+                Received::Child => {
+                    if let Some(status) = self.changed()? {
+                        return Ok(Some(status));
+                    }
+                }
+                Received::Interrupt => diag::tell(&Notice::Interrupted),
+                Received::InterruptAgain => return Ok(None),
+                Received::Quit => {}
+                Received::PassOn(signal) => {
+                    if let Err(error) = self.child.signal(signal) {
+                        log::warn!("cannot pass {signal} on: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes note of what became of the command.
+    fn changed(&mut self) -> Result<Option<u8>, Failure> {
+        while let Some(change) = self.child.poll().map_err(other("cannot wait for the command"))? {
+            match change {
+                Change::Ended(status) => return Ok(Some(status)),
+                Change::Stopped(signal) => {
+                    diag::tell(&Notice::Stopped { signal: signal.as_str(), pid: self.child.pid().as_raw() });
+                }
+                Change::Continued => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes processes that are gone out of the kernel's table, so that it does not fill.
+    fn tidy(&mut self) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        leaving.extend(self.pipeline.ended.try_iter());
+        for key in leaving {
+            if self.control.has_thread(key) {
+                self.leaving.push(key);
+            } else if let Some(totals) = self.control.forget(key) {
+                self.gone.insert(key, totals);
+            }
+        }
+    }
+
+    /// Gives processes that outlive the command a moment to end with it.
+    async fn stragglers(&self) {
+        let until = Instant::now() + STRAGGLERS;
+        while self.pipeline.any_alive() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// A point in time that may never come.
+async fn until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a command that outlived its trace; returns the status to exit with. A command that is stopped, or whose
+/// end is not waited for any more, is left to itself.
+///
+/// # Errors
+/// The command is no child of cowtrace any more.
+pub fn wait_untraced(child: Child) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(other("cannot start the runtime"))?;
+    let _ = io::stderr().flush();
+    runtime.block_on(finish::wait_untraced(child))
+}
+
+/// Which probes a session had.
+fn probes(attached: &Attached) -> Vec<String> {
+    attached.probes.clone()
+}
