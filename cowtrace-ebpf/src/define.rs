@@ -165,12 +165,12 @@ pub(crate) fn type_of(address: u64, thread: &Thread, process: &Process, plan: &P
 fn new_type(candidate: u64, key: u64, thread: &Thread, process: &Process, plan: &Plan) -> bool {
     let type_at = u64::from(plan.object_type);
     let Some(meta) = read::user::<u64>(candidate + type_at) else { return false };
-    // A class's class is `type`, or derived from it and then an object of it.
-    if meta != process.type_type && read::user::<u64>(meta + type_at) != Some(process.type_type) {
-        return false;
-    }
-    if meta != process.type_type && meta == candidate {
-        return false;
+    // A class's class is `type`, or derived from it.
+    if meta != process.type_type {
+        let flags = read::user::<u64>(meta + u64::from(plan.type_flags)).unwrap_or(0);
+        if (flags >> (plan.type_is_meta_bit & 63)) & 1 == 0 || read::user::<u64>(meta + type_at).is_none() {
+            return false;
+        }
     }
     let Some(record) = maps::type_scratch() else { return true };
     record.header = emit::header(kind::TYPE, size_of::<Type>(), thread.fault.header.time);

@@ -79,7 +79,7 @@ pub(crate) fn begin(entry: &Entry) {
     } else if listed {
         let write_protected = ERROR_PRESENT | ERROR_WRITE;
         if entry.error & write_protected == write_protected || config!(flags) & LIST_ALL != 0 {
-            walk::capture(thread);
+            walk::capture();
         }
     }
     tree::hint(thread, time);
@@ -154,7 +154,7 @@ pub(crate) fn allocated(page: u64, order: u32, zeroed: bool) {
     let undecided = thread.fault.flags & (flag::WALKED | flag::IMAGE) == 0;
     if write && !present && !zeroed && order == 0 && undecided && thread.pending & pending::LISTED != 0 {
         thread.pending |= pending::BUSY;
-        walk::capture(thread);
+        walk::capture();
         thread.pending &= !pending::BUSY;
     }
 }

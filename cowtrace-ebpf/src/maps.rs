@@ -105,6 +105,12 @@ pub(crate) struct Scratch {
     pub(crate) frame: [u64; FRAME_WORDS],
     pub(crate) words: [u64; IDENTITY_WORDS],
     pub(crate) stack: Stack,
+    /// Next frame of the walk under way.
+    pub(crate) next: u64,
+    /// [`Process::argument_code`] of the process that is walked.
+    pub(crate) argument_code: u64,
+    /// Index of the plan to walk by.
+    pub(crate) plan: u32,
 }
 
 #[map]

@@ -93,8 +93,10 @@ pub struct Plan {
     pub dict_keys: u16,
     /// Type object → flags (u64).
     pub type_flags: u16,
+    /// Number of the flag that says "objects of this type are types".
+    pub type_is_meta_bit: u16,
     /// Always zero.
-    pub zero: [u16; 2],
+    pub zero: u16,
     /// Number of the bit of the state word that says "ASCII".
     pub string_ascii_bit: u16,
     /// Bits to clear in a frame's code pointer (tag bits).

@@ -111,8 +111,8 @@ fn new_process(thread: &mut Thread, record: &mut Fork, parent: Task, child: Task
         record.inherited_pages = private_pages(child);
         forking.epoch += 1;
         thread.pending = pending::BUSY;
-        record.stack = walk::forking_stack(thread, forking);
-        forking.modules = walk::module_table(thread, forking);
+        record.stack = walk::forking_stack();
+        walk::note_modules();
         thread.pending = 0;
         entry.epoch = forking.epoch;
         entry.modules = forking.modules;
@@ -178,6 +178,7 @@ pub(crate) fn executed<C: aya_ebpf::EbpfContext>(context: &C, task: Task, old: u
     process.runtime = 0;
     process.argument_code = 0;
     process.modules = ModuleTable::zeroed();
+    process.epoch += 1;
     process.flags &= !(SHARES_MEMORY | NO_HINTS);
 
     let record = maps::exec_scratch()?;

@@ -6,7 +6,7 @@ use cowtrace_ebpf::{
     drops::DropReason,
     event::{Frame, IMAGE_BEFORE, IMAGE_WORDS, STACK_HEAD, StackEnd, flag, kind},
     plan::{FRAME_WORDS, MAX_FRAMES, MAX_THREAD_STATES, Plan, UNUSED},
-    state::{ModuleTable, Process, Thread},
+    state::{Process, Thread},
 };
 
 use crate::{
@@ -20,9 +20,13 @@ const PAGE: u64 = 4096;
 /// A write this far behind the start of the module table's keys cannot lie in that table.
 const MODULE_TABLE_SPAN: u64 = 1 << 22;
 
-/// Writes into the thread's fault what can only be seen now. The caller has marked the thread as busy.
+/// Writes into the current thread's fault what can only be seen now. The caller has marked the thread as busy.
+///
+/// Takes no reference, and none is held across a call of a global function: those look the same entries up again, and
+/// what one of them writes must not be taken for unchanged.
 #[inline(never)]
-pub(crate) fn capture(thread: &mut Thread) {
+pub(crate) fn capture() {
+    let Some(thread) = maps::thread(read::current_tid()) else { return };
     let Some(process) = maps::process(&thread.process) else { return };
     thread.fault.epoch = process.epoch;
     if process.threads > 1 {
@@ -33,55 +37,81 @@ pub(crate) fn capture(thread: &mut Thread) {
         thread.fault.stack_end = StackEnd::NoPlan as u8;
         return;
     }
-    let Some(plan) = maps::plan(process.plan) else { return };
     thread.fault.flags |= flag::WALKED;
-    stack(thread, process, plan);
+    walk_stack();
+    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    let Some(process) = maps::process(&thread.process) else { return };
+    let Some(plan) = maps::plan(process.plan) else { return };
     image(thread, process, plan);
 }
 
 /// The stack of the current thread, which is about to fork; 0 = none. There is no fault under way, so that the thread's
 /// record is free to work in.
-#[inline(never)]
-pub(crate) fn forking_stack(thread: &mut Thread, process: &mut Process) -> u64 {
-    thread.fault.stack = 0;
-    if process.plan == 0 {
-        return 0;
+#[inline(always)]
+pub(crate) fn forking_stack() -> u64 {
+    if let Some(thread) = maps::thread(read::current_tid()) {
+        thread.fault.stack = 0;
+        thread.fault.header.time = read::now();
     }
-    let Some(plan) = maps::plan(process.plan) else { return 0 };
-    thread.fault.header.time = read::now();
-    stack(thread, process, plan);
-    thread.fault.stack
+    walk_stack();
+    maps::thread(read::current_tid()).map_or(0, |thread| thread.fault.stack)
 }
 
-/// Walks the frames and names the stack by its hash; a stack not seen before is sent.
+/// Walks the current thread's frames and names its stack in its fault; global for the same reason as [`walk_frame`].
+#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn walk_stack() -> u64 {
+    match walk() {
+        Ok(()) => 0,
+        Err(end) => {
+            if let Some(thread) = maps::thread(read::current_tid()) {
+                thread.fault.stack_end = end as u8;
+            }
+            1
+        }
+    }
+}
+
+/// Names the stack by its hash; a stack not seen before is sent.
 #[inline(always)]
-fn stack(thread: &mut Thread, process: &mut Process, plan: &Plan) {
-    let Some(scratch) = maps::scratch() else { return };
+fn walk() -> Result<(), StackEnd> {
+    let thread = maps::thread(read::current_tid()).ok_or(StackEnd::NoThreadState)?;
+    let process = maps::process(&thread.process).ok_or(StackEnd::NoThreadState)?;
+    let plan = maps::plan(process.plan).ok_or(StackEnd::NoPlan)?;
+    if process.plan == 0 {
+        return Err(StackEnd::NoPlan);
+    }
     let state = thread_state(thread, process, plan);
     if state == 0 {
-        thread.fault.stack_end = StackEnd::NoThreadState as u8;
-        return;
+        return Err(StackEnd::NoThreadState);
     }
     let frame = current_frame(state, plan);
     if frame == 0 {
-        thread.fault.stack_end = StackEnd::NoFrame as u8;
-        return;
+        return Err(StackEnd::NoFrame);
     }
-    frames(frame, scratch, process, plan);
+    frames(frame, process);
+    let scratch = maps::scratch().ok_or(StackEnd::Unreadable)?;
     thread.fault.stack_end = scratch.stack.end as u8;
     let depth = scratch.stack.depth;
     if depth == 0 {
-        return;
+        return Ok(());
     }
     let hash = mix(scratch.stack.hash, process.image) | 1;
     thread.fault.stack = hash;
-    if maps::SEEN.get_ptr(hash).is_some() {
-        return;
+    if maps::SEEN.get_ptr(hash).is_none() {
+        let record = &mut scratch.stack;
+        record.header = emit::header(kind::STACK, STACK_HEAD, thread.fault.header.time);
+        record.process = thread.process;
+        record.hash = hash;
+        send_stack(depth);
     }
-    let record = &mut scratch.stack;
-    record.header = emit::header(kind::STACK, STACK_HEAD, thread.fault.header.time);
-    record.process = thread.process;
-    record.hash = hash;
+    Ok(())
+}
+
+/// Sends the stack in this CPU's buffer, after what it refers to.
+#[inline(always)]
+fn send_stack(depth: u32) {
     let mut complete = true;
     let mut index = 0;
     while index < MAX_FRAMES {
@@ -91,10 +121,12 @@ fn stack(thread: &mut Thread, process: &mut Process, plan: &Plan) {
         complete &= define::define_frame(index as u64) != 0;
         index += 1;
     }
+    let Some(scratch) = maps::scratch() else { return };
+    let record = &mut scratch.stack;
     let len = STACK_HEAD + depth as usize * size_of::<Frame>();
     record.header.len = len as u32;
     if emit::record(record, len, emit::Wake::No, DropReason::RingDefinition) && complete {
-        let _ = maps::SEEN.insert(hash, 1, 0);
+        let _ = maps::SEEN.insert(record.hash, 1, 0);
     }
 }
 
@@ -175,52 +207,78 @@ fn word(window: &[u64; FRAME_WORDS], offset: u16) -> u64 {
 ///
 /// The results go through memory, of which the verifier forgets the values: handed back as they are, each possible depth
 /// would be a case of its own for all that follows.
-#[inline(never)]
-fn frames(first: u64, scratch: &mut Scratch, process: &Process, plan: &Plan) {
+#[inline(always)]
+fn frames(first: u64, process: &Process) {
+    let Some(scratch) = maps::scratch() else { return };
     scratch.stack.hash = 0;
     scratch.stack.depth = 0;
     scratch.stack.end = StackEnd::TooDeep as u32;
-    let mut frame = first;
+    scratch.next = first;
+    scratch.plan = process.plan;
+    scratch.argument_code = process.argument_code;
     let mut step = 0;
     while step < MAX_FRAMES + MAX_FRAMES / 2 {
         step += 1;
-        let depth = scratch.stack.depth as usize;
-        if frame == 0 {
-            scratch.stack.end = StackEnd::Complete as u32;
+        if walk_frame() == 0 {
             return;
         }
-        if depth >= MAX_FRAMES {
-            return;
-        }
-        if !read::user_part(frame, &mut scratch.frame, u32::from(plan.frame_size)) {
-            scratch.stack.end = StackEnd::Unreadable as u32;
-            return;
-        }
-        let this = frame;
-        frame = word(&scratch.frame, plan.frame_previous);
-        let owner = (word(&scratch.frame, plan.frame_owner) >> ((plan.frame_owner & 7) * 8)) as u8;
-        if u16::from(owner) >= plan.owner_shim {
-            continue;
-        }
-        let code = word(&scratch.frame, plan.frame_code) & !plan.code_tag;
-        if !read::user_words(code + u64::from(plan.code_identity), &mut scratch.words) {
-            scratch.stack.end = StackEnd::Unreadable as u32;
-            return;
-        }
-        let mut identity = code;
-        for word in scratch.words {
-            identity = mix(identity, word);
-        }
-        let instruction = word(&scratch.frame, plan.frame_instruction);
-        let argument = if code == process.argument_code {
-            read::user::<u64>(this + u64::from(plan.frame_local0)).unwrap_or(0)
-        } else {
-            0
-        };
-        scratch.stack.hash = mix(mix(mix(scratch.stack.hash, identity), instruction), argument);
-        scratch.stack.frames[depth] = Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() };
-        scratch.stack.depth += 1;
     }
+}
+
+/// One step of the walk in this CPU's buffer; 0 = it has ended.
+///
+/// A global function without pointers: the verifier goes through it once, not once for each step.
+#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn walk_frame() -> u64 {
+    let Some(scratch) = maps::scratch() else { return 0 };
+    match step(scratch) {
+        Ok(()) => 1,
+        Err(end) => {
+            scratch.stack.end = end as u32;
+            0
+        }
+    }
+}
+
+#[inline(always)]
+fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
+    let plan = maps::plan(scratch.plan).ok_or(StackEnd::NoPlan)?;
+    let frame = scratch.next;
+    if frame == 0 {
+        return Err(StackEnd::Complete);
+    }
+    let depth = scratch.stack.depth as usize;
+    if depth >= MAX_FRAMES {
+        return Err(StackEnd::TooDeep);
+    }
+    if !read::user_part(frame, &mut scratch.frame, u32::from(plan.frame_size)) {
+        return Err(StackEnd::Unreadable);
+    }
+    scratch.next = word(&scratch.frame, plan.frame_previous);
+    let owner = (word(&scratch.frame, plan.frame_owner) >> ((plan.frame_owner & 7) * 8)) as u8;
+    if u16::from(owner) >= plan.owner_shim {
+        return Ok(());
+    }
+    let code = word(&scratch.frame, plan.frame_code) & !plan.code_tag;
+    if !read::user_words(code + u64::from(plan.code_identity), &mut scratch.words) {
+        return Err(StackEnd::Unreadable);
+    }
+    let mut identity = code;
+    for word in scratch.words {
+        identity = mix(identity, word);
+    }
+    let instruction = word(&scratch.frame, plan.frame_instruction);
+    let argument = if code == scratch.argument_code {
+        read::user::<u64>(frame + u64::from(plan.frame_local0)).unwrap_or(0)
+    } else {
+        0
+    };
+    scratch.stack.hash = mix(mix(mix(scratch.stack.hash, identity), instruction), argument);
+    scratch.stack.frames[depth] = Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() };
+    scratch.stack.depth += 1;
+    Ok(())
 }
 
 /// The memory around the write, as it still is, and the names of what it may belong to.
@@ -270,26 +328,37 @@ pub(crate) fn image_word(thread: &Thread, address: u64) -> u64 {
     if index < IMAGE_WORDS && offset + 8 <= u64::from(image.len) { image.words[index] } else { 0 }
 }
 
-/// Where the interpreter's module table lies at this moment; zeros if it cannot be told.
+/// Notes where the current process's module table lies at this moment, zeros if it cannot be told; global for the same
+/// reason as [`walk_frame`].
+#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn note_modules() -> u64 {
+    if let Some(thread) = maps::thread(read::current_tid()) {
+        if let Some(process) = maps::process(&thread.process) {
+            process.modules.dict = 0;
+            process.modules.keys = 0;
+            if let Some(plan) = maps::plan(process.plan) {
+                let _ = module_table(thread, process, plan);
+            }
+        }
+    }
+    0
+}
+
 #[inline(always)]
-pub(crate) fn module_table(thread: &mut Thread, process: &Process) -> ModuleTable {
-    let mut table = ModuleTable::zeroed();
+fn module_table(thread: &mut Thread, process: &mut Process, plan: &Plan) -> Option<()> {
     if process.plan == 0 {
-        return table;
+        return None;
     }
-    let Some(plan) = maps::plan(process.plan) else { return table };
     let state = thread_state(thread, process, plan);
-    if state == 0 {
-        return table;
+    let interpreter = read::user::<u64>(state + u64::from(plan.thread_interpreter))?;
+    let dict = read::user::<u64>(interpreter + u64::from(plan.interpreter_modules))?;
+    let keys = read::user::<u64>(dict + u64::from(plan.dict_keys))?;
+    let len = process.modules.header.len() as u32;
+    if keys != 0 && read::user_into(keys, &mut process.modules.header, len) {
+        process.modules.dict = dict;
+        process.modules.keys = keys;
     }
-    let dict = read::user::<u64>(state + u64::from(plan.thread_interpreter))
-        .and_then(|interpreter| read::user::<u64>(interpreter + u64::from(plan.interpreter_modules)));
-    let Some(dict) = dict else { return table };
-    let Some(keys) = read::user::<u64>(dict + u64::from(plan.dict_keys)) else { return table };
-    let len = table.header.len() as u32;
-    if keys != 0 && read::user_into(keys, &mut table.header, len) {
-        table.dict = dict;
-        table.keys = keys;
-    }
-    table
+    Some(())
 }

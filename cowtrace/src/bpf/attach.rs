@@ -25,7 +25,10 @@ pub struct Attached {
 pub(super) fn attach(ebpf: &mut Ebpf, latency: bool) -> Result<Attached, BpfError> {
     let mut attached = Attached::default();
     for hook in HOOKS.iter().filter(|hook| latency || hook.need != Need::Latency) {
-        match attach_one(ebpf, hook) {
+        let begin = std::time::Instant::now();
+        let done = attach_one(ebpf, hook);
+        log::debug!("{}: {:?}", hook.name(), begin.elapsed());
+        match done {
             Ok(()) => attached.probes.push(hook.name().to_owned()),
             Err(error) if hook.need == Need::Required => return Err(error),
             Err(error) => {

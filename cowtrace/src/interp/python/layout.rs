@@ -155,7 +155,9 @@ pub static PYTHON_3_11: Layout = Layout {
         type_name: 24,
         dict_keys: 32,
         type_flags: 168,
-        zero: [0; 2],
+        // Py_TPFLAGS_TYPE_SUBCLASS.
+        type_is_meta_bit: 31,
+        zero: 0,
         string_ascii_bit: 6,
         code_tag: 0,
         argument_function: IMPORT,
