@@ -77,6 +77,7 @@ fn code(frame: &Frame, thread: &Thread, process: &mut Process, plan: &Plan) -> b
     string::<FUNCTION_NAME>(at, &mut name.characters, &mut name.state, &mut name.bytes, plan);
     if is_argument_function(&record.name, plan) {
         process.argument_code = frame.code;
+        let _ = maps::ARGUMENT_CODE.insert(process.image, frame.code, 0);
     }
     let lines = read::user::<u64>(frame.code + u64::from(plan.code_lines)).unwrap_or(0);
     let full = read::user::<u64>(lines + u64::from(plan.bytes_length)).unwrap_or(0);

@@ -112,9 +112,12 @@ fn learn_registers(distance: &mut u64, registers: u64) {
 }
 
 /// Whether the current thread has switched page faults off: then the kernel refuses the access instead of serving it.
+///
+/// The read itself happens with page faults off, and counts as one (`copy_from_kernel_nofault`,
+/// <https://github.com/torvalds/linux/blob/v6.18/mm/maccess.c>).
 #[inline(always)]
 fn faults_disabled() -> bool {
-    tree::field::<u32>(read::current_task(), config!(task_pagefault_disabled)).is_some_and(|n| n != 0)
+    tree::field::<u32>(read::current_task(), config!(task_pagefault_disabled)).is_some_and(|n| n > 1)
 }
 
 /// The current thread's fault, if the kernel is still in it: the registers that it interrupted still lie where they were.

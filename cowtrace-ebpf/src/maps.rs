@@ -79,6 +79,9 @@ pub(crate) static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DROP_R
 /// Stacks, code objects and types that were sent already; the oldest make room and are sent again.
 #[map]
 pub(crate) static SEEN: LruHashMap<u64, u64> = LruHashMap::with_max_entries(131_072, 0);
+/// Code object of the plan's `argument_function` in each image, once met.
+#[map]
+pub(crate) static ARGUMENT_CODE: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
 /// Pages that some thread of a process made private just now: when, and in which epoch.
 #[map]
 pub(crate) static PRIVATE: LruHashMap<PrivatePage, Made> = LruHashMap::with_max_entries(16384, 0);

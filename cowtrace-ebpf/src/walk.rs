@@ -90,7 +90,28 @@ fn walk() -> Result<(), StackEnd> {
     if frame == 0 {
         return Err(StackEnd::NoFrame);
     }
+    if process.argument_code == 0 {
+        if let Some(code) = maps::ARGUMENT_CODE.get_ptr(process.image).and_then(maps::copied) {
+            process.argument_code = code;
+        }
+    }
+    let known = process.argument_code;
     frames(frame, process);
+    name_stack()?;
+    // The function whose argument is wanted was met in this very stack: its frames are walked again, with arguments.
+    let process = maps::process(&thread.process).ok_or(StackEnd::NoThreadState)?;
+    if process.argument_code != known {
+        frames(frame, process);
+        name_stack()?;
+    }
+    Ok(())
+}
+
+/// Names the stack in this CPU's buffer; sends it if it was not seen before.
+#[inline(always)]
+fn name_stack() -> Result<(), StackEnd> {
+    let thread = maps::thread(read::current_tid()).ok_or(StackEnd::NoThreadState)?;
+    let process = maps::process(&thread.process).ok_or(StackEnd::NoThreadState)?;
     let scratch = maps::scratch().ok_or(StackEnd::Unreadable)?;
     thread.fault.stack_end = scratch.stack.end as u8;
     let depth = scratch.stack.depth;

@@ -36,6 +36,15 @@ pub struct ModuleEntry {
     pub existing: bool,
 }
 
+/// Before the first interpreter frame, or after the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The program is being loaded, or its interpreter is starting.
+    Startup,
+    /// The interpreter is being taken down.
+    Exit,
+}
+
 /// What is known about one write.
 #[derive(Clone)]
 pub struct Evidence<'a> {
@@ -61,12 +70,16 @@ pub struct Evidence<'a> {
     pub fork_stack: Option<&'a KnownStack>,
     /// Innermost native symbol.
     pub symbol: Option<&'a str>,
+    /// File that holds the instruction.
+    pub object: Option<&'a str>,
     /// The instruction lies in the file that holds the interpreter.
     pub in_interpreter: bool,
     /// One of a run of writes to collector heads from one instruction.
     pub collector_run: bool,
     /// There should be interpreter frames, but they could not be had.
     pub frames_missing: bool,
+    /// What a thread without interpreter frames is at, if its past tells.
+    pub phase: Option<Phase>,
     /// Why there is no interpreter stack, if one could be expected.
     pub no_stack: Option<&'static str>,
 }

@@ -131,6 +131,13 @@ pub fn is_fork(symbol: &str) -> bool {
     FORK.contains(&symbol)
 }
 
+/// Whether a file is the dynamic loader, of glibc or musl.
+#[must_use]
+pub fn is_loader(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    ["ld-linux", "ld-musl", "ld-2."].iter().any(|prefix| name.starts_with(prefix))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

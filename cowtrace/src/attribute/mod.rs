@@ -9,20 +9,20 @@ pub mod operation;
 pub mod rules;
 pub mod stack;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, StackEnd, flag};
 use cowtrace_ebpf::outcome::Outcome;
 
-pub use evidence::{Evidence, KnownType, ModuleEntry};
+pub use evidence::{Evidence, KnownType, ModuleEntry, Phase};
 
 use crate::classify;
 use crate::event::Event;
 use crate::interp::{Found, Place, Slot};
 use crate::process::maps::Mapping;
 use crate::process::tree::{Mapped, Tree};
-use crate::record::schema::{Fault, Id, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write};
+use crate::record::schema::{Confidence, Fault, Id, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write};
 use crate::symbolize::{native::Native, syscalls};
 
 use collector::{Answer, Runs};
@@ -41,6 +41,8 @@ pub struct Attributor {
     native: Native,
     symbols: HashMap<(u64, u64), Symbol>,
     runs: Runs,
+    ran: HashSet<(usize, u64)>,
+    early: HashMap<u64, Vec<usize>>,
 }
 
 /// What attribution makes.
@@ -88,12 +90,26 @@ impl Attributor {
             native: Native::default(),
             symbols: HashMap::new(),
             runs: Runs::default(),
+            ran: HashSet::new(),
+            early: HashMap::new(),
         }
     }
 
     /// An image runs this interpreter. Comes before what the interpreter's plan made the kernel program send.
     pub fn interpreter(&mut self, image: u64, found: Arc<Found>) {
         self.names.interpreter(image, found);
+        // What the program did before it had an interpreter was to start it.
+        let startup = Operation {
+            kind: "startup",
+            name: None,
+            chain: Vec::new(),
+            confidence: Confidence::Likely,
+            reason: None,
+        };
+        let startup = self.output.operations.intern(startup);
+        for fault in self.early.remove(&image).unwrap_or_default() {
+            self.output.faults[fault].operation = startup;
+        }
     }
 
     /// Takes the next event.
@@ -136,6 +152,10 @@ impl Attributor {
         }
         let symbol = self.symbol(process, fault.ip);
         let attributed = self.attribute(fault, process, outcome, mapping, symbol.as_ref());
+        let image = self.tree.get(process).image;
+        if self.names.interpreter_of(image).is_none() && self.tree.began(process) {
+            self.early.entry(image).or_default().push(self.output.faults.len());
+        }
         self.output.faults.push(attributed);
     }
 
@@ -153,6 +173,7 @@ impl Attributor {
         let stack = self.names.stack(fault.stack).map(Arc::clone);
         let fork_stack = self.names.stack(self.tree.get(process).fork_stack).map(Arc::clone);
         let image_id = self.tree.get(process).image;
+        let phase = self.phase(fault, process);
         let (frames_missing, no_stack) = self.missing(fault, image_id);
         let mut evidence = Evidence {
             address: fault.address,
@@ -168,7 +189,9 @@ impl Attributor {
             symbol: symbol.and_then(|symbol| symbol.frame.symbol.as_deref()),
             in_interpreter: symbol.is_some_and(|symbol| symbol.in_interpreter),
             collector_run: false,
+            object: symbol.and_then(|symbol| symbol.frame.object.as_deref()),
             frames_missing,
+            phase,
             no_stack,
         };
         let write = rules::judge(&evidence);
@@ -204,6 +227,28 @@ impl Attributor {
             site: site.map(|site| output.sites.intern(site)),
             python: stack.map_or_else(|| output.python.intern(Vec::new()), |stack| stack.id),
             native: symbol.map_or_else(|| output.native.intern(Vec::new()), |symbol| symbol.id),
+        }
+    }
+
+    /// Whether a main thread without interpreter frames is before its first or behind its last. A forked child goes on
+    /// where its parent was.
+    fn phase(&mut self, fault: &raw::Fault, process: usize) -> Option<Phase> {
+        let image = self.tree.get(process).image;
+        self.names.interpreter_of(image)?;
+        if fault.stack != 0 {
+            self.ran.insert((process, image));
+            return None;
+        }
+        if fault.tid != fault.process.pid {
+            return None;
+        }
+        let ran = self.ran.contains(&(process, image)) || !self.tree.began(process);
+        match StackEnd::from_number(fault.stack_end)? {
+            StackEnd::NoThreadState | StackEnd::NoFrame if fault.flags & flag::WALKED != 0 => {
+                Some(if ran { Phase::Exit } else { Phase::Startup })
+            }
+            StackEnd::NoPlan if !ran => Some(Phase::Startup),
+            _ => None,
         }
     }
 

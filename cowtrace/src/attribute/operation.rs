@@ -3,7 +3,7 @@
 
 use crate::record::schema::{Confidence, Operation, Write};
 
-use super::Evidence;
+use super::{Evidence, Phase};
 use super::library::{self, Library};
 
 /// A question to the evidence.
@@ -13,6 +13,7 @@ type Question = fn(&Evidence<'_>, &Write) -> Option<Operation>;
 static QUESTIONS: &[(&str, Question)] = &[
     ("gc", collection),
     ("fork_bookkeeping", fork),
+    ("startup", startup),
     ("exit", exit),
     ("import", import),
     ("module_swap", module_swap),
@@ -59,7 +60,21 @@ fn fork(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
     (inside || native).then(|| certain("fork_bookkeeping", None))
 }
 
+/// The loader's own code is startup wherever no interpreter frame is under way; so is an interpreter before its first
+/// frame.
+fn startup(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
+    let loader = evidence.stack.is_none() && evidence.object.is_some_and(library::is_loader);
+    let starting = evidence.phase == Some(Phase::Startup);
+    (loader || starting).then(|| Operation {
+        confidence: if loader { Confidence::Certain } else { Confidence::Likely },
+        ..certain("startup", None)
+    })
+}
+
 fn exit(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
+    if evidence.phase == Some(Phase::Exit) {
+        return Some(Operation { confidence: Confidence::Likely, ..certain("exit", None) });
+    }
     let frames = &evidence.stack?.frames;
     frames
         .iter()
@@ -76,6 +91,7 @@ fn import(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
 /// The value of an entry of `sys.modules` that was there before, replaced or removed.
 fn module_swap(evidence: &Evidence<'_>, write: &Write) -> Option<Operation> {
     let place = evidence.module_entry.as_ref()?;
+    evidence.stack?;
     (write.kind == "dict_entry" && place.existing).then(|| certain("module_swap", place.key.clone()))
 }
 

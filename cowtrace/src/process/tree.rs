@@ -46,6 +46,7 @@ pub struct Process {
     pub modules: ModuleTable,
     /// Identity of the interpreter stack inside whose fork it was made, or which it forked last; 0 = none.
     pub fork_stack: u64,
+    forked: bool,
     maps: Option<Mapped>,
     reads: u32,
 }
@@ -87,6 +88,7 @@ impl Tree {
             image: key.start,
             modules: bytemuck::Zeroable::zeroed(),
             fork_stack: 0,
+            forked: false,
             maps: None,
             reads: 0,
         });
@@ -118,6 +120,14 @@ impl Tree {
         &self.processes[index]
     }
 
+    /// Whether a process itself began what it runs, by exec, and has not forked since.
+    #[must_use]
+    pub fn began(&self, index: usize) -> bool {
+        let process = &self.processes[index];
+        let inherited = process.parent.is_some_and(|parent| self.processes[parent].image == process.image);
+        !inherited && !process.forked
+    }
+
     /// Whether every process has ended.
     #[must_use]
     pub fn all_ended(&self) -> bool {
@@ -136,6 +146,7 @@ impl Tree {
                 process.modules = fork.modules;
                 process.fork_stack = fork.stack;
             }
+            process.forked = true;
             // What the parent has mapped now is what the child begins with; the child may be gone before it can be asked.
             process.reads = 0;
             self.read_maps(parent);
@@ -156,6 +167,7 @@ impl Tree {
             image: fork.image,
             modules: fork.modules,
             fork_stack: fork.stack,
+            forked: false,
             maps: from.and_then(|process| process.maps.clone()),
             reads: 0,
         };
@@ -172,6 +184,7 @@ impl Tree {
         process.image = exec.time;
         process.modules = bytemuck::Zeroable::zeroed();
         process.fork_stack = 0;
+        process.forked = false;
         process.maps = None;
         process.reads = 0;
     }
