@@ -31,6 +31,9 @@ static WORKERS: &[Workers] = &[
     Workers { name: "celery", paths: &["/celery/", "/billiard/"] },
 ];
 
+/// Name of code that was made from a string: a program given with `-c`, or what a library builds for itself.
+pub const TEXT: &str = "<string>";
+
 /// Directories of packages that were installed, and of the standard library below `lib/pythonX.Y/`.
 static INSTALLED: &[&str] = &["/site-packages/", "/dist-packages/"];
 
@@ -47,6 +50,17 @@ pub fn of_file(file: &str) -> Library {
         .iter()
         .find(|workers| workers.paths.iter().any(|path| file.contains(path)))
         .map_or(Library::Installed, |workers| Library::Workers(workers.name))
+}
+
+/// How the owner of a file is called that is not the user's: the installed package, or the standard library.
+#[must_use]
+pub fn owner(file: &str) -> String {
+    if let Library::Workers(name) = of_file(file) {
+        return name.to_owned();
+    }
+    let package = INSTALLED.iter().find_map(|directory| file.rsplit_once(directory)).map(|(_, inside)| inside);
+    let name = package.and_then(|inside| inside.split('/').next()).filter(|name| !name.is_empty());
+    name.map_or_else(|| "standard library".to_owned(), |name| name.trim_end_matches(".py").to_owned())
 }
 
 fn is_installed(file: &str) -> bool {
@@ -161,6 +175,9 @@ mod tests {
         ] {
             assert_eq!(of_file(file), library, "{file}");
         }
+        assert_eq!(owner("/v/lib/python3.11/site-packages/flask/app.py"), "flask");
+        assert_eq!(owner("/v/lib/python3.11/site-packages/six.py"), "six");
+        assert_eq!(owner("/usr/lib/python3.11/threading.py"), "standard library");
     }
 
     /// A compiler's suffix does not hide the collector.

@@ -10,6 +10,10 @@ pub mod rules;
 pub mod stack;
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, StackEnd, flag};
@@ -43,6 +47,7 @@ pub struct Attributor {
     runs: Runs,
     ran: HashSet<(usize, u64)>,
     early: HashMap<u64, Vec<usize>>,
+    executables: HashMap<u64, Option<String>>,
 }
 
 /// What attribution makes.
@@ -92,6 +97,7 @@ impl Attributor {
             runs: Runs::default(),
             ran: HashSet::new(),
             early: HashMap::new(),
+            executables: HashMap::new(),
         }
     }
 
@@ -210,7 +216,7 @@ impl Attributor {
             self.runs.other(process, fault.tid, fault.stack);
         }
         let operation = operation::of(&evidence, &write);
-        let site = stack.as_ref().and_then(|stack| stack.site()).or_else(|| symbol.map(native_site));
+        let site = stack.as_ref().and_then(|stack| stack.site()).or_else(|| symbol.map(|symbol| self.native_site(process, symbol)));
         let output = &mut self.output;
         Fault {
             time: fault.header.time.saturating_sub(self.origin),
@@ -291,6 +297,29 @@ impl Attributor {
         }
     }
 
+    /// A place in native code: the user's own in the file that a process runs, if that is no interpreter.
+    fn native_site(&mut self, process: usize, symbol: &Symbol) -> Site {
+        let NativeFrame { symbol, object, offset } = &symbol.frame;
+        let module = object.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or("(no file)");
+        let function = symbol.clone().unwrap_or_else(|| format!("{module}+{offset:#x}"));
+        let own = object.is_some() && *object == self.own_object(process);
+        let library = (!own).then(|| module.to_owned());
+        Site { file: object.clone(), line: None, function: Some(function), library }
+    }
+
+    /// The file that a process runs, as its mappings name it; `None` = it holds or loads an interpreter.
+    fn own_object(&mut self, process: usize) -> Option<String> {
+        let process = self.tree.get(process);
+        if self.names.interpreter_of(process.image).is_some() {
+            return None;
+        }
+        let exe = || {
+            let path = Path::new(OsStr::from_bytes(&process.exe));
+            Some(fs::canonicalize(path).ok()?.to_string_lossy().into_owned())
+        };
+        self.executables.entry(process.image).or_insert_with(exe).clone()
+    }
+
     /// The innermost native frame.
     fn symbol(&mut self, process: usize, ip: u64) -> Option<Symbol> {
         let Mapped { id, maps } = self.tree.maps_at(process, ip)?;
@@ -309,13 +338,6 @@ impl Attributor {
         self.symbols.insert((id, ip), symbol.clone());
         Some(symbol)
     }
-}
-
-fn native_site(symbol: &Symbol) -> Site {
-    let NativeFrame { symbol, object, offset } = &symbol.frame;
-    let module = object.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or("(no file)");
-    let function = symbol.clone().unwrap_or_else(|| format!("{module}+{offset:#x}"));
-    Site { file: object.clone(), line: None, function: Some(function) }
 }
 
 fn syscall(number: i32) -> String {

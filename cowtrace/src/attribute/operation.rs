@@ -65,10 +65,18 @@ fn fork(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
 fn startup(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
     let loader = evidence.stack.is_none() && evidence.object.is_some_and(library::is_loader);
     let starting = evidence.phase == Some(Phase::Startup);
+    // What exec writes to, it writes to the new program's memory.
+    if evidence.syscall.as_deref().filter(|_| evidence.kernel_mode).is_some_and(is_exec) {
+        return Some(certain("startup", Some("exec".to_owned())));
+    }
     (loader || starting).then(|| Operation {
         confidence: if loader { Confidence::Certain } else { Confidence::Likely },
         ..certain("startup", None)
     })
+}
+
+fn is_exec(syscall: &str) -> bool {
+    matches!(syscall, "execve" | "execveat")
 }
 
 fn exit(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {

@@ -35,7 +35,12 @@ impl KnownStack {
     /// Looks through the frames once.
     #[must_use]
     pub fn new(id: Id<Vec<PythonFrame>>, frames: Vec<KnownFrame>, cut: Option<&'static str>) -> Self {
-        let own = frames.iter().position(|frame| frame.library == Library::Own);
+        // Text that a program was given as is the outermost frame; other text belongs to who runs it.
+        let is_program = frames.last().is_some_and(|frame| frame.shown.file == library::TEXT);
+        let is_own = |frame: &KnownFrame| {
+            frame.library == Library::Own && (is_program || frame.shown.file != library::TEXT)
+        };
+        let own = frames.iter().position(is_own);
         Self { id, frames, own, cut }
     }
 
@@ -56,6 +61,7 @@ impl KnownStack {
             file: Some(frame.shown.file.clone()),
             line: frame.shown.line,
             function: Some(frame.shown.function.clone()),
+            library: self.own.is_none().then(|| library::owner(&frame.shown.file)),
         })
     }
 

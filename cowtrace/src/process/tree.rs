@@ -30,6 +30,8 @@ pub struct Process {
     pub start: u64,
     /// When its last thread exited.
     pub end: Option<u64>,
+    /// When it ran another program.
+    pub execs: Vec<u64>,
     /// Last name.
     pub comm: [u8; 16],
     /// The file it runs, as it was named to exec.
@@ -80,6 +82,7 @@ impl Tree {
             generation: 0,
             start: key.start,
             end: None,
+            execs: Vec::new(),
             comm: [0; 16],
             exe: Vec::new(),
             command: Vec::new(),
@@ -159,6 +162,7 @@ impl Tree {
             generation: fork.generation,
             start: fork.header.time,
             end: None,
+            execs: Vec::new(),
             comm: fork.comm,
             exe: from.map(|process| process.exe.clone()).unwrap_or_default(),
             command: from.map(|process| process.command.clone()).unwrap_or_default(),
@@ -178,6 +182,7 @@ impl Tree {
     pub fn exec(&mut self, exec: &Exec) {
         let Some(index) = self.index(exec.process) else { return };
         let process = &mut self.processes[index];
+        process.execs.push(exec.time);
         process.comm = exec.comm;
         process.exe.clone_from(&exec.file);
         process.command.clone_from(&exec.arguments);

@@ -45,13 +45,15 @@ pub(crate) fn unknown(reason: &str) -> Operation {
 
 /// A line of code.
 pub(crate) fn line(file: &str, line: u32, function: &str) -> Option<Site> {
-    Some(Site { file: Some(file.to_owned()), line: Some(line), function: Some(function.to_owned()) })
+    let (file, function) = (Some(file.to_owned()), Some(function.to_owned()));
+    Some(Site { file, line: Some(line), function, library: None })
 }
 
 /// A symbol.
 pub(crate) fn symbol(function: &str, file: &str) -> Option<Site> {
     let function = (!function.is_empty()).then(|| function.to_owned());
-    Some(Site { file: Some(file.to_owned()), line: None, function })
+    let library = file.rsplit('/').next().filter(|name| name.contains(".so")).map(str::to_owned);
+    Some(Site { file: Some(file.to_owned()), line: None, function, library })
 }
 
 /// A copied anonymous page.
@@ -105,6 +107,7 @@ impl Builder {
             generation: above.map_or(0, |above| above.generation + 1),
             start: if parent.is_some() { self.time } else { 0 },
             end: Some(self.time + 1_000_000),
+            execs: Vec::new(),
             comm: comm.to_owned(),
             exe: Some("/usr/bin/".to_owned() + comm),
             command: self.trace.header.command.clone(),
@@ -121,6 +124,14 @@ impl Builder {
 
     pub(crate) fn exit(&mut self, process: usize, status: Option<i32>) {
         self.trace.processes[process].exit_status = status;
+    }
+
+    /// A process runs another program.
+    pub(crate) fn exec(&mut self, process: usize, comm: &str) {
+        self.time += 1000;
+        let process = &mut self.trace.processes[process];
+        process.execs.push(self.time);
+        (process.comm, process.exe) = (comm.to_owned(), Some("/usr/bin/".to_owned() + comm));
     }
 
     /// Adds as many faults like this one.
@@ -202,6 +213,7 @@ impl Builder {
         let summary = &mut self.trace.summary;
         summary.duration = 1_480_000_000;
         summary.probe_ns = summary.faults * 2_100;
+        summary.setup_ns = 96_000_000;
         summary.tool_cpu_ns = 118_000_000 + summary.probe_ns;
         if self.trace.losses.is_empty() {
             self.trace.losses = (0..2).map(|cpu| Loss { stage: "ring".to_owned(), cpu, count: 0 }).collect();

@@ -34,12 +34,15 @@ pub struct Parts {
     pub duration: u64,
     /// CPU time of cowtrace's own threads, nanoseconds.
     pub own_cpu_ns: u64,
+    /// Part of it until the command ran.
+    pub setup_ns: u64,
 }
 
 /// Puts the trace together.
 #[must_use]
 pub fn trace(parts: Parts) -> Trace {
-    let Parts { header, tree, mut output, totals, drops, undecoded, origin, duration, own_cpu_ns } = parts;
+    let Parts { header, tree, mut output, totals, drops, undecoded, origin, duration, own_cpu_ns, setup_ns } =
+        parts;
     output.faults.sort_by_key(|fault| fault.time);
     let processes: Vec<schema::Process> = tree
         .processes()
@@ -57,7 +60,7 @@ pub fn trace(parts: Parts) -> Trace {
         .collect();
     let losses = losses(&drops, undecoded, output.orphans);
     let probe_ns = totals.values().map(|totals| totals.probe_ns).sum();
-    let summary = summary(&processes, &losses, own_cpu_ns, probe_ns, duration);
+    let summary = Summary { setup_ns, probe_ns, duration, ..summary(&processes, &losses, own_cpu_ns + probe_ns) };
     Trace {
         header,
         processes,
@@ -81,6 +84,7 @@ fn recorded_process(process: &Process, counted: &Totals, shared: u64, listed: bo
         generation: process.generation,
         start: process.start.saturating_sub(origin),
         end: process.end.map(|end| end.saturating_sub(origin)),
+        execs: process.execs.iter().map(|time| time.saturating_sub(origin)).collect(),
         comm: text(process.comm.split(|&byte| byte == 0).next().unwrap_or_default()),
         exe: (!process.exe.is_empty()).then(|| text(&process.exe)),
         command: process.command.iter().map(|argument| text(argument)).collect(),
@@ -142,13 +146,7 @@ fn losses(drops: &[(DropReason, u32, u64)], undecoded: u64, orphans: u64) -> Vec
     losses
 }
 
-fn summary(
-    processes: &[schema::Process],
-    losses: &[Loss],
-    own_cpu_ns: u64,
-    probe_ns: u64,
-    duration: u64,
-) -> Summary {
+fn summary(processes: &[schema::Process], losses: &[Loss], tool_cpu_ns: u64) -> Summary {
     let sum = |outcome| processes.iter().map(|process| process.totals.faults(outcome)).sum();
     Summary {
         faults: processes
@@ -161,8 +159,7 @@ fn summary(
         file_copies: sum(schema::Outcome::FileCopy),
         reuses: sum(schema::Outcome::Reuse),
         lost: losses.iter().map(|loss| loss.count).sum(),
-        tool_cpu_ns: own_cpu_ns + probe_ns,
-        probe_ns,
-        duration,
+        tool_cpu_ns,
+        ..Summary::default()
     }
 }

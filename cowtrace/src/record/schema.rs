@@ -169,6 +169,8 @@ pub struct Process {
     pub start: u64,
     /// When its last thread exited; `None` = it was running when the trace ended.
     pub end: Option<u64>,
+    /// When it began to run another program, by exec.
+    pub execs: Vec<u64>,
     /// Last name.
     pub comm: String,
     /// File it runs; `None` = not found out.
@@ -350,6 +352,8 @@ pub struct Site {
     pub line: Option<u32>,
     /// Function or symbol.
     pub function: Option<String>,
+    /// Whose code it is, if it is not the user's own: a package, `standard library`, or the file of native code.
+    pub library: Option<String>,
 }
 
 /// One interpreter frame.
@@ -409,6 +413,8 @@ pub struct Summary {
     pub lost: u64,
     /// CPU time of cowtrace itself, user and kernel side, nanoseconds.
     pub tool_cpu_ns: u64,
+    /// Part of it spent before the command ran, mostly for loading the probes.
+    pub setup_ns: u64,
     /// Part of it spent inside the traced program's faults.
     pub probe_ns: u64,
     /// How long the trace ran, nanoseconds.

@@ -15,8 +15,8 @@ pub(super) fn sentences(scope: &Scope<'_>, rows: &[Cause]) -> Vec<String> {
         return vec!["No process was seen.".to_owned()];
     }
     let total = scope.total();
-    let children = (0..scope.trace.processes.len()).filter(|p| scope.is_child(*p)).count();
-    if children == 0 && total.all_pages() == 0 {
+    let forked = scope.trace.processes.iter().filter(|process| process.parent.is_some()).count();
+    if forked == 0 && total.all_pages() == 0 {
         let who = if scope.launched() {
             "The command never forked"
         } else {
@@ -24,11 +24,14 @@ pub(super) fn sentences(scope: &Scope<'_>, rows: &[Cause]) -> Vec<String> {
         };
         return vec![format!("{who}: no memory was shared, so no page was copied because of it.")];
     }
-    let mut sentences = vec![copiers(scope)];
+    let mut first = copiers(scope);
     if total.all_pages() == 0 {
-        return sentences;
+        return vec![first];
     }
-    sentences.extend(machinery_share(rows, &total));
+    if let Some(share) = foreign_share(rows, &total) {
+        first = format!("{first} {share}");
+    }
+    let mut sentences = vec![first];
     sentences.extend(own_code(scope, rows, &total));
     sentences.extend(unexplained(scope, rows, &total));
     sentences
@@ -40,34 +43,43 @@ struct Group {
     members: Vec<usize>,
 }
 
-/// Who copied how much: the workers or child processes first, then the others.
+/// Who copied how much: the workers or child processes, and beside them the others.
 fn copiers(scope: &Scope<'_>) -> String {
+    let all = 0..scope.trace.processes.len();
     let (group, others) = crowd(scope);
-    let parents: Vec<usize> = (0..scope.trace.processes.len()).filter(|p| !scope.is_child(*p)).collect();
-    let mut clauses = Vec::new();
-    if !group.members.is_empty() {
-        clauses.push(group_clause(scope, &group));
+    let parents: Vec<usize> = all.clone().filter(|p| scope.is_main(*p) && !scope.is_child(*p)).collect();
+    let elsewhere: Vec<usize> = all.filter(|p| !scope.is_main(*p)).collect();
+    let mut asides = Vec::new();
+    let mut text = match sum(scope, &parents) {
+        bytes if !group.members.is_empty() => {
+            asides.extend(aside(scope, &others, "other child process"));
+            asides.extend((bytes > 0).then(|| format!("the parent: {}", size(bytes))));
+            group_clause(scope, &group)
+        }
+        0 if elsewhere.is_empty() => "nothing was copied".to_owned(),
+        0 => format!(
+            "nothing inherited was copied: {} ran other programs",
+            counted(elsewhere.len() as u64, "process")
+        ),
+        bytes if parents.len() == 1 => format!("the process copied {}", size(bytes)),
+        bytes => format!("{} copied {}", counted(parents.len() as u64, "process"), size(bytes)),
+    };
+    asides.extend(aside(scope, &elsewhere, "process of other programs"));
+    if !asides.is_empty() {
+        text += &format!(" ({})", asides.join("; "));
     }
-    if let Some(clause) = sum_clause(scope, &others, "other child process") {
-        clauses.push(clause);
-    }
-    if let Some(clause) =
-        sum_clause(scope, &parents, if group.members.is_empty() { "process" } else { "parent" })
-    {
-        clauses.push(clause);
-    }
-    let mut text = clauses.join("; ");
     if let Some(first) = text.get(..1).map(str::to_uppercase) {
         text.replace_range(..1, &first);
     }
     text + "."
 }
 
-/// The workers, if there are any, with the processes beside them that did nothing; otherwise every child process. And the
-/// child processes that are left.
+/// The workers, if there are any, with the processes beside them that did nothing; otherwise every child process of the
+/// program that had most to share. And those of its child processes that are left.
 fn crowd(scope: &Scope<'_>) -> (Group, Vec<usize>) {
     let processes = &scope.trace.processes;
-    let children: Vec<usize> = (0..processes.len()).filter(|p| scope.is_child(*p)).collect();
+    let children: Vec<usize> =
+        (0..processes.len()).filter(|p| scope.is_main(*p) && scope.is_child(*p)).collect();
     let parents: Vec<_> =
         children.iter().filter(|p| scope.is_worker(**p)).map(|p| processes[*p].parent).collect();
     if parents.is_empty() {
@@ -112,21 +124,25 @@ fn group_clause(scope: &Scope<'_>, group: &Group) -> String {
         true => format!(" of the {inherited} that each inherited"),
         false => format!(" of the {inherited} they inherited"),
     };
-    let sum = size(copying.iter().map(copied).sum());
-    format!("{subject} copied {sizes} each{of}, {sum} in all")
+    format!("{subject} copied {sizes} each{of}")
 }
 
-/// What processes copied together; `None` if nothing.
-fn sum_clause(scope: &Scope<'_>, processes: &[usize], noun: &str) -> Option<String> {
-    let bytes: u64 = processes.iter().map(|p| scope.copied(*p).bytes).sum();
-    let number = processes.len() as u64;
-    let who = if number == 1 { format!("the {noun}") } else { counted(number, noun) };
-    (bytes > 0).then(|| format!("{who} copied {}", size(bytes)))
+fn sum(scope: &Scope<'_>, processes: &[usize]) -> u64 {
+    processes.iter().map(|p| scope.copied(*p).bytes).sum()
 }
 
-/// How much is what a fork, a pool or a start does by itself.
-fn machinery_share(rows: &[Cause], total: &Copied) -> Option<String> {
-    let rows: Vec<&Cause> = rows.iter().filter(|row| row.class == Class::Machinery).collect();
+/// `40 other child processes: 4.3 MiB`; `None` if they copied nothing.
+fn aside(scope: &Scope<'_>, processes: &[usize], noun: &str) -> Option<String> {
+    let bytes = sum(scope, processes);
+    let (noun, rest) =
+        noun.split_once(" of ").map_or((noun, String::new()), |(n, rest)| (n, format!(" of {rest}")));
+    (bytes > 0).then(|| format!("{}{rest}: {}", counted(processes.len() as u64, noun), size(bytes)))
+}
+
+/// How much is what a fork, a pool, a start or a library does by itself.
+fn foreign_share(rows: &[Cause], total: &Copied) -> Option<String> {
+    let foreign = |class: Class| matches!(class, Class::Machinery | Class::Native);
+    let rows: Vec<&Cause> = rows.iter().filter(|row| foreign(row.class)).collect();
     let bytes: u64 = rows.iter().map(|row| row.bytes()).sum();
     // What hardly counts is a row of the table.
     if bytes * 10 < total.all_bytes() || bytes == 0 {
@@ -134,11 +150,12 @@ fn machinery_share(rows: &[Cause], total: &Copied) -> Option<String> {
     }
     let share = |bytes| percent(bytes, total.all_bytes());
     if let [only] = rows[..] {
-        return Some(format!("{} is not your own code: {}.", share(bytes), short(&only.place)));
+        return Some(format!("{} is not your code: {}.", share(bytes), short(&only.place)));
     }
+    let weighty = rows.iter().filter(|row| row.bytes() * 50 >= total.all_bytes()).take(3);
     let parts: Vec<String> =
-        rows.iter().take(3).map(|row| format!("{} {}", short(&row.place), share(row.bytes()))).collect();
-    Some(format!("{} is not your own code: {}.", share(bytes), parts.join(", ")))
+        weighty.map(|row| format!("{} {}", short(&row.place), share(row.bytes()))).collect();
+    Some(format!("{} is not your code: {}.", share(bytes), parts.join(", ")))
 }
 
 /// The places of the program's own code: those that copied most, and what was swapped.
@@ -159,7 +176,7 @@ fn own_code(scope: &Scope<'_>, rows: &[Cause], total: &Copied) -> Option<String>
     } else {
         named.extend(others.first().filter(|row| row.bytes() * 10 >= total.all_bytes()));
     }
-    let lead = if own.iter().all(|row| kind(row) == "native") { "Most of it" } else { "Your code" };
+    let lead = if own.iter().all(|row| kind(row) == "native") { "Most of your code" } else { "Your code" };
     let named: Vec<String> = named.into_iter().map(|row| phrase(scope, row, total)).collect();
     Some(format!("{lead}: {}.", named.join("; ")))
 }
@@ -171,7 +188,7 @@ fn phrase(scope: &Scope<'_>, row: &Cause, total: &Copied) -> String {
     let what = match operation.and_then(words::deed) {
         Some(deed) if operation.is_some_and(|o| o.kind == "gc") => deed,
         Some(deed) => format!("{} at {place}", short(&deed)),
-        None if row.written.is_empty() || row.written.starts_with("unknown") => place.into_owned(),
+        None if row.written.is_empty() || row.written.contains("unknown") => place.into_owned(),
         None => format!("{place}, {}", short(&row.written)),
     };
     let spread = spread(scope, row);
@@ -183,9 +200,10 @@ fn phrase(scope: &Scope<'_>, row: &Cause, total: &Copied) -> String {
 
 /// How much was copied, and by whom.
 fn spread(scope: &Scope<'_>, row: &Cause) -> String {
-    let members: Vec<usize> = row.by_process.keys().copied().filter(|p| scope.is_child(*p)).collect();
+    let (members, others): (Vec<usize>, Vec<usize>) =
+        row.by_process.keys().partition(|p| scope.is_child(**p));
     let number = members.len() as u64;
-    let parents = row.processes() - number;
+    let parents = others.len();
     let noun = if members.iter().all(|p| scope.is_worker(*p)) { "worker" } else { "child process" };
     let noun = plural(number, noun);
     // Nobody knows what a million pages are, or huge ones.
@@ -211,7 +229,7 @@ fn unexplained(scope: &Scope<'_>, rows: &[Cause], total: &Copied) -> Vec<String>
     let mut sentences = Vec::new();
     // What hardly counts is a row of the table.
     if let Some(row) = rows.iter().find(|r| r.class == Class::Unknown && r.bytes() * 20 > total.all_bytes()) {
-        sentences.push(format!("{} could not be explained: {}.", share(row.bytes()), short(&row.what)));
+        sentences.push(format!("{} could not be explained.", share(row.bytes())));
     }
     let lost = scope.without_details();
     if lost.all_pages() > 0 {

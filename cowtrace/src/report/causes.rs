@@ -8,6 +8,9 @@ use super::scope::{Copied, Scope};
 use super::words;
 use crate::record::schema::{Fault, Id, Operation, Site, Write};
 
+/// Functions that are named for a file of native code.
+const SYMBOLS: usize = 2;
+
 /// One row: copies with the same key.
 #[derive(Clone, Debug)]
 pub(super) struct Cause {
@@ -71,6 +74,7 @@ struct Tally {
     by_process: BTreeMap<usize, u64>,
     operation: Id<Operation>,
     site: Option<Id<Site>>,
+    sites: HashMap<Id<Site>, u64>,
     writes: HashMap<Id<Write>, u64>,
     operations: HashMap<Id<Operation>, u64>,
 }
@@ -82,6 +86,7 @@ impl Tally {
             by_process: BTreeMap::new(),
             operation: fault.operation,
             site: fault.site,
+            sites: HashMap::new(),
             writes: HashMap::new(),
             operations: HashMap::new(),
         }
@@ -90,6 +95,9 @@ impl Tally {
     fn count(&mut self, fault: &Fault) {
         self.copied.count(fault);
         *self.by_process.entry(fault.process).or_default() += 1;
+        if let Some(site) = fault.site {
+            *self.sites.entry(site).or_default() += fault.bytes;
+        }
         *self.writes.entry(fault.write).or_default() += fault.bytes;
         *self.operations.entry(fault.operation).or_default() += fault.bytes;
     }
@@ -98,12 +106,11 @@ impl Tally {
         let written = self.written(scope);
         let what = match key.what {
             Some(what) => what,
-            None if key.class == Class::Unknown => self.reasons(scope, cut),
             None if cut.writes => written.clone(),
             None => String::new(),
         };
         Cause {
-            place: key.place,
+            place: if key.class == Class::Native { key.place + &self.symbols(scope) } else { key.place },
             what,
             class: key.class,
             copied: self.copied,
@@ -129,23 +136,62 @@ impl Tally {
         })
     }
 
-    /// The main reason why what the cut asks for is not known.
-    fn reasons(&self, scope: &Scope<'_>, cut: Cut) -> String {
-        let operation = |id: &Id<Operation>| {
-            scope.trace.operations.get(*id).filter(|o| o.kind == "unknown").and_then(|o| o.reason.clone())
-        };
-        let write = |id: &Id<Write>| {
-            scope.trace.writes.get(*id).filter(|w| w.kind == "unknown").and_then(|w| w.reason.clone())
-        };
-        let main = if cut.writes {
-            most(self.operations.iter().filter_map(|(id, bytes)| Some((operation(id)?, *bytes))))
-        } else {
-            most(self.writes.iter().filter_map(|(id, bytes)| Some((write(id)?, *bytes))))
-        };
-        let Some((reason, bytes, all)) = main else { return "no reason was recorded".to_owned() };
-        let reason = escape(&reason);
-        if bytes == all { reason } else { format!("{reason}, …") }
+    /// The functions that wrote most, of those that have a name: ` (malloc, free)`.
+    fn symbols(&self, scope: &Scope<'_>) -> String {
+        let mut symbols: Vec<(u64, String)> = Vec::new();
+        for (id, bytes) in &self.sites {
+            symbols.extend(scope.trace.sites.get(*id).and_then(words::symbol).map(|name| (*bytes, name)));
+        }
+        symbols.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        let names: Vec<String> = symbols.iter().take(SYMBOLS).map(|(_, name)| name.clone()).collect();
+        match symbols.len() {
+            0 => String::new(),
+            all if all > names.len() => format!(" ({}, …)", names.join(", ")),
+            _ => format!(" ({})", names.join(", ")),
+        }
     }
+}
+
+/// Why something is not known: copies that have no answer, and the main reason.
+pub(super) struct Unanswered {
+    /// What there is no answer to.
+    pub(super) what: &'static str,
+    /// How much.
+    pub(super) copied: Copied,
+    /// The reason that most of it has, in words.
+    pub(super) reason: String,
+    /// There are other reasons.
+    pub(super) others: bool,
+}
+
+/// What is not known of all copies.
+pub(super) fn unanswered(scope: &Scope<'_>) -> Vec<Unanswered> {
+    let trace = scope.trace;
+    let operation = |fault: &Fault| {
+        trace.operations.get(fault.operation).filter(|o| o.kind == "unknown").map(|o| o.reason.as_deref())
+    };
+    let write = |fault: &Fault| {
+        trace.writes.get(fault.write).filter(|w| w.kind == "unknown").map(|w| w.reason.as_deref())
+    };
+    let operations = why("unknown operation", scope, operation);
+    operations.into_iter().chain(why("unknown write", scope, write)).collect()
+}
+
+fn why<'a>(
+    what: &'static str,
+    scope: &Scope<'a>,
+    reason: impl Fn(&'a Fault) -> Option<Option<&'a str>>,
+) -> Option<Unanswered> {
+    let mut copied = Copied::default();
+    let mut reasons: HashMap<&str, u64> = HashMap::new();
+    for fault in scope.copies() {
+        let Some(reason) = reason(fault) else { continue };
+        copied.count(fault);
+        *reasons.entry(reason.unwrap_or("no reason was recorded")).or_default() += fault.bytes;
+    }
+    let others = reasons.len() > 1;
+    let (reason, ..) = most(reasons.into_iter().map(|(reason, bytes)| (escape(reason), bytes)))?;
+    Some(Unanswered { what, copied, reason, others })
 }
 
 /// The heaviest text, its weight, and the weight of all; the first by name of equal ones.

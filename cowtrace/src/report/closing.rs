@@ -9,7 +9,7 @@ use super::table::Tone;
 use crate::record::schema::{Header, Interpreter, Outcome, Trace};
 
 /// Lines of one sort, as many as a screen bears.
-const MOST: usize = 6;
+const MOST: usize = 3;
 
 /// One line of the closing block.
 pub(super) struct Line {
@@ -91,8 +91,8 @@ fn cpu_list(cpus: &[u32]) -> String {
 fn no_copy(trace: &Trace) -> Option<String> {
     let reuses = trace.summary.reuses;
     (reuses > 0).then(|| {
-        let (was, its) = if reuses == 1 { ("was", "its last owner") } else { ("were", "their last owner") };
-        format!("{} {was} write-protected but had only {its} left: written in place", counted(reuses, "page"))
+        let (was, its) = if reuses == 1 { ("was", "its last owner") } else { ("were", "their last owners") };
+        format!("{} {was} written in place: {its} had nobody left to share with", counted(reuses, "page"))
     })
 }
 
@@ -159,12 +159,16 @@ fn cost(trace: &Trace) -> String {
     if summary.faults == 0 || summary.probe_ns == 0 {
         return used;
     }
+    let used = match summary.setup_ns {
+        0 => used,
+        setup => format!("{used}: {} to load its probes", time(setup)),
+    };
     // Processes run side by side: what they spend together can be more than the time that passes.
     let run = match summary.duration {
         0 => String::new(),
         duration if summary.probe_ns > duration => format!("; the run took {}", time(duration)),
-        duration => format!("; {} of the {} of the run", percent(summary.probe_ns, duration), time(duration)),
+        duration => format!("; {} of its {}", percent(summary.probe_ns, duration), time(duration)),
     };
     let each = time(summary.probe_ns / summary.faults);
-    format!("{used}, {} of it inside the traced program ({each} a fault{run})", time(summary.probe_ns))
+    format!("{used}, {} inside the traced program ({each} a fault{run})", time(summary.probe_ns))
 }

@@ -117,8 +117,10 @@ pub(super) struct Key {
 /// Parts of the table, in the order in which they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Class {
-    /// What the program's own code did.
+    /// What the program's own code did: its lines, or the functions of its executable if it is native.
     Own,
+    /// What other native code did.
+    Native,
     /// What a fork, a pool, a start or an exit does by itself.
     Machinery,
     /// Not known.
@@ -150,6 +152,7 @@ pub(super) fn machinery(operation: &Operation) -> Option<String> {
         ("worker_bookkeeping", None) => "worker pool".to_owned(),
         ("startup", _) => "start-up".to_owned(),
         ("exit", _) => "exit".to_owned(),
+        ("gc", _) => "garbage collector".to_owned(),
         _ => return None,
     })
 }
@@ -161,15 +164,23 @@ fn by_operation(scope: &Scope<'_>, fault: &Fault) -> Key {
     if let Some(place) = machinery(operation) {
         return Key { place, what: None, class: Class::Machinery };
     }
-    if operation.kind == "gc" {
-        return Key::own("garbage collector".to_owned(), None);
-    }
-    let site = fault.site.and_then(|site| scope.trace.sites.get(site));
-    let place = match site {
-        Some(site) => words::site(site, scope),
-        None => format!("{}, place unknown", operation.kind.replace('_', " ")),
+    let Some(site) = fault.site.and_then(|site| scope.trace.sites.get(site)) else {
+        return Key {
+            place: "place unknown".to_owned(),
+            what: words::action(operation),
+            class: Class::Native,
+        };
     };
-    Key::own(place, words::action(operation))
+    match (&site.library, site.line) {
+        (None, None) if !scope.is_main(fault.process) => {
+            Key { place: words::file_of(site, scope), what: words::action(operation), class: Class::Native }
+        }
+        (None, _) => Key::own(words::site(site, scope), words::action(operation)),
+        (Some(library), Some(_)) => Key { place: escape(library), what: None, class: Class::Machinery },
+        (Some(library), None) => {
+            Key { place: escape(library), what: words::action(operation), class: Class::Native }
+        }
+    }
 }
 
 fn by_write(scope: &Scope<'_>, fault: &Fault) -> Key {

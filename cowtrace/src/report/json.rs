@@ -71,6 +71,8 @@ struct Process<'a> {
     ppid: u32,
     generation: u32,
     comm: &'a str,
+    /// It ran the program that the answer is about.
+    main: bool,
     exe: Option<&'a str>,
     start: u64,
     end: Option<u64>,
@@ -96,6 +98,7 @@ struct Summary {
     reuses: u64,
     lost: u64,
     tool_cpu_ns: u64,
+    setup_ns: u64,
     probe_ns: u64,
     duration: u64,
 }
@@ -153,6 +156,7 @@ fn row<'a>(scope: &Scope<'a>, options: &Options<'_>, cause: &'a Cause, total: u6
         what: &cause.what,
         class: match cause.class {
             Class::Own => "own",
+            Class::Native => "native",
             Class::Machinery => "machinery",
             Class::Unknown => "unknown",
         },
@@ -172,6 +176,7 @@ fn process<'a>(scope: &Scope<'a>, index: usize) -> Process<'a> {
         ppid: process.ppid,
         generation: process.generation,
         comm: &process.comm,
+        main: scope.is_main(index),
         exe: process.exe.as_deref(),
         start: process.start,
         end: process.end,
@@ -190,6 +195,7 @@ fn summary(scope: &Scope<'_>) -> Summary {
         reuses: summary.reuses,
         lost: summary.lost,
         tool_cpu_ns: summary.tool_cpu_ns,
+        setup_ns: summary.setup_ns,
         probe_ns: summary.probe_ns,
         duration: summary.duration,
     }

@@ -1,7 +1,7 @@
 //! The answer for people: a screen of text about a finished trace, or the same as JSON.
 //!
 //! Works from a [`Trace`] alone and writes to what it is given; prints nothing, reads no environment. Reading order:
-//! `scope` (which copies count), `cuts` (how they become rows), `causes`, `answer`, `sheet`, `processes`, `closing`, `table`.
+//! `programs` and `scope` (which copies count), `cuts` (how they become rows), `causes`, `answer`, `sheet`, `processes`, `closing`, `table`.
 
 mod answer;
 mod causes;
@@ -11,6 +11,7 @@ pub mod escape;
 mod json;
 pub mod numbers;
 mod processes;
+mod programs;
 mod scope;
 mod sheet;
 mod table;
@@ -114,7 +115,7 @@ pub fn write(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> i
         };
         paper.line(Tone::Plain, "")?;
         sheet::grid(&scope, options, &rows).write(&mut paper)?;
-        if let Some(text) = sheet::files(&scope) {
+        for text in sheet::notes(&scope) {
             paper.paragraph(Tone::Faint, "", &text)?;
         }
     }

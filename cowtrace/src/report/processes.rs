@@ -1,20 +1,24 @@
 //! The process tree with what every process inherited and copied; many alike are one row.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::escape::escape;
 use super::numbers::{count, counted, percent, size};
 use super::scope::{Copied, Scope};
 use super::table::{Column, Grid, Tone};
 use super::words;
 
 /// So many children alike are all shown.
-const ALIKE: usize = 8;
+const ALIKE: usize = 6;
 
 /// Of more, so many are shown.
 const SHOWN: usize = 3;
 
 /// Rows of the table, unless all are asked for.
-const ROWS: usize = 24;
+const ROWS: usize = 12;
+
+/// Names of other programs that have a row of their own, with the row of the rest.
+const NAMES: usize = 4;
 
 /// Generations after which rows are indented no further.
 const DEEPEST: usize = 8;
@@ -24,8 +28,8 @@ const DEEPEST: usize = 8;
 enum Row {
     /// One process.
     One(usize),
-    /// Processes that are not shown, under this depth.
-    Folded { depth: usize, processes: Vec<usize>, alike: bool },
+    /// Processes that are not shown, under this depth, and how many of what they are.
+    Folded { depth: usize, processes: Vec<usize>, what: String },
 }
 
 /// The table of processes.
@@ -42,8 +46,8 @@ pub(super) fn grid(scope: &Scope<'_>, all: bool) -> Grid {
     for row in rows(scope, all) {
         let (tone, cells) = match row {
             Row::One(process) => (Tone::Plain, one(scope, process, files)),
-            Row::Folded { depth, processes, alike } => {
-                (Tone::Faint, folded(scope, depth, &processes, alike, files))
+            Row::Folded { depth, processes, what } => {
+                (Tone::Faint, folded(scope, depth, &processes, &what, files))
             }
         };
         grid.push(tone, cells);
@@ -59,11 +63,8 @@ fn one(scope: &Scope<'_>, index: usize, files: bool) -> Vec<String> {
     let process = &scope.trace.processes[index];
     let copied = scope.copied(index);
     let generation = usize::try_from(process.generation).unwrap_or(DEEPEST);
-    let (inherited, share) = if scope.is_child(index) {
-        (size(process.inherited_bytes), percent(copied.bytes, process.inherited_bytes))
-    } else {
-        ("–".to_owned(), "–".to_owned())
-    };
+    let inherited = if scope.is_child(index) { size(process.inherited_bytes) } else { String::new() };
+    let share = scope.share(index).map_or_else(String::new, |(part, whole)| percent(part, whole));
     let mut cells = vec![format!("{}{}", indent(generation), words::process(process))];
     cells.extend([inherited, size(copied.bytes), share]);
     if files {
@@ -73,13 +74,16 @@ fn one(scope: &Scope<'_>, index: usize, files: bool) -> Vec<String> {
     cells
 }
 
-fn folded(scope: &Scope<'_>, depth: usize, processes: &[usize], alike: bool, files: bool) -> Vec<String> {
+fn folded(scope: &Scope<'_>, depth: usize, processes: &[usize], what: &str, files: bool) -> Vec<String> {
     let mut sum = Copied::default();
     processes.iter().for_each(|p| sum.add(&scope.copied(*p)));
-    let inherited: u64 = processes.iter().map(|p| scope.trace.processes[*p].inherited_bytes).sum();
-    let what = if alike { "more like these" } else { "more" };
-    let mut cells = vec![format!("{}… and {} {what}:", indent(depth), count(processes.len() as u64))];
-    cells.extend([size(inherited), size(sum.bytes), percent(sum.bytes, inherited)]);
+    let mut cells = vec![format!("{}{what}", indent(depth))];
+    let shares: Option<Vec<(u64, u64)>> = processes.iter().map(|p| scope.share(*p)).collect();
+    let (inherited, share) = shares.map_or_else(Default::default, |shares| {
+        let whole = shares.iter().map(|(_, whole)| whole).sum();
+        (size(whole), percent(shares.iter().map(|(part, _)| part).sum(), whole))
+    });
+    cells.extend([inherited, size(sum.bytes), share]);
     if files {
         cells.push(size(sum.file_bytes));
     }
@@ -91,12 +95,13 @@ fn folded(scope: &Scope<'_>, depth: usize, processes: &[usize], alike: bool, fil
     cells
 }
 
-/// The rows: parents before their children, children in the order of their starts.
+/// The rows: parents before their children, children in the order of their starts; then what ran other programs.
 fn rows(scope: &Scope<'_>, all: bool) -> Vec<Row> {
     let processes = &scope.trace.processes;
+    let shown = if all { vec![true; processes.len()] } else { lineage(scope) };
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); processes.len()];
     let mut open = Vec::new();
-    for (index, process) in processes.iter().enumerate() {
+    for (index, process) in processes.iter().enumerate().filter(|(index, _)| shown[*index]) {
         match process.parent.filter(|parent| *parent < index) {
             Some(parent) => children[parent].push(index),
             None => open.push(Row::One(index)),
@@ -111,11 +116,46 @@ fn rows(scope: &Scope<'_>, all: bool) -> Vec<Row> {
         }
         rows.push(row);
     }
-    if !all && rows.len() > ROWS {
-        let rest: Vec<usize> = rows.drain(ROWS - 1..).flat_map(Row::processes).collect();
-        rows.push(Row::Folded { depth: 0, processes: rest, alike: false });
+    let others = others(scope, (0..processes.len()).filter(|index| !shown[*index]));
+    let most = ROWS.saturating_sub(others.len()).max(ROWS / 2);
+    if !all && rows.len() > most {
+        let rest: Vec<usize> = rows.drain(most - 1..).flat_map(Row::processes).collect();
+        let what = format!("… and {} more", count(rest.len() as u64));
+        rows.push(Row::Folded { depth: 0, processes: rest, what });
     }
+    rows.extend(others);
     rows
+}
+
+/// Which processes ran the program that had most to share, or are above one that did.
+fn lineage(scope: &Scope<'_>) -> Vec<bool> {
+    let processes = &scope.trace.processes;
+    let mut shown = vec![false; processes.len()];
+    for index in (0..processes.len()).rev() {
+        shown[index] |= scope.is_main(index);
+        if let Some(parent) = processes[index].parent.filter(|parent| shown[index] && *parent < index) {
+            shown[parent] = true;
+        }
+    }
+    shown
+}
+
+/// Processes that ran other programs, one row for each name; the names that are too many share one.
+fn others(scope: &Scope<'_>, processes: impl Iterator<Item = usize>) -> Vec<Row> {
+    let mut names: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for index in processes {
+        names.entry(&scope.trace.processes[index].comm).or_default().push(index);
+    }
+    let mut groups: Vec<(String, Vec<usize>)> = names
+        .into_iter()
+        .map(|(name, group)| (format!("{} × {}", count(group.len() as u64), escape(name)), group))
+        .collect();
+    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.len()));
+    if groups.len() > NAMES {
+        let rest: Vec<usize> = groups.drain(NAMES - 1..).flat_map(|(_, group)| group).collect();
+        groups.push((format!("{} × others", count(rest.len() as u64)), rest));
+    }
+    groups.into_iter().map(|(what, processes)| Row::Folded { depth: 1, processes, what }).collect()
 }
 
 impl Row {
@@ -146,9 +186,11 @@ fn family(scope: &Scope<'_>, children: &[Vec<usize>], parent: usize, all: bool) 
             rows.push(Row::One(child));
         }
         if group.last() == Some(&child) {
-            let processes = group.iter().copied().filter(|child| !shown.contains(child)).collect();
+            let processes: Vec<usize> =
+                group.iter().copied().filter(|child| !shown.contains(child)).collect();
             let depth = usize::try_from(scope.trace.processes[child].generation).unwrap_or(DEEPEST);
-            rows.push(Row::Folded { depth, processes, alike: true });
+            let what = format!("… and {} more like these", count(processes.len() as u64));
+            rows.push(Row::Folded { depth, processes, what });
         }
     }
     rows

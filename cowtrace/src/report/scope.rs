@@ -1,5 +1,6 @@
 //! What the report is about: the copies that a fork is to blame for, and who made them.
 
+use super::programs::Programs;
 use crate::record::schema::{Fault, Outcome, Process, Trace};
 
 /// Bytes of a page as the kernel copies them when nothing else is known.
@@ -11,12 +12,16 @@ pub(super) struct Scope<'a> {
     pub(super) trace: &'a Trace,
     /// Directory that file names are shown relative to.
     pub(super) directory: Option<&'a str>,
-    /// For every process, when its tree began to share memory; `None` = it never did.
-    shared_since: Vec<Option<u64>>,
-    /// For every process, what it copied since then.
+    /// Who ran what.
+    programs: Programs,
+    /// For every process, what it copied while its memory was shared.
     copied: Vec<Copied>,
     /// For every process, whether a pool's machinery ran in it.
     worker: Vec<bool>,
+    /// For every process, whether others were forked from it.
+    forked: Vec<bool>,
+    /// What was copied while nothing was shared, although there had been a fork.
+    unshared: Copied,
 }
 
 /// Copies of one process or of many. `pages` and `bytes` are copies of memory that was shared by a fork, the `file_` ones
@@ -93,8 +98,20 @@ impl Copied {
 impl<'a> Scope<'a> {
     /// Looks at every process and every listed fault once.
     pub(super) fn new(trace: &'a Trace, directory: Option<&'a str>) -> Self {
-        let shared_since = shared_since(trace);
-        let mut scope = Self { trace, directory, shared_since, copied: Vec::new(), worker: Vec::new() };
+        let mut scope = Self {
+            trace,
+            directory,
+            programs: Programs::new(trace),
+            copied: Vec::new(),
+            worker: Vec::new(),
+            forked: vec![false; trace.processes.len()],
+            unshared: Copied::default(),
+        };
+        for parent in trace.processes.iter().filter_map(|process| process.parent) {
+            if let Some(forked) = scope.forked.get_mut(parent) {
+                *forked = true;
+            }
+        }
         let mut listed = vec![Copied::default(); trace.processes.len()];
         let mut before = listed.clone();
         let mut worker = vec![false; trace.processes.len()];
@@ -113,12 +130,16 @@ impl<'a> Scope<'a> {
         let known = listed.iter().zip(&before);
         scope.copied = trace.processes.iter().zip(known).map(|(p, (l, b))| exact(p, l, b)).collect();
         scope.worker = worker;
+        before.iter().for_each(|one| scope.unshared.add(one));
         scope
     }
 
     /// True when something was shared at the time of the fault.
     fn is_shared(&self, fault: &Fault) -> bool {
-        self.shared_since.get(fault.process).copied().flatten().is_some_and(|since| fault.time >= since)
+        // What exec itself writes to is the new program's memory, which nobody shares yet.
+        let operation = self.trace.operations.get(fault.operation);
+        let is_exec = operation.is_some_and(|o| o.kind == "startup" && o.name.as_deref() == Some("exec"));
+        !is_exec && self.programs.is_shared(self.trace, fault.process, fault.time)
     }
 
     /// The listed copies since memory is shared.
@@ -153,9 +174,34 @@ impl<'a> Scope<'a> {
         self.worker.get(process).copied().unwrap_or_default()
     }
 
-    /// True for a process that was forked while it was watched, and for one below another.
+    /// True for a process that was forked while it was watched and goes on with its parent's program.
     pub(super) fn is_child(&self, process: usize) -> bool {
         self.trace.processes.get(process).is_some_and(|p| p.parent.is_some())
+            && self.programs.went_on(process)
+    }
+
+    /// True for processes of the program that had most to share; the others ran something else.
+    pub(super) fn is_main(&self, process: usize) -> bool {
+        self.programs.is_main(process)
+    }
+
+    /// True for a process that others were forked from.
+    pub(super) fn has_forked(&self, process: usize) -> bool {
+        self.forked.get(process).copied().unwrap_or_default()
+    }
+
+    /// What was copied while nothing was shared, although there had been a fork: the start of other programs.
+    pub(super) const fn unshared(&self) -> Copied {
+        self.unshared
+    }
+
+    /// Part of what a process inherited that it copied; `None` if that says nothing: its own children made it share
+    /// pages again, or it has given up what it inherited.
+    pub(super) fn share(&self, process: usize) -> Option<(u64, u64)> {
+        let inherited = self.trace.processes.get(process)?.inherited_bytes;
+        let copied = self.copied(process).bytes;
+        let says = self.is_child(process) && !self.has_forked(process) && copied <= inherited;
+        says.then_some((copied, inherited))
     }
 
     /// True when cowtrace ran the command itself, so that nothing was shared at the start.
@@ -180,24 +226,4 @@ fn exact(process: &Process, listed: &Copied, before: &Copied) -> Copied {
         file_bytes: file.unlisted * PAGE,
     };
     counted.without(before).without(&unlisted).at_least(listed)
-}
-
-/// When each process's tree began to share memory: at its first fork; from the start in a tree that was there before
-/// cowtrace, whose history is not known.
-fn shared_since(trace: &Trace) -> Vec<Option<u64>> {
-    let processes = &trace.processes;
-    if trace.header.command.is_empty() {
-        return vec![Some(0); processes.len()];
-    }
-    let mut roots = Vec::with_capacity(processes.len());
-    let mut since: Vec<Option<u64>> = vec![None; processes.len()];
-    for (index, process) in processes.iter().enumerate() {
-        // Parents come before their children; anything else is no parent.
-        let root = process.parent.and_then(|parent| roots.get(parent).copied()).unwrap_or(index);
-        if root != index {
-            since[root] = Some(since[root].map_or(process.start, |first| first.min(process.start)));
-        }
-        roots.push(root);
-    }
-    roots.into_iter().map(|root| since[root]).collect()
 }

@@ -1,14 +1,17 @@
 //! The table of causes.
 
 use super::Options;
-use super::causes::Cause;
+use super::causes::{self, Cause, Unanswered};
 use super::cuts::{Class, REPORTS};
 use super::numbers::{count, counted, percent, size};
 use super::scope::{Copied, Scope};
 use super::table::{Column, Grid, Tone};
 
 /// Rows of the program's own code, unless more or all are asked for.
-const ROWS: usize = 12;
+const ROWS: usize = 8;
+
+/// The same of native code.
+const NATIVE: usize = 4;
 
 /// A table under construction.
 struct Sheet {
@@ -57,13 +60,16 @@ pub(super) fn grid(scope: &Scope<'_>, options: &Options<'_>, rows: &[Cause]) -> 
     let total = scope.total();
     let mut sheet = Sheet { grid: Grid::new(&columns), detailed, total: total.all_bytes() };
     let limit = if options.all { usize::MAX } else { options.limit.unwrap_or(ROWS) };
+    let native = if options.all || options.limit.is_some() { usize::MAX } else { NATIVE };
     let of = |class: Class| -> Vec<&Cause> { rows.iter().filter(|row| row.class == class).collect() };
     if options.sort.is_some() {
         sheet.part(&rows.iter().collect::<Vec<_>>(), "", Tone::Plain, limit);
     } else if std::ptr::eq(options.by, &REPORTS[0]) {
-        for (title, class, tone) in
-            [("your code", Class::Own, Tone::Strong), ("not your code", Class::Machinery, Tone::Plain)]
-        {
+        for (title, class, tone, limit) in [
+            ("your code", Class::Own, Tone::Strong, limit),
+            ("native code", Class::Native, Tone::Plain, limit.min(native)),
+            ("not your code", Class::Machinery, Tone::Plain, limit),
+        ] {
             let rows = of(class);
             if !rows.is_empty() {
                 sheet.grid.push(Tone::Faint, vec![title.to_owned()]);
@@ -73,6 +79,7 @@ pub(super) fn grid(scope: &Scope<'_>, options: &Options<'_>, rows: &[Cause]) -> 
         sheet.part(&of(Class::Unknown), "", Tone::Plain, usize::MAX);
     } else {
         sheet.part(&of(Class::Own), "", Tone::Plain, limit);
+        sheet.part(&of(Class::Native), "", Tone::Plain, limit);
         sheet.part(&of(Class::Machinery), "", Tone::Plain, limit);
         sheet.part(&of(Class::Unknown), "", Tone::Plain, usize::MAX);
     }
@@ -85,18 +92,23 @@ pub(super) fn grid(scope: &Scope<'_>, options: &Options<'_>, rows: &[Cause]) -> 
     sheet.grid
 }
 
-/// How much of the total was no inherited memory but pages of files.
-pub(super) fn files(scope: &Scope<'_>) -> Option<String> {
-    let Copied { file_pages, file_bytes, .. } = scope.total();
-    let bytes = size(file_bytes);
-    match file_pages {
-        0 => None,
-        1 => Some(format!(
-            "Of the total, 1 page ({bytes}) was not shared by a fork: a mapped file's, written to for the first time."
-        )),
-        _ => Some(format!(
-            "Of the total, {} ({bytes}) were not shared by a fork: pages of mapped files, written to for the first time.",
-            counted(file_pages, "page"),
-        )),
+/// What is to be said of the table, below it: what is not known and why, and which pages were no inherited memory.
+pub(super) fn notes(scope: &Scope<'_>) -> Vec<String> {
+    let total = scope.total();
+    let mut notes: Vec<String> = causes::unanswered(scope)
+        .into_iter()
+        .map(|Unanswered { what, copied, reason, others }| {
+            let (pages, share) =
+                (counted(copied.all_pages(), "page"), percent(copied.all_bytes(), total.all_bytes()));
+            format!("{what} ({pages}, {share}): {}{reason}", if others { "mostly " } else { "" })
+        })
+        .collect();
+    let Copied { file_pages, file_bytes, .. } = total;
+    if file_pages > 0 {
+        let (pages, bytes) = (counted(file_pages, "page"), size(file_bytes));
+        notes.push(format!(
+            "of the total, {pages} ({bytes}): first writes to mapped files, not to memory shared by a fork"
+        ));
     }
+    notes
 }

@@ -29,7 +29,7 @@ fn kind_words(kind: &str) -> String {
 /// A write by its kind and type, e.g. `refcount of str`: what many writes of a row have in common.
 pub(super) fn write_sort(write: &Write) -> String {
     if write.kind == "unknown" {
-        return reason("unknown write", write.reason.as_deref());
+        return "unknown write".to_owned();
     }
     match write.of.as_deref() {
         // `dict entry of dict` says it twice.
@@ -60,11 +60,6 @@ pub(super) fn object(write: &Write) -> Option<String> {
     }
 }
 
-/// Something that is not known, with the reason: `unknown: no symbols`.
-pub(super) fn reason(what: &str, reason: Option<&str>) -> String {
-    reason.map_or_else(|| what.to_owned(), |reason| format!("{what}: {}", escape(reason)))
-}
-
 /// A mapping, e.g. `heap`, `libpython3.11.so.1.0`.
 pub(super) fn region(region: &Region, scope: &Scope<'_>) -> String {
     match region.path.as_deref() {
@@ -81,11 +76,22 @@ pub(super) fn site(site: &Site, scope: &Scope<'_>) -> String {
     match (name, site.line, function) {
         (Some(name), Some(line), Some(function)) => format!("{name}:{line} ({function})"),
         (Some(name), Some(line), None) => format!("{name}:{line}"),
+        (Some(_), None, Some(function)) if function.contains("+0x") => function,
         (Some(name), None, Some(function)) => format!("{function} ({name})"),
         (Some(name), None, None) => format!("{name}, no symbol"),
         (None, _, Some(function)) => function,
         (None, _, None) => "an unknown place".to_owned(),
     }
+}
+
+/// The file of a place.
+pub(super) fn file_of(site: &Site, scope: &Scope<'_>) -> String {
+    site.file.as_deref().map_or_else(|| "no file".to_owned(), |path| file(path, scope))
+}
+
+/// The function of a place, if it has a name and not only an offset.
+pub(super) fn symbol(site: &Site) -> Option<String> {
+    site.function.as_deref().filter(|name| site.line.is_none() && !name.contains("+0x")).map(escape)
 }
 
 /// A file relative to the directory of the report; only its last part when that is long or elsewhere.

@@ -30,6 +30,7 @@ pub(super) struct Facts<'a> {
     pub(super) origin: u64,
     pub(super) start: jiff::Timestamp,
     pub(super) duration: u64,
+    pub(super) setup_ns: u64,
     pub(super) attached: Attached,
     pub(super) missing: Vec<String>,
     pub(super) request: &'a Request<'a>,
@@ -91,6 +92,7 @@ impl Run {
             origin: facts.origin,
             duration: facts.duration,
             own_cpu_ns: own_cpu_ns(),
+            setup_ns: facts.setup_ns,
         });
         if status.is_none() {
             notices.push(Notice::StillRunning { pid: child.pid().as_raw() });
@@ -105,7 +107,7 @@ impl Run {
 }
 
 /// CPU time of cowtrace's own threads.
-fn own_cpu_ns() -> u64 {
+pub(super) fn own_cpu_ns() -> u64 {
     let usage = getrusage(UsageWho::RUSAGE_SELF);
     let nanos = usage.map_or(0, |usage| usage.user_time().num_nanoseconds() + usage.system_time().num_nanoseconds());
     u64::try_from(nanos).unwrap_or_default()

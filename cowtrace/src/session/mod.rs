@@ -156,6 +156,7 @@ async fn trace(
     let attributor = move || Attributor::new(Tree::new(root, std::process::id()), origin, all);
     let pipeline = Pipeline::start(ring, request.buffer, plans, root, attributor)
         .map_err(other("cannot start a thread"))?;
+    let setup_ns = finish::own_cpu_ns();
     let child = suspended.release()?;
     let mut run = Run { child, control, pipeline, gone: HashMap::new(), leaving: Vec::new(), notices: Vec::new() };
     let status = run.wait(&mut signals, request.duration).await?;
@@ -166,7 +167,7 @@ async fn trace(
     // Every probe is gone when this returns; what one of them was doing on another CPU is over a moment later.
     drop(bpf);
     tokio::time::sleep(Duration::from_millis(2)).await;
-    let facts = finish::Facts { origin, start, duration, attached, missing: setup.missing, request };
+    let facts = finish::Facts { origin, start, duration, setup_ns, attached, missing: setup.missing, request };
     run.finish(facts, status, setup.output)
 }
 

@@ -1,0 +1,85 @@
+//! Which program each process ran, and when: memory is shared only among those that run the same one since its exec.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::record::schema::Trace;
+
+/// A program from its exec on, in every process that goes on with it after a fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Program {
+    /// What ran before cowtrace came.
+    Before,
+    /// Begun by this process, at which of its execs; 0 = what the trace began with.
+    Begun { process: usize, exec: usize },
+}
+
+/// The programs of a trace.
+pub(super) struct Programs {
+    /// By process: what it was forked with.
+    first: Vec<Program>,
+    /// By process: what it ran last.
+    last: Vec<Program>,
+    /// When processes began to share a program's memory.
+    shared_since: HashMap<Program, u64>,
+    /// The one that had most to share.
+    main: Option<Program>,
+}
+
+impl Programs {
+    /// Follows every process from its fork through its execs.
+    pub(super) fn new(trace: &Trace) -> Self {
+        let mut programs =
+            Self { first: Vec::new(), last: Vec::new(), shared_since: HashMap::new(), main: None };
+        let mut inherited: BTreeMap<Program, u64> = BTreeMap::new();
+        for (index, process) in trace.processes.iter().enumerate() {
+            // Parents come before their children; anything else is no parent.
+            let parent = process.parent.filter(|parent| *parent < index);
+            let first = match parent {
+                Some(parent) => programs.at(trace, parent, process.start),
+                None if trace.header.command.is_empty() => Program::Before,
+                None => Program::Begun { process: index, exec: 0 },
+            };
+            programs.first.push(first);
+            let last = programs.at(trace, index, u64::MAX);
+            programs.last.push(last);
+            // A child of vfork only borrows: it writes to its parent's pages.
+            if parent.is_some() && process.inherited_bytes > 0 {
+                let since = programs.shared_since.entry(first).or_insert(process.start);
+                *since = process.start.min(*since);
+                if last == first {
+                    *inherited.entry(first).or_default() += process.inherited_bytes;
+                }
+            }
+        }
+        if trace.header.command.is_empty() {
+            programs.shared_since.insert(Program::Before, 0);
+        }
+        let most = inherited.into_iter().rev().max_by_key(|(_, bytes)| *bytes);
+        programs.main = most.map(|(program, _)| program).or_else(|| programs.last.first().copied());
+        programs
+    }
+
+    /// What a process ran at this time.
+    fn at(&self, trace: &Trace, process: usize, time: u64) -> Program {
+        match trace.processes[process].execs.partition_point(|exec| *exec <= time) {
+            0 => self.first[process],
+            exec => Program::Begun { process, exec },
+        }
+    }
+
+    /// True when the memory of what the process ran at this time was shared by a fork.
+    pub(super) fn is_shared(&self, trace: &Trace, process: usize, time: u64) -> bool {
+        process < self.first.len()
+            && self.shared_since.get(&self.at(trace, process, time)).is_some_and(|since| time >= *since)
+    }
+
+    /// True for processes that ran the main program to their end.
+    pub(super) fn is_main(&self, process: usize) -> bool {
+        self.last.get(process).is_some_and(|program| Some(*program) == self.main)
+    }
+
+    /// True for a process that was forked and still ran the program of its parent.
+    pub(super) fn went_on(&self, process: usize) -> bool {
+        self.last.get(process) == self.first.get(process)
+    }
+}
