@@ -1,6 +1,8 @@
 //! The command line program: options in, session, report and export out.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Seek as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 
 use cowtrace::cli::{self, Options};
@@ -97,10 +99,20 @@ fn write_report(options: &Options, trace: &Trace) -> io::Result<()> {
         directory,
     };
     let mut out = io::BufWriter::new(stderr.lock());
+    if !wanted.json && follows_output(&stderr) {
+        writeln!(out)?;
+    }
     if wanted.json {
         report::write_json(trace, &shown, &mut out)?;
     } else {
         report::write(trace, &shown, &mut out)?;
     }
     out.flush()
+}
+
+/// Whether something may stand where the report goes: in a file if it is not at its beginning, elsewhere always, since a
+/// terminal or a pipe does not tell.
+fn follows_output(stderr: &io::Stderr) -> bool {
+    let copy = stderr.as_fd().try_clone_to_owned().map(File::from);
+    copy.and_then(|mut file| file.stream_position()).map_or(true, |position| position > 0)
 }

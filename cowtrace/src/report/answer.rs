@@ -142,7 +142,8 @@ fn aside(scope: &Scope<'_>, processes: &[usize], noun: &str) -> Option<String> {
 /// How much is what a fork, a pool, a start or a library does by itself.
 fn foreign_share(rows: &[Cause], total: &Copied) -> Option<String> {
     let foreign = |class: Class| matches!(class, Class::Machinery | Class::Native);
-    let rows: Vec<&Cause> = rows.iter().filter(|row| foreign(row.class)).collect();
+    let mut rows: Vec<&Cause> = rows.iter().filter(|row| foreign(row.class)).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.bytes()));
     let bytes: u64 = rows.iter().map(|row| row.bytes()).sum();
     // What hardly counts is a row of the table.
     if bytes * 10 < total.all_bytes() || bytes == 0 {
@@ -176,9 +177,8 @@ fn own_code(scope: &Scope<'_>, rows: &[Cause], total: &Copied) -> Option<String>
     } else {
         named.extend(others.first().filter(|row| row.bytes() * 10 >= total.all_bytes()));
     }
-    let lead = if own.iter().all(|row| kind(row) == "native") { "Most of your code" } else { "Your code" };
     let named: Vec<String> = named.into_iter().map(|row| phrase(scope, row, total)).collect();
-    Some(format!("{lead}: {}.", named.join("; ")))
+    Some(format!("Your code: {}.", named.join("; ")))
 }
 
 /// A row in a sentence: `swap of sys.modules['statistics'] at multi.py:9 (f), 1 page in each of 3 workers`.

@@ -52,11 +52,11 @@ impl Cause {
 /// Adds up the copies by a cut. The rows come in no particular order.
 pub(super) fn causes(scope: &Scope<'_>, cut: Cut) -> Vec<Cause> {
     // Words are made once for every group of numbers, not for every fault.
-    let mut groups: HashMap<[usize; 2], usize> = HashMap::new();
+    let mut groups: HashMap<([usize; 2], bool), usize> = HashMap::new();
     let mut rows: HashMap<Key, usize> = HashMap::new();
     let mut tallies: Vec<Tally> = Vec::new();
     for fault in scope.copies() {
-        let row = *groups.entry((cut.group)(fault)).or_insert_with(|| {
+        let row = *groups.entry(((cut.group)(fault), scope.is_of_main(fault))).or_insert_with(|| {
             let key = (cut.key)(scope, fault);
             *rows.entry(key).or_insert_with(|| {
                 tallies.push(Tally::new(fault));

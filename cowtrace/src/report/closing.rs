@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::escape::escape;
-use super::numbers::{count, counted, joined, percent, time};
+use super::numbers::{count, counted, joined, percent, size, time};
 use super::scope::Scope;
 use super::table::Tone;
 use crate::record::schema::{Header, Interpreter, Outcome, Trace};
@@ -29,6 +29,7 @@ pub(super) fn lines(scope: &Scope<'_>) -> Vec<Line> {
     let tone = if is_complete(trace) { Tone::Plain } else { Tone::Strong };
     let mut lines = vec![Line { label: "lost", text: lost(trace), tone }];
     lines.extend(no_copy(trace).map(plain("no copy")));
+    lines.extend(not_counted(scope).map(plain("not counted")));
     lines.extend(not_listed(trace).map(plain("not listed")));
     lines.extend(Some(probes(header)).map(plain("seen by")));
     lines.extend(bounded(&header.missing, |text| escape(text)).map(plain("not seen")));
@@ -96,6 +97,15 @@ fn no_copy(trace: &Trace) -> Option<String> {
     })
 }
 
+/// What belongs to a fork's memory in no way, although it came after the first fork.
+fn not_counted(scope: &Scope<'_>) -> Option<String> {
+    let unshared = scope.unshared();
+    let pages = counted(unshared.all_pages(), "page");
+    let bytes = size(unshared.all_bytes());
+    (unshared.all_pages() > 0)
+        .then(|| format!("{pages} ({bytes}) of other programs as they started, shared with nobody"))
+}
+
 /// Faults that are only counted, by outcome.
 fn not_listed(trace: &Trace) -> Option<String> {
     let mut parts = Vec::new();
@@ -116,7 +126,7 @@ fn not_listed(trace: &Trace) -> Option<String> {
 
 /// What a fault that is not listed did.
 static OUTCOMES: &[(Outcome, &str)] = &[
-    (Outcome::ZeroFill, "first uses of fresh memory"),
+    (Outcome::ZeroFill, "fresh pages"),
     (Outcome::Read, "reads"),
     (Outcome::SharedWrite, "writes to shared memory"),
     (Outcome::SwapIn, "from swap"),

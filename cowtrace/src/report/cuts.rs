@@ -17,7 +17,8 @@ pub struct Report {
     pub about: &'static str,
     /// Heading of the first column.
     pub(super) heading: &'static str,
-    /// Numbers that faults of one row share; faults of other rows may share them too only if their key is equal.
+    /// Numbers that faults of one row share; faults of other rows of the same program may share them too only if their
+    /// key is equal.
     pub(super) group: fn(&Fault) -> [usize; 2],
     /// The row of a fault.
     pub(super) key: fn(&Scope<'_>, &Fault) -> Key,
@@ -172,7 +173,7 @@ fn by_operation(scope: &Scope<'_>, fault: &Fault) -> Key {
         };
     };
     match (&site.library, site.line) {
-        (None, None) if !scope.is_main(fault.process) => {
+        (None, None) if !scope.is_of_main(fault) => {
             Key { place: words::file_of(site, scope), what: words::action(operation), class: Class::Native }
         }
         (None, _) => Key::own(words::site(site, scope), words::action(operation)),

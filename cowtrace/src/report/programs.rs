@@ -73,6 +73,11 @@ impl Programs {
             && self.shared_since.get(&self.at(trace, process, time)).is_some_and(|since| time >= *since)
     }
 
+    /// True when the process ran the main program at this time.
+    pub(super) fn ran_main(&self, trace: &Trace, process: usize, time: u64) -> bool {
+        process < self.first.len() && Some(self.at(trace, process, time)) == self.main
+    }
+
     /// True for processes that ran the main program to their end.
     pub(super) fn is_main(&self, process: usize) -> bool {
         self.last.get(process).is_some_and(|program| Some(*program) == self.main)

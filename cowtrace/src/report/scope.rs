@@ -112,6 +112,8 @@ impl<'a> Scope<'a> {
                 *forked = true;
             }
         }
+        let forks = trace.processes.iter().filter(|process| process.parent.is_some());
+        let first_fork = forks.map(|process| process.start).min();
         let mut listed = vec![Copied::default(); trace.processes.len()];
         let mut before = listed.clone();
         let mut worker = vec![false; trace.processes.len()];
@@ -125,12 +127,14 @@ impl<'a> Scope<'a> {
                 worker[fault.process] |= operation.is_some_and(|o| o.kind == "worker_bookkeeping");
             } else {
                 before[fault.process].count(fault);
+                if first_fork.is_some_and(|first| fault.time >= first) {
+                    scope.unshared.count(fault);
+                }
             }
         }
         let known = listed.iter().zip(&before);
         scope.copied = trace.processes.iter().zip(known).map(|(p, (l, b))| exact(p, l, b)).collect();
         scope.worker = worker;
-        before.iter().for_each(|one| scope.unshared.add(one));
         scope
     }
 
@@ -183,6 +187,11 @@ impl<'a> Scope<'a> {
     /// True for processes of the program that had most to share; the others ran something else.
     pub(super) fn is_main(&self, process: usize) -> bool {
         self.programs.is_main(process)
+    }
+
+    /// True for a fault of that program.
+    pub(super) fn is_of_main(&self, fault: &Fault) -> bool {
+        self.programs.ran_main(self.trace, fault.process, fault.time)
     }
 
     /// True for a process that others were forked from.

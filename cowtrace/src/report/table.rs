@@ -196,6 +196,10 @@ fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match words.last_mut() {
+            Some(last) if matches!(last.as_str(), "<" | ">" | "(<" | "(>") => {
+                last.push(' ');
+                last.push_str(word);
+            }
             Some(last)
                 if UNITS.contains(&word.trim_end_matches([',', ';', '.', ':', ')']))
                     && last.ends_with(|c: char| c.is_ascii_digit()) =>

@@ -214,6 +214,44 @@ fn hostile() -> Trace {
     b.finish()
 }
 
+/// A shell that forks helpers before it becomes the program that was meant, as version managers have it.
+fn shim() -> Trace {
+    let mut b = Builder::new(&["python3", "multi.py"]);
+    b.python("3.11.7", Some("3.11"));
+    let root = b.process(None, "bash", 0);
+    let native =
+        |function| page(operation("native", ""), wrote("unknown", "", ""), symbol(function, "/usr/bin/bash"));
+    let start = |name| page(operation("startup", name), wrote("library_data", "", ""), None);
+    for nth in 0..12 {
+        let helper = b.process(Some(root), "bash", 45 * 4096);
+        b.faults(helper, 30, &native("make_child"));
+        b.faults(root, 9, &native("hash_search"));
+        if nth % 4 == 0 {
+            b.faults(helper, 2, &start("exec"));
+            b.exec(helper, "readlink");
+            b.faults(helper, 12, &start(""));
+        }
+    }
+    b.exec(root, "python3");
+    b.faults(root, 85, &start(""));
+    let workers: Vec<usize> = (0..2).map(|_| b.process(Some(root), "python3", 9 * MIB)).collect();
+    for worker in workers {
+        b.faults(
+            worker,
+            200,
+            &page(operation("worker_bookkeeping", "multiprocessing"), wrote("refcount", "str", ""), None),
+        );
+        let mut thread = line("/usr/lib/python3.11/threading.py", 975, "Thread.run");
+        thread.as_mut().unwrap().library = Some("standard library".to_owned());
+        b.faults(worker, 3, &page(operation("call", ""), wrote("refcount", "code", ""), thread));
+        let malloc = symbol("malloc", "/usr/lib/libc.so.6");
+        b.faults(worker, 5, &page(operation("native", ""), wrote("malloc", "", ""), malloc));
+        let own = line(MULTI, 10, "f");
+        b.faults(worker, 2, &page(operation("call", ""), wrote("refcount", "str", "'getpid'"), own));
+    }
+    b.finish()
+}
+
 /// A child that wrote nothing.
 fn nothing() -> Trace {
     let mut b = Builder::new(&["./prog"]);
@@ -238,7 +276,7 @@ fn golden(name: &str, actual: &str) {
     assert!(expected == actual, "{name} differs (COWTRACE_BLESS=1 renews it):\n{actual}");
 }
 
-fn traces() -> [(&'static str, Trace); 7] {
+fn traces() -> [(&'static str, Trace); 8] {
     [
         ("seed", seed()),
         ("no-forks", no_forks()),
@@ -247,6 +285,7 @@ fn traces() -> [(&'static str, Trace); 7] {
         ("lossy", lossy()),
         ("hostile", hostile()),
         ("nothing", nothing()),
+        ("shim", shim()),
     ]
 }
 
@@ -318,6 +357,19 @@ fn json() {
     }
 }
 
+/// What is in the report and what is not make the copies of the kernel.
+#[test]
+fn other_programs() {
+    let trace = shim();
+    let scope = Scope::new(&trace, None);
+    let (total, unshared) = (scope.total(), scope.unshared());
+    assert_eq!(total.all_pages() + unshared.all_pages(), trace.summary.copies);
+    assert_eq!(unshared.pages, 3 * 14 + 85);
+    let rows = causes::causes(&scope, &REPORTS[0]);
+    let own: u64 = rows.iter().filter(|row| row.class == cuts::Class::Own).map(Cause::pages).sum();
+    assert_eq!(own, 4, "only lines of the program that was meant are its own");
+}
+
 #[test]
 fn names_of_cuts() {
     assert_eq!(cut("region").unwrap().name, "region");
@@ -360,7 +412,7 @@ fn attached() {
     let start = text(&b.finish(), &options());
     assert!(
         start.starts_with(
-            "The process copied 12.0 KiB.\nMost of it: fill (worker), malloc's own data, 100 % (3 pages)."
+            "The process copied 12.0 KiB.\nYour code: fill (worker), malloc's own data, 100 % (3 pages)."
         ),
         "{start}"
     );
