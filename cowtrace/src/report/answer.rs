@@ -100,7 +100,9 @@ fn group_clause(scope: &Scope<'_>, group: &Group) -> String {
     let inherited =
         whose.iter().map(|p| scope.trace.processes[*p].inherited_bytes).filter(|bytes| *bytes > 0);
     let inherited = size_range(inherited);
-    let nothing_inherited = inherited.is_empty();
+    // Who forks shares again, and may copy more than was inherited.
+    let exceeds = |p: &usize| copied(p) > scope.trace.processes[*p].inherited_bytes;
+    let nothing_inherited = inherited.is_empty() || copying.iter().any(exceeds);
     let sizes = size_range(copying.iter().map(copied));
     let subject = match (some, all) {
         (_, 1) => format!("the {}", group.noun),

@@ -103,7 +103,7 @@ fn not_counted(scope: &Scope<'_>) -> Option<String> {
     let pages = counted(unshared.all_pages(), "page");
     let bytes = size(unshared.all_bytes());
     (unshared.all_pages() > 0)
-        .then(|| format!("{pages} ({bytes}) of other programs as they started, shared with nobody"))
+        .then(|| format!("{pages} ({bytes}) written by programs as they started, shared with nobody"))
 }
 
 /// Faults that are only counted, by outcome.
@@ -130,9 +130,9 @@ static OUTCOMES: &[(Outcome, &str)] = &[
     (Outcome::Read, "reads"),
     (Outcome::SharedWrite, "writes to shared memory"),
     (Outcome::SwapIn, "from swap"),
-    (Outcome::Copy, "copies before the first fork"),
-    (Outcome::FileCopy, "file pages before the first fork"),
-    (Outcome::Reuse, "in place before the first fork"),
+    (Outcome::Copy, "copies before any fork"),
+    (Outcome::FileCopy, "file pages before any fork"),
+    (Outcome::Reuse, "in place before any fork"),
     (Outcome::Other, "others"),
     (Outcome::Failed, "failed"),
 ];
