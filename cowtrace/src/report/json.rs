@@ -93,6 +93,8 @@ struct Summary {
     faults: u64,
     #[serde(flatten)]
     amount: Amount,
+    /// What programs wrote to as they started, not part of it: they shared it with nobody.
+    unshared: Amount,
     /// Part of it without details.
     without_details: Amount,
     reuses: u64,
@@ -191,6 +193,7 @@ fn summary(scope: &Scope<'_>) -> Summary {
     Summary {
         faults: summary.faults,
         amount: scope.total().into(),
+        unshared: scope.unshared().into(),
         without_details: scope.without_details().into(),
         reuses: summary.reuses,
         lost: summary.lost,
