@@ -91,6 +91,9 @@ pub(crate) fn begin(entry: &Entry) {
 #[inline(always)]
 fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
     fault.flags = flag::KERNEL_MODE;
+    if maps::process(&fault.process).is_some_and(|process| process.threads > 1) {
+        fault.flags |= flag::THREADED;
+    }
     fault.ip = 0;
     fault.syscall = -1;
     if user_registers == 0 {
@@ -221,6 +224,7 @@ pub(crate) fn finish(thread: &mut Thread) {
         order: thread.fault.order,
         rss: thread.rss,
         refused: bits & pending::REFUSED != 0,
+        threaded: thread.fault.flags & flag::THREADED != 0,
     };
     let mut outcome = decide(&seen);
     if matches!(outcome, Outcome::Reuse) && thread.fault.flags & flag::THREADED != 0 && too_late(thread) {

@@ -127,6 +127,7 @@ fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
         order: fault.order,
         rss: thread.rss,
         refused: bits & pending::REFUSED != 0,
+        threaded: fault.flags & flag::THREADED != 0,
     });
     let index = outcome as usize;
     thread.totals.faults[index] += 1;
