@@ -163,6 +163,12 @@ pub(crate) fn session() -> Option<&'static mut Session> {
     value!(SESSION.get_ptr_mut(0))
 }
 
+/// How many assignments userspace has made.
+#[inline(always)]
+pub(crate) fn assigned() -> u64 {
+    ASSIGNED.get(0).copied().unwrap_or(0)
+}
+
 /// A plan.
 #[inline(always)]
 pub(crate) fn plan(index: u32) -> Option<&'static Plan> {

@@ -65,6 +65,7 @@ pub(crate) fn field<T: Copy>(structure: u64, offset: u32) -> Option<T> {
 pub(crate) fn forked<C: aya_ebpf::EbpfContext>(context: &C, parent: Task, child: Task) -> Option<()> {
     let thread = maps::thread(parent.tid()?)?;
     fault::finish(thread);
+    thread.plain = 0;
     let time = read::now();
     let mut record = Fork {
         parent: thread.process,
@@ -133,6 +134,8 @@ fn new_thread(record: &Fork, forking: &Thread, child: Task) -> Option<()> {
     let slot = maps::new_thread()?;
     *slot = Zeroable::zeroed();
     slot.process = record.child;
+    slot.fault.process = record.child;
+    slot.fault.tid = record.child_tid;
     slot.start = child.start()?;
     if record.flags & fork_flag::THREAD == 0 {
         // The child of a fork goes on in the interpreter state of the thread that forked.
@@ -170,6 +173,8 @@ pub(crate) fn executed<C: aya_ebpf::EbpfContext>(context: &C, task: Task, old: u
     }
     let slot = maps::thread(tid)?;
     slot.thread_state = 0;
+    slot.plain = 0;
+    slot.fault.tid = tid;
     slot.start = task.start()?;
     let time = read::now();
     let process = maps::process(&key)?;
@@ -266,7 +271,7 @@ pub(crate) fn freed(task: Task) -> Option<()> {
 /// Takes over what userspace has found out about the process's image since this was last asked.
 #[inline(always)]
 pub(crate) fn adopt(process: &mut Process) {
-    let Some(&assigned) = maps::ASSIGNED.get(0) else { return };
+    let assigned = maps::assigned();
     if process.checked == assigned {
         return;
     }
@@ -289,16 +294,17 @@ const HINT_OFTEN: u64 = 4096;
 
 /// Tells userspace now and then that a process without a known interpreter goes on: by now it may have mapped one.
 #[inline(always)]
-pub(crate) fn hint(thread: &Thread, time: u64) {
-    let begun = thread.begun;
+pub(crate) fn hint(begun: u64, time: u64) {
     if begun % HINT_EVERY != 0 || (begun > HINT_OFTEN && begun & (begun - 1) != 0) {
         return;
     }
-    let Some(process) = maps::process(&thread.process) else { return };
+    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    let key = thread.process;
+    let Some(process) = maps::process(&key) else { return };
     adopt(process);
     if process.plan != 0 || process.flags & NO_HINTS != 0 {
         return;
     }
-    let record = Hint { header: emit::header(kind::HINT, size_of::<Hint>(), time), process: thread.process };
+    let record = Hint { header: emit::header(kind::HINT, size_of::<Hint>(), time), process: key };
     emit::record(&record, size_of::<Hint>(), Wake::Yes, DropReason::RingDefinition);
 }

@@ -27,16 +27,6 @@ const MODULE_TABLE_SPAN: u64 = 1 << 22;
 #[inline(never)]
 pub(crate) fn capture() {
     let Some(thread) = maps::thread(read::current_tid()) else { return };
-    let Some(process) = maps::process(&thread.process) else { return };
-    thread.fault.epoch = process.epoch;
-    if process.threads > 1 {
-        thread.fault.flags |= flag::THREADED;
-    }
-    tree::adopt(process);
-    if process.plan == 0 {
-        thread.fault.stack_end = StackEnd::NoPlan as u8;
-        return;
-    }
     thread.fault.flags |= flag::WALKED;
     walk_stack();
     let Some(thread) = maps::thread(read::current_tid()) else { return };

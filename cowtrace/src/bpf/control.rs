@@ -57,7 +57,9 @@ impl Control {
     /// The map refuses the entry.
     pub fn follow(&mut self, key: ProcessKey) -> Result<(), BpfError> {
         let process = Process { threads: 1, image: key.start, ..Process::zeroed() };
-        let thread = Thread { process: key, start: key.start, ..Thread::zeroed() };
+        let mut thread = Thread { process: key, start: key.start, ..Thread::zeroed() };
+        thread.fault.process = key;
+        thread.fault.tid = key.pid;
         self.processes
             .insert(KeyPod(key), ProcessPod(process), 0)
             .map_err(|source| BpfError::Map { name: PROCESSES, source })?;
