@@ -85,10 +85,10 @@ pub(crate) fn begin(entry: &Entry) {
         }
     }
     tree::hint(begun, time);
-    if begun % MEASURED_EVERY == 0 {
-        if let Some(thread) = maps::thread(read::current_tid()) {
-            thread.totals.probe_ns += (read::now() - time) * MEASURED_EVERY;
-        }
+    if begun % MEASURED_EVERY == 0
+        && let Some(thread) = maps::thread(read::current_tid())
+    {
+        thread.totals.probe_ns += (read::now() - time) * MEASURED_EVERY;
     }
 }
 
@@ -113,11 +113,7 @@ fn look(thread: &mut Thread) {
         thread.plain = if process.threads == 1 { assigned + 1 } else { 0 };
         return;
     }
-    thread.pending |= pending::BUSY;
     walk::capture();
-    if let Some(thread) = maps::thread(read::current_tid()) {
-        thread.pending &= !pending::BUSY;
-    }
 }
 
 /// In kernel mode the interesting instruction is the program's system call.
@@ -295,10 +291,11 @@ fn count(thread: &mut Thread, outcome: Outcome, listed: bool) {
 /// A fault's end, with `--latency`.
 #[inline(always)]
 pub(crate) fn ended() {
-    if let Some(thread) = maps::thread(read::current_tid()) {
-        if thread.pending & pending::FAULT != 0 && thread.end == 0 {
-            thread.end = read::now();
-        }
+    if let Some(thread) = maps::thread(read::current_tid())
+        && thread.pending & pending::FAULT != 0
+        && thread.end == 0
+    {
+        thread.end = read::now();
     }
 }
 
@@ -313,10 +310,10 @@ pub(crate) fn refused() {
 /// A resident-set counter changed: of interest if it is that of the current thread's own memory.
 #[inline(always)]
 pub(crate) fn counter_changed(memory: u64, member: u32) {
-    if let Some(thread) = current() {
-        if tree::field::<u64>(read::current_task(), config!(task_mm)) == Some(memory) {
-            thread.rss |= 1 << (member & 31);
-        }
+    if let Some(thread) = current()
+        && tree::field::<u64>(read::current_task(), config!(task_mm)) == Some(memory)
+    {
+        thread.rss |= 1 << (member & 31);
     }
 }
 

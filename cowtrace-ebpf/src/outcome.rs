@@ -155,17 +155,16 @@ mod tests {
 
     const WRITE: u32 = ERROR_WRITE | ERROR_USER;
     const PROTECTED: u32 = ERROR_PRESENT | ERROR_WRITE | ERROR_USER;
-    const SEEN: Seen =
-        Seen {
-            error: PROTECTED,
-            allocated: true,
-            undone: false,
-            zeroed: false,
-            order: 0,
-            rss: 0,
-            refused: false,
-            threaded: false,
-        };
+    const SEEN: Seen = Seen {
+        error: PROTECTED,
+        allocated: true,
+        undone: false,
+        zeroed: false,
+        order: 0,
+        rss: 0,
+        refused: false,
+        threaded: false,
+    };
 
     /// The cases of the table at `decide`, as they were observed on Linux 6.18.
     #[test]
@@ -182,11 +181,19 @@ mod tests {
             ("fresh huge page", Seen { error: WRITE, order: 9, rss: rss::ANON, ..SEEN }, Outcome::ZeroFill),
             ("file page, first touch", Seen { error: WRITE, rss: rss::ANON, ..SEEN }, Outcome::FileCopy),
             ("shared memory", Seen { error: WRITE, rss: rss::SHMEM, ..SEEN }, Outcome::SharedWrite),
-            ("shared file", Seen { error: WRITE, allocated: false, rss: rss::FILE, ..SEEN }, Outcome::SharedWrite),
+            (
+                "shared file",
+                Seen { error: WRITE, allocated: false, rss: rss::FILE, ..SEEN },
+                Outcome::SharedWrite,
+            ),
             ("library's text", Seen { error: 4, allocated: false, rss: rss::FILE, ..SEEN }, Outcome::Read),
             ("zero page, read", Seen { error: 4, allocated: false, ..SEEN }, Outcome::ZeroFill),
             ("swap", Seen { error: WRITE, rss: rss::ANON | rss::SWAP, ..SEEN }, Outcome::SwapIn),
-            ("system call, no access", Seen { error: ERROR_WRITE, allocated: false, ..SEEN }, Outcome::Failed),
+            (
+                "system call, no access",
+                Seen { error: ERROR_WRITE, allocated: false, ..SEEN },
+                Outcome::Failed,
+            ),
             ("no access", Seen { error: WRITE, allocated: false, refused: true, ..SEEN }, Outcome::Failed),
         ] {
             assert_eq!(decide(&seen), outcome, "{name}");

@@ -9,8 +9,8 @@ use cowtrace_ebpf::{
     drops::DropReason,
     plan::{MAX_PLANS, PLANS, Plan},
     state::{
-        ASSIGNED, ASSIGNMENTS, Assignment, DROPS, PROCESSES, Process, ProcessKey, SESSION, THREADS, Thread, Totals,
-        pending,
+        ASSIGNED, ASSIGNMENTS, Assignment, DROPS, PROCESSES, Process, ProcessKey, SESSION, THREADS, Thread,
+        Totals, pending,
     },
 };
 
@@ -36,7 +36,10 @@ pub struct Plans {
     count: u64,
 }
 
-fn map<T: TryFrom<aya::maps::Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, BpfError> {
+fn map<T: TryFrom<aya::maps::Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, BpfError> {
     let map = ebpf.take_map(name).ok_or(BpfError::NoMap { name })?;
     T::try_from(map).map_err(|source| BpfError::Map { name, source })
 }
@@ -137,7 +140,8 @@ impl Plans {
     pub fn plan(&mut self, plan: &Plan) -> Result<u32, BpfError> {
         let known = self.known.iter().position(|other| other == plan);
         let index = known.unwrap_or(self.known.len());
-        let index = u32::try_from(index).ok().filter(|&index| index < MAX_PLANS).ok_or(BpfError::TooManyPlans)?;
+        let index =
+            u32::try_from(index).ok().filter(|&index| index < MAX_PLANS).ok_or(BpfError::TooManyPlans)?;
         if known.is_none() {
             self.plans
                 .set(index, PlanPod(*plan), 0)

@@ -71,8 +71,8 @@ fn options_are_read() {
     assert_eq!(options("-d 0.25 ls").duration, Some(Duration::from_millis(250)));
     assert_eq!(options("-vv ls").verbose, 2);
     assert_eq!(options("-q ls").report, None);
-    let report = options("--by site --sort copies --limit 0 --json --color never ls").report.unwrap();
-    assert_eq!((report.by.as_deref(), report.sort.as_deref()), (Some("site"), Some("copies")));
+    let report = options("--by site --sort pages --limit 0 --json --color never ls").report.unwrap();
+    assert_eq!((report.by.as_deref(), report.sort.as_deref()), (Some("site"), Some("pages")));
     assert_eq!((report.limit, report.json, report.color), (Some(0), true, Color::Never));
 }
 

@@ -74,7 +74,9 @@ fn reason(evidence: &Evidence<'_>) -> &'static str {
         return evidence.no_stack.unwrap_or("the memory around the address could not be read");
     }
     match evidence.region_kind {
-        "heap" | "anonymous" => "neither an object's header nor an entry of sys.modules: no rule for what else lies here",
+        "heap" | "anonymous" => {
+            "neither an object's header nor an entry of sys.modules: no rule for what else lies here"
+        }
         "unknown" => "the mapping that holds the address is not known",
         _ => "no rule for this kind of memory",
     }
