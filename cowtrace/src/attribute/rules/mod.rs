@@ -83,15 +83,4 @@ fn reason(evidence: &Evidence<'_>) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Kinds are unique, and each has a sentence.
-    #[test]
-    fn rules_are_well_formed() {
-        for (index, rule) in RULES.iter().enumerate() {
-            assert!(RULES[..index].iter().all(|other| other.kind != rule.kind), "{} twice", rule.kind);
-            assert!(rule.about.ends_with('.'), "{}", rule.kind);
-        }
-    }
-}
+mod tests;
