@@ -116,3 +116,6 @@ fn call(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
 fn native(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
     (!evidence.frames_missing).then(|| certain("native", None))
 }
+
+#[cfg(test)]
+mod tests;
