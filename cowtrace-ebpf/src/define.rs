@@ -4,7 +4,8 @@
 use cowtrace_ebpf::{
     drops::DropReason,
     event::{
-        CODE_HEAD, FILE_NAME, FUNCTION_NAME, Frame, FunctionName, KEY, LINE_TABLE, TEXT, Text, Type, UNREADABLE, kind,
+        CODE_HEAD, FILE_NAME, FUNCTION_NAME, Frame, FunctionName, KEY, LINE_TABLE, TEXT, Text, Type,
+        UNREADABLE, kind,
     },
     plan::{MAX_FRAMES, Plan},
     state::{Process, Thread},
@@ -83,7 +84,8 @@ fn code(frame: &Frame, thread: &Thread, process: &mut Process, plan: &Plan) -> b
     let full = read::user::<u64>(lines + u64::from(plan.bytes_length)).unwrap_or(0);
     let len = if full > LINE_TABLE as u64 { LINE_TABLE as u32 } else { full as u32 };
     record.lines_full = full as u32;
-    record.lines_len = if read::user_into(lines + u64::from(plan.bytes_data), &mut record.lines, len) { len } else { 0 };
+    record.lines_len =
+        if read::user_into(lines + u64::from(plan.bytes_data), &mut record.lines, len) { len } else { 0 };
     let len = CODE_HEAD + if len as usize > LINE_TABLE { LINE_TABLE } else { len as usize };
     record.header.len = len as u32;
     emit::record(record, len, Wake::No, DropReason::RingDefinition)
@@ -117,7 +119,13 @@ fn string<const N: usize>(at: u64, characters: &mut u32, state: &mut u32, bytes:
 }
 
 #[inline(always)]
-fn text<const N: usize>(object: u64, characters: &mut u32, state: &mut u32, bytes: &mut [u8; N], plan: &Plan) {
+fn text<const N: usize>(
+    object: u64,
+    characters: &mut u32,
+    state: &mut u32,
+    bytes: &mut [u8; N],
+    plan: &Plan,
+) {
     let mut length = 0u64;
     read::user_onto(object + u64::from(plan.string_length), &mut length);
     read::user_onto(object + u64::from(plan.string_state), state);

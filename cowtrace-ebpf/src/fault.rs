@@ -4,7 +4,7 @@
 use cowtrace_ebpf::{
     config::{LATENCY, LIST_ALL},
     drops::DropReason,
-    event::{FAULT_HEAD, Fault, flag, kind},
+    event::{FAULT_HEAD, Fault, StackEnd, flag, kind},
     outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide},
     state::{INTERRUPTED, Interrupted, ProcessKey, Thread, pending},
 };
@@ -21,6 +21,9 @@ const USER_END: u64 = 1 << 56;
 /// came too late was raised before the page was changed; what can lie between is an interrupt, or a virtual CPU that
 /// did not run.
 const LATE: u64 = 100_000_000;
+
+/// The time that the entry probe takes is measured at every so many faults of a thread and counted as often.
+const MEASURED_EVERY: u64 = 16;
 
 /// How the exception tracepoint told of a fault.
 pub(crate) struct Entry {
@@ -55,8 +58,6 @@ pub(crate) fn begin(entry: &Entry) {
     thread.rss = 0;
     let fault = &mut thread.fault;
     fault.header = emit::header(kind::FAULT, FAULT_HEAD, time);
-    fault.process = thread.process;
-    fault.tid = read::current_tid();
     fault.address = entry.address;
     fault.error = entry.error;
     fault.latency = 0;
@@ -73,24 +74,55 @@ pub(crate) fn begin(entry: &Entry) {
             learn_registers(&mut session.user_registers, entry.registers);
         }
     }
-    thread.pending = pending::FAULT | pending::BUSY | if listed { pending::LISTED } else { 0 };
+    let begun = thread.begun;
+    thread.pending = pending::FAULT | if listed { pending::LISTED } else { 0 };
     if entry.kernel_mode && faults_disabled() {
         thread.pending |= pending::REFUSED;
     } else if listed {
         let write_protected = ERROR_PRESENT | ERROR_WRITE;
         if entry.error & write_protected == write_protected || config!(flags) & LIST_ALL != 0 {
-            walk::capture();
+            look(thread);
         }
     }
-    tree::hint(thread, time);
-    thread.pending &= !pending::BUSY;
-    thread.totals.probe_ns += read::now() - time;
+    tree::hint(begun, time);
+    if begun % MEASURED_EVERY == 0
+        && let Some(thread) = maps::thread(read::current_tid())
+    {
+        thread.totals.probe_ns += (read::now() - time) * MEASURED_EVERY;
+    }
+}
+
+/// Writes into the fault what can only be seen now: of the process, and, if it has an interpreter, of its stack and of the
+/// memory around the address.
+#[inline(always)]
+fn look(thread: &mut Thread) {
+    let assigned = maps::assigned();
+    if thread.plain == assigned + 1 {
+        thread.fault.stack_end = StackEnd::NoPlan as u8;
+        return;
+    }
+    let Some(process) = maps::process(&thread.process) else { return };
+    tree::adopt(process);
+    thread.fault.epoch = process.epoch;
+    if process.threads > 1 {
+        thread.fault.flags |= flag::THREADED;
+    }
+    if process.plan == 0 {
+        thread.fault.stack_end = StackEnd::NoPlan as u8;
+        // Alone, only this thread itself can change any of it, by a fork or an exec.
+        thread.plain = if process.threads == 1 { assigned + 1 } else { 0 };
+        return;
+    }
+    walk::capture();
 }
 
 /// In kernel mode the interesting instruction is the program's system call.
 #[inline(always)]
 fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
     fault.flags = flag::KERNEL_MODE;
+    if maps::process(&fault.process).is_some_and(|process| process.threads > 1) {
+        fault.flags |= flag::THREADED;
+    }
     fault.ip = 0;
     fault.syscall = -1;
     if user_registers == 0 {
@@ -156,9 +188,7 @@ pub(crate) fn allocated(page: u64, order: u32, zeroed: bool) {
     // First touch of a private file page: it is known only now that something will be copied.
     let undecided = thread.fault.flags & (flag::WALKED | flag::IMAGE) == 0;
     if write && !present && !zeroed && order == 0 && undecided && thread.pending & pending::LISTED != 0 {
-        thread.pending |= pending::BUSY;
-        walk::capture();
-        thread.pending &= !pending::BUSY;
+        look(thread);
     }
 }
 
@@ -221,6 +251,7 @@ pub(crate) fn finish(thread: &mut Thread) {
         order: thread.fault.order,
         rss: thread.rss,
         refused: bits & pending::REFUSED != 0,
+        threaded: thread.fault.flags & flag::THREADED != 0,
     };
     let mut outcome = decide(&seen);
     if matches!(outcome, Outcome::Reuse) && thread.fault.flags & flag::THREADED != 0 && too_late(thread) {
@@ -260,10 +291,11 @@ fn count(thread: &mut Thread, outcome: Outcome, listed: bool) {
 /// A fault's end, with `--latency`.
 #[inline(always)]
 pub(crate) fn ended() {
-    if let Some(thread) = maps::thread(read::current_tid()) {
-        if thread.pending & pending::FAULT != 0 && thread.end == 0 {
-            thread.end = read::now();
-        }
+    if let Some(thread) = maps::thread(read::current_tid())
+        && thread.pending & pending::FAULT != 0
+        && thread.end == 0
+    {
+        thread.end = read::now();
     }
 }
 
@@ -278,10 +310,10 @@ pub(crate) fn refused() {
 /// A resident-set counter changed: of interest if it is that of the current thread's own memory.
 #[inline(always)]
 pub(crate) fn counter_changed(memory: u64, member: u32) {
-    if let Some(thread) = current() {
-        if tree::field::<u64>(read::current_task(), config!(task_mm)) == Some(memory) {
-            thread.rss |= 1 << (member & 31);
-        }
+    if let Some(thread) = current()
+        && tree::field::<u64>(read::current_task(), config!(task_mm)) == Some(memory)
+    {
+        thread.rss |= 1 << (member & 31);
     }
 }
 

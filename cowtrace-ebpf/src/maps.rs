@@ -9,9 +9,9 @@ use aya_ebpf::{
 use cowtrace_ebpf::{
     config::Config,
     drops::DROP_REASONS,
-    event::{Code, Exec, Stack, Text, Type},
-    plan::{FRAME_WORDS, IDENTITY_WORDS, MAX_PLANS, Plan},
+    event::{Code, Exec, Fork, Stack, Text, Type},
     outcome::OUTCOMES,
+    plan::{FRAME_WORDS, IDENTITY_WORDS, MAX_PLANS, Plan},
     state::{Assignment, Process, ProcessKey, Session, Thread, Totals},
 };
 
@@ -125,13 +125,16 @@ pub(crate) static TEXT: PerCpuArray<Text> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static TYPE: PerCpuArray<Type> = PerCpuArray::with_max_entries(1, 0);
 #[map]
+pub(crate) static FORK: PerCpuArray<Fork> = PerCpuArray::with_max_entries(1, 0);
+#[map]
 pub(crate) static EXEC: PerCpuArray<Exec> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static NEW_THREAD: PerCpuArray<Thread> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static NEW_PROCESS: PerCpuArray<Process> = PerCpuArray::with_max_entries(1, 0);
 
-const _: () = assert!(BPF_F_NO_PREALLOC != 0, "tables are preallocated: nothing is allocated inside an allocation");
+const _: () =
+    assert!(BPF_F_NO_PREALLOC != 0, "tables are preallocated: nothing is allocated inside an allocation");
 
 /// A value of a map, for the program that runs now.
 macro_rules! value {
@@ -163,6 +166,12 @@ pub(crate) fn session() -> Option<&'static mut Session> {
     value!(SESSION.get_ptr_mut(0))
 }
 
+/// How many assignments userspace has made.
+#[inline(always)]
+pub(crate) fn assigned() -> u64 {
+    ASSIGNED.get(0).copied().unwrap_or(0)
+}
+
 /// A plan.
 #[inline(always)]
 pub(crate) fn plan(index: u32) -> Option<&'static Plan> {
@@ -191,6 +200,12 @@ pub(crate) fn text_scratch() -> Option<&'static mut Text> {
 #[inline(always)]
 pub(crate) fn type_scratch() -> Option<&'static mut Type> {
     value!(TYPE.get_ptr_mut(0))
+}
+
+/// This CPU's buffer for a fork.
+#[inline(always)]
+pub(crate) fn fork_scratch() -> Option<&'static mut Fork> {
+    value!(FORK.get_ptr_mut(0))
 }
 
 /// This CPU's buffer for an exec.

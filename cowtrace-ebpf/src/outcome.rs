@@ -95,6 +95,8 @@ pub struct Seen {
     pub rss: u32,
     /// The kernel answered with a signal, or page faults were switched off.
     pub refused: bool,
+    /// Another thread of the process may have dealt with the page meanwhile.
+    pub threaded: bool,
 }
 
 /// Decides what the kernel did from what was seen.
@@ -140,6 +142,9 @@ pub const fn decide(seen: &Seen) -> Outcome {
         (_, true) if seen.allocated && !seen.zeroed && seen.order == 0 => Outcome::FileCopy,
         (_, true) => Outcome::ZeroFill,
         (true, false) => Outcome::SharedWrite,
+        // The kernel's own access has no signal: it ends with an error to the system call. Nobody else was there to
+        // map the page, and yet nothing was done for it.
+        (false, false) if seen.error & ERROR_USER == 0 && !seen.threaded => Outcome::Failed,
         (false, false) => Outcome::Other,
     }
 }
@@ -150,8 +155,16 @@ mod tests {
 
     const WRITE: u32 = ERROR_WRITE | ERROR_USER;
     const PROTECTED: u32 = ERROR_PRESENT | ERROR_WRITE | ERROR_USER;
-    const SEEN: Seen =
-        Seen { error: PROTECTED, allocated: true, undone: false, zeroed: false, order: 0, rss: 0, refused: false };
+    const SEEN: Seen = Seen {
+        error: PROTECTED,
+        allocated: true,
+        undone: false,
+        zeroed: false,
+        order: 0,
+        rss: 0,
+        refused: false,
+        threaded: false,
+    };
 
     /// The cases of the table at `decide`, as they were observed on Linux 6.18.
     #[test]
@@ -168,10 +181,19 @@ mod tests {
             ("fresh huge page", Seen { error: WRITE, order: 9, rss: rss::ANON, ..SEEN }, Outcome::ZeroFill),
             ("file page, first touch", Seen { error: WRITE, rss: rss::ANON, ..SEEN }, Outcome::FileCopy),
             ("shared memory", Seen { error: WRITE, rss: rss::SHMEM, ..SEEN }, Outcome::SharedWrite),
-            ("shared file", Seen { error: WRITE, allocated: false, rss: rss::FILE, ..SEEN }, Outcome::SharedWrite),
+            (
+                "shared file",
+                Seen { error: WRITE, allocated: false, rss: rss::FILE, ..SEEN },
+                Outcome::SharedWrite,
+            ),
             ("library's text", Seen { error: 4, allocated: false, rss: rss::FILE, ..SEEN }, Outcome::Read),
             ("zero page, read", Seen { error: 4, allocated: false, ..SEEN }, Outcome::ZeroFill),
             ("swap", Seen { error: WRITE, rss: rss::ANON | rss::SWAP, ..SEEN }, Outcome::SwapIn),
+            (
+                "system call, no access",
+                Seen { error: ERROR_WRITE, allocated: false, ..SEEN },
+                Outcome::Failed,
+            ),
             ("no access", Seen { error: WRITE, allocated: false, refused: true, ..SEEN }, Outcome::Failed),
         ] {
             assert_eq!(decide(&seen), outcome, "{name}");

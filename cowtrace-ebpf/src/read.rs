@@ -2,14 +2,12 @@
 //! what is not resident fails.
 #![expect(unsafe_code, reason = "calls of the helpers that read foreign memory")]
 
-use aya_ebpf::{
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_probe_read_user,
-        generated::{
-            bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel as read_kernel,
-            bpf_probe_read_kernel_str as read_kernel_string, bpf_probe_read_user as read_user,
-            bpf_probe_read_user_str as read_user_string,
-        },
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_probe_read_user,
+    generated::{
+        bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel as read_kernel,
+        bpf_probe_read_kernel_str as read_kernel_string, bpf_probe_read_user as read_user,
+        bpf_probe_read_user_str as read_user_string,
     },
 };
 
@@ -105,4 +103,3 @@ pub(crate) fn cpu() -> u16 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_get_smp_processor_id() as u16 }
 }
-

@@ -106,18 +106,18 @@ pub struct Process {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Totals {
+    /// Bytes of `copy` outcomes: 4096 << order each.
+    pub copied_bytes: u64,
+    /// Bytes of `file_copy` outcomes.
+    pub file_copied_bytes: u64,
+    /// Nanoseconds spent in the fault-entry probe, from a sample of the faults.
+    pub probe_ns: u64,
     /// Faults by outcome.
     pub faults: [u64; OUTCOMES],
     /// Of these, the ones that are not listed because nothing was shared yet, or the outcome is not asked for.
     pub unlisted: [u64; OUTCOMES],
     /// Of these, the ones whose details were lost.
     pub lost: [u64; OUTCOMES],
-    /// Bytes of `copy` outcomes: 4096 << order each.
-    pub copied_bytes: u64,
-    /// Bytes of `file_copy` outcomes.
-    pub file_copied_bytes: u64,
-    /// Nanoseconds spent in the fault-entry probe.
-    pub probe_ns: u64,
 }
 
 impl Totals {
@@ -139,33 +139,39 @@ impl Totals {
 /// One thread of the tree: its totals so far and the fault that is being handled or was handled last.
 ///
 /// A fault is decided and written when the thread's next one begins, at its exit, or at the end of the session.
+///
+/// What every fault touches comes first, so that it takes few cache lines: the copying of a page has just emptied the
+/// cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Thread {
-    /// The process that it belongs to.
-    pub process: ProcessKey,
-    /// `task_struct.start_time` of this thread.
-    pub start: u64,
-    /// Last interpreter thread state found for this thread; checked before use.
-    pub thread_state: u64,
+    /// Bits of [`pending`].
+    pub pending: u32,
+    /// Resident-set counters that changed in this fault.
+    pub rss: u32,
     /// Kernel address of the registers that the fault interrupted.
     pub registers: u64,
     /// `struct page` of the page allocated in this fault; 0 = none.
     pub page: u64,
     /// Time of the fault's end, 0 = not measured.
     pub end: u64,
-    /// Resident-set counters that changed in this fault.
-    pub rss: u32,
-    /// Bits of [`pending`].
-    pub pending: u32,
     /// Faults that began in this thread.
     pub begun: u64,
+    /// One more than [`ASSIGNED`] was when the process was last seen to have one thread and no interpreter; 0 = it has to
+    /// be looked at.
+    pub plain: u64,
     /// What the fault interrupted: to tell whether the kernel is still in it.
     pub interrupted: Interrupted,
     /// Totals since this thread began.
     pub totals: Totals,
     /// The record under construction.
     pub fault: crate::event::Fault,
+    /// The process that it belongs to.
+    pub process: ProcessKey,
+    /// `task_struct.start_time` of this thread.
+    pub start: u64,
+    /// Last interpreter thread state found for this thread; checked before use.
+    pub thread_state: u64,
 }
 
 /// The end of x86-64's `struct pt_regs`, from `orig_ax` on: what an exception interrupted.

@@ -7,7 +7,7 @@ use cowtrace_ebpf::{
     config::ABSENT,
     drops::DropReason,
     event::{Exec, Exit, Fork, Hint, exit_flag, fork_flag, kind},
-    state::{ENDED, ModuleTable, NO_HINTS, Process, ProcessKey, SHARES_MEMORY, Thread, pending},
+    state::{ENDED, ModuleTable, NO_HINTS, Process, ProcessKey, SHARES_MEMORY, Thread},
 };
 
 use crate::{
@@ -65,14 +65,14 @@ pub(crate) fn field<T: Copy>(structure: u64, offset: u32) -> Option<T> {
 pub(crate) fn forked<C: aya_ebpf::EbpfContext>(context: &C, parent: Task, child: Task) -> Option<()> {
     let thread = maps::thread(parent.tid()?)?;
     fault::finish(thread);
+    thread.plain = 0;
     let time = read::now();
-    let mut record = Fork {
-        parent: thread.process,
-        parent_tid: parent.tid()?,
-        child_tid: child.tid()?,
-        header: emit::header(kind::FORK, size_of::<Fork>(), time),
-        ..Fork::zeroed()
-    };
+    let record = maps::fork_scratch()?;
+    *record = Fork::zeroed();
+    record.header = emit::header(kind::FORK, size_of::<Fork>(), time);
+    record.parent = thread.process;
+    record.parent_tid = parent.tid()?;
+    record.child_tid = child.tid()?;
     read::kernel_into(child.0 + u64::from(config!(task_comm)), &mut record.comm);
     if child.pid()? == thread.process.pid {
         record.child = thread.process;
@@ -82,11 +82,11 @@ pub(crate) fn forked<C: aya_ebpf::EbpfContext>(context: &C, parent: Task, child:
         record.generation = process.generation;
         record.image = process.image;
     } else {
-        new_process(thread, &mut record, parent, child)?;
+        new_process(thread, record, parent, child)?;
         debug!(context, "fork {} -> {}", record.parent.pid, record.child.pid);
     }
-    new_thread(&record, thread, child)?;
-    emit::record(&record, size_of::<Fork>(), Wake::Yes, DropReason::RingLifecycle);
+    new_thread(record, thread, child)?;
+    emit::record(record, size_of::<Fork>(), Wake::Yes, DropReason::RingLifecycle);
     Some(())
 }
 
@@ -110,10 +110,7 @@ fn new_process(thread: &mut Thread, record: &mut Fork, parent: Task, child: Task
     } else {
         record.inherited_pages = private_pages(child);
         forking.epoch += 1;
-        thread.pending = pending::BUSY;
         record.stack = walk::forking_stack();
-        walk::note_modules();
-        thread.pending = 0;
         entry.epoch = forking.epoch;
         entry.modules = forking.modules;
         record.modules = forking.modules;
@@ -121,7 +118,8 @@ fn new_process(thread: &mut Thread, record: &mut Fork, parent: Task, child: Task
     if let Some(session) = maps::session() {
         session.forked = 1;
     }
-    if maps::PROCESSES.insert(key, &*entry, 0).is_err() {
+    let entry: &Process = entry;
+    if maps::PROCESSES.insert(key, entry, 0).is_err() {
         emit::dropped(DropReason::ProcessTable);
         return None;
     }
@@ -133,12 +131,15 @@ fn new_thread(record: &Fork, forking: &Thread, child: Task) -> Option<()> {
     let slot = maps::new_thread()?;
     *slot = Zeroable::zeroed();
     slot.process = record.child;
+    slot.fault.process = record.child;
+    slot.fault.tid = record.child_tid;
     slot.start = child.start()?;
     if record.flags & fork_flag::THREAD == 0 {
         // The child of a fork goes on in the interpreter state of the thread that forked.
         slot.thread_state = forking.thread_state;
     }
-    if maps::THREADS.insert(record.child_tid, &*slot, 0).is_err() {
+    let slot: &Thread = slot;
+    if maps::THREADS.insert(record.child_tid, slot, 0).is_err() {
         emit::dropped(DropReason::ThreadTable);
     }
     Some(())
@@ -159,7 +160,12 @@ fn private_pages(child: Task) -> u64 {
 
 /// The current process runs another program; `old` was its thread's id before.
 #[inline(always)]
-pub(crate) fn executed<C: aya_ebpf::EbpfContext>(context: &C, task: Task, old: u32, program: u64) -> Option<()> {
+pub(crate) fn executed<C: aya_ebpf::EbpfContext>(
+    context: &C,
+    task: Task,
+    old: u32,
+    program: u64,
+) -> Option<()> {
     let tid = task.tid()?;
     let slot = maps::thread(old)?;
     fault::finish(slot);
@@ -170,6 +176,8 @@ pub(crate) fn executed<C: aya_ebpf::EbpfContext>(context: &C, task: Task, old: u
     }
     let slot = maps::thread(tid)?;
     slot.thread_state = 0;
+    slot.plain = 0;
+    slot.fault.tid = tid;
     slot.start = task.start()?;
     let time = read::now();
     let process = maps::process(&key)?;
@@ -204,7 +212,7 @@ fn take_over(slot: &mut Thread, old: u32, tid: u32) {
         let key = leader.process;
         fault::settle(leader, &key);
     }
-    let _ = maps::THREADS.insert(tid, &*slot, 0);
+    let _ = maps::THREADS.insert(tid, core::convert::identity::<&Thread>(slot), 0);
     let _ = maps::THREADS.remove(old);
 }
 
@@ -266,7 +274,7 @@ pub(crate) fn freed(task: Task) -> Option<()> {
 /// Takes over what userspace has found out about the process's image since this was last asked.
 #[inline(always)]
 pub(crate) fn adopt(process: &mut Process) {
-    let Some(&assigned) = maps::ASSIGNED.get(0) else { return };
+    let assigned = maps::assigned();
     if process.checked == assigned {
         return;
     }
@@ -289,16 +297,17 @@ const HINT_OFTEN: u64 = 4096;
 
 /// Tells userspace now and then that a process without a known interpreter goes on: by now it may have mapped one.
 #[inline(always)]
-pub(crate) fn hint(thread: &Thread, time: u64) {
-    let begun = thread.begun;
-    if begun % HINT_EVERY != 0 || (begun > HINT_OFTEN && begun & (begun - 1) != 0) {
+pub(crate) fn hint(begun: u64, time: u64) {
+    if !begun.is_multiple_of(HINT_EVERY) || (begun > HINT_OFTEN && begun & (begun - 1) != 0) {
         return;
     }
-    let Some(process) = maps::process(&thread.process) else { return };
+    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    let key = thread.process;
+    let Some(process) = maps::process(&key) else { return };
     adopt(process);
     if process.plan != 0 || process.flags & NO_HINTS != 0 {
         return;
     }
-    let record = Hint { header: emit::header(kind::HINT, size_of::<Hint>(), time), process: thread.process };
+    let record = Hint { header: emit::header(kind::HINT, size_of::<Hint>(), time), process: key };
     emit::record(&record, size_of::<Hint>(), Wake::Yes, DropReason::RingDefinition);
 }

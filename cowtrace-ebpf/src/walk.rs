@@ -6,7 +6,7 @@ use cowtrace_ebpf::{
     drops::DropReason,
     event::{Frame, IMAGE_BEFORE, IMAGE_WORDS, STACK_HEAD, StackEnd, flag, kind},
     plan::{FRAME_WORDS, MAX_FRAMES, MAX_THREAD_STATES, Plan, UNUSED},
-    state::{Process, Thread},
+    state::{Process, Thread, pending},
 };
 
 use crate::{
@@ -20,41 +20,38 @@ const PAGE: u64 = 4096;
 /// A write this far behind the start of the module table's keys cannot lie in that table.
 const MODULE_TABLE_SPAN: u64 = 1 << 22;
 
-/// Writes into the current thread's fault what can only be seen now. The caller has marked the thread as busy.
+/// Writes into the current thread's fault what can only be seen now.
 ///
 /// Takes no reference, and none is held across a call of a global function: those look the same entries up again, and
 /// what one of them writes must not be taken for unchanged.
 #[inline(never)]
 pub(crate) fn capture() {
     let Some(thread) = maps::thread(read::current_tid()) else { return };
-    let Some(process) = maps::process(&thread.process) else { return };
-    thread.fault.epoch = process.epoch;
-    if process.threads > 1 {
-        thread.fault.flags |= flag::THREADED;
-    }
-    tree::adopt(process);
-    if process.plan == 0 {
-        thread.fault.stack_end = StackEnd::NoPlan as u8;
-        return;
-    }
+    thread.pending |= pending::BUSY;
     thread.fault.flags |= flag::WALKED;
     walk_stack();
     let Some(thread) = maps::thread(read::current_tid()) else { return };
-    let Some(process) = maps::process(&thread.process) else { return };
-    let Some(plan) = maps::plan(process.plan) else { return };
-    image(thread, process, plan);
+    if let Some(process) = maps::process(&thread.process)
+        && let Some(plan) = maps::plan(process.plan)
+    {
+        image(thread, process, plan);
+    }
+    thread.pending &= !pending::BUSY;
 }
 
 /// The stack of the current thread, which is about to fork; 0 = none. There is no fault under way, so that the thread's
 /// record is free to work in.
 #[inline(always)]
 pub(crate) fn forking_stack() -> u64 {
-    if let Some(thread) = maps::thread(read::current_tid()) {
-        thread.fault.stack = 0;
-        thread.fault.header.time = read::now();
-    }
+    let Some(thread) = maps::thread(read::current_tid()) else { return 0 };
+    thread.pending = pending::BUSY;
+    thread.fault.stack = 0;
+    thread.fault.header.time = read::now();
     walk_stack();
-    maps::thread(read::current_tid()).map_or(0, |thread| thread.fault.stack)
+    note_modules();
+    let Some(thread) = maps::thread(read::current_tid()) else { return 0 };
+    thread.pending = 0;
+    thread.fault.stack
 }
 
 /// Walks the current thread's frames and names its stack in its fault; global for the same reason as [`walk_frame`].
@@ -90,10 +87,10 @@ fn walk() -> Result<(), StackEnd> {
     if frame == 0 {
         return Err(StackEnd::NoFrame);
     }
-    if process.argument_code == 0 {
-        if let Some(code) = maps::ARGUMENT_CODE.get_ptr(process.image).and_then(maps::copied) {
-            process.argument_code = code;
-        }
+    if process.argument_code == 0
+        && let Some(code) = maps::ARGUMENT_CODE.get_ptr(process.image).and_then(maps::copied)
+    {
+        process.argument_code = code;
     }
     let known = process.argument_code;
     frames(frame, process);
@@ -174,13 +171,13 @@ fn current_frame(state: u64, plan: &Plan) -> u64 {
 #[inline(always)]
 fn thread_state(thread: &mut Thread, process: &Process, plan: &Plan) -> u64 {
     let Some(ident) = tree::field::<u64>(read::current_task(), config!(task_fsbase)) else { return 0 };
-    if plan.runtime_current != UNUSED {
-        if let Some(state) = read::user::<u64>(process.runtime + u64::from(plan.runtime_current)) {
-            if state != 0 && is_state_of(state, ident, plan) {
-                thread.thread_state = state;
-                return state;
-            }
-        }
+    if plan.runtime_current != UNUSED
+        && let Some(state) = read::user::<u64>(process.runtime + u64::from(plan.runtime_current))
+        && state != 0
+        && is_state_of(state, ident, plan)
+    {
+        thread.thread_state = state;
+        return state;
     }
     if thread.thread_state != 0 && is_state_of(thread.thread_state, ident, plan) {
         return thread.thread_state;
@@ -355,13 +352,13 @@ pub(crate) fn image_word(thread: &Thread, address: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn note_modules() -> u64 {
-    if let Some(thread) = maps::thread(read::current_tid()) {
-        if let Some(process) = maps::process(&thread.process) {
-            process.modules.dict = 0;
-            process.modules.keys = 0;
-            if let Some(plan) = maps::plan(process.plan) {
-                let _ = module_table(thread, process, plan);
-            }
+    if let Some(thread) = maps::thread(read::current_tid())
+        && let Some(process) = maps::process(&thread.process)
+    {
+        process.modules.dict = 0;
+        process.modules.keys = 0;
+        if let Some(plan) = maps::plan(process.plan) {
+            let _ = module_table(thread, process, plan);
         }
     }
     0

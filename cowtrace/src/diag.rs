@@ -82,7 +82,11 @@ pub enum Notice {
         shown(path), reason(source), if *caller { "the user who called sudo" } else { "you" }
     )]
     CannotWrite { path: PathBuf, caller: bool, source: io::Error },
-    #[error("cannot write all of {}: {}: the file holds a part of the trace, the report above all of it", shown(path), reason(source))]
+    #[error(
+        "cannot write all of {}: {}: the file holds a part of the trace, the report above all of it",
+        shown(path),
+        reason(source)
+    )]
     Unwritten { path: PathBuf, source: io::Error },
     #[error(
         "details of {count} faults were lost because the buffer was full (totals are right): {}",

@@ -1,4 +1,21 @@
-//! cowtrace.
+//! cowtrace: which write in a forked program's workload copied each of its pages.
+//!
+//! The pipeline, one direction, each stage with its own type:
+//!
+//! ```text
+//! kernel probes ─▶ ring buffer                                                     (package cowtrace-ebpf)
+//! bpf ─bytes▶ event ─Event▶ process ─▶ classify ─▶ attribute ─Fault▶ record ─&Trace▶ report, export
+//!                                                     ▲
+//!                                   interp, symbolize ┘ (frames, names)
+//! session: wires the stages; tells the kernel half which process to follow and how to walk an interpreter's frames
+//! ```
+//!
+//! Reading order: the shared records (`cowtrace_ebpf::event`), the life of a fault (`cowtrace-ebpf/src/fault.rs`),
+//! [`event::decode`], [`classify`], [`attribute::rules`], [`record::schema`], one exporter, then [`session`].
+//!
+//! A module uses only modules further left; `cargo xtask layers` checks it. What comes after `record` knows nothing but
+//! [`record::schema`].
+
 pub mod attribute;
 pub mod bpf;
 pub mod classify;

@@ -245,8 +245,10 @@ fn import_under_way() {
         let (memory, plan) = (Live::new(child.id()), &found.plan);
         let ident = memory.u64(at(first_thread(&memory, &found), plan.thread_ident)).unwrap();
         let walked = walk(&memory, &found, ident);
-        let name = std::str::from_utf8(&plan.argument_function).unwrap().trim_end_matches('\0');
-        let import = walked.iter().position(|walked| walked.frame.function == name).unwrap();
+        let wanted = |walked: &Walked| {
+            plan.argument_function == cowtrace_ebpf::plan::ShortName::new(walked.frame.function.as_bytes())
+        };
+        let import = walked.iter().position(wanted).unwrap();
         let module = found.language.text(plan, &memory, found.string_type, walked[import].local0);
         assert_eq!(module.as_deref(), Some("blocking"));
         let below: Vec<_> =

@@ -6,7 +6,12 @@ use crate::fault::{self, Entry};
 
 #[inline(always)]
 fn entry(context: &RawTracePointContext, kernel_mode: bool) -> Entry {
-    Entry { address: context.arg(0), registers: context.arg(1), error: context.arg::<u64>(2) as u32, kernel_mode }
+    Entry {
+        address: context.arg(0),
+        registers: context.arg(1),
+        error: context.arg::<u64>(2) as u32,
+        kernel_mode,
+    }
 }
 
 // TP_PROTO(unsigned long address, struct pt_regs *regs, unsigned long error_code)

@@ -3,6 +3,8 @@
 //! Above each stands the tracepoint's prototype as of Linux 6.18 (`include/trace/events/`,
 //! <https://github.com/torvalds/linux/tree/v6.18/include/trace/events>).
 
+#![expect(clippy::needless_pass_by_value, reason = "the attribute macros hand the context over by value")]
+
 mod end;
 mod fault;
 mod page;

@@ -52,10 +52,10 @@ impl Runs {
     /// A fault on something else ends the thread's run, unless it came from within the collection: another instruction
     /// under the same stack, while the run goes on.
     pub(super) fn other(&mut self, process: usize, tid: u32, stack: u64) {
-        if let Some(run) = self.threads.get_mut(&(process, tid)) {
-            if run.stack != stack {
-                *run = Run::default();
-            }
+        if let Some(run) = self.threads.get_mut(&(process, tid))
+            && run.stack != stack
+        {
+            *run = Run::default();
         }
     }
 }

@@ -26,7 +26,9 @@ use crate::event::Event;
 use crate::interp::{Found, Place, Slot};
 use crate::process::maps::Mapping;
 use crate::process::tree::{Mapped, Tree};
-use crate::record::schema::{Confidence, Fault, Id, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write};
+use crate::record::schema::{
+    Confidence, Fault, Id, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write,
+};
 use crate::symbolize::{native::Native, syscalls};
 
 use collector::{Answer, Runs};
@@ -260,7 +262,9 @@ impl Attributor {
 
     /// Whether interpreter frames should be there and are not, and why.
     fn missing(&self, fault: &raw::Fault, image: u64) -> (bool, Option<&'static str>) {
-        if self.names.interpreter_of(image).is_none() || fault.stack != 0 && self.names.stack(fault.stack).is_some() {
+        if self.names.interpreter_of(image).is_none()
+            || fault.stack != 0 && self.names.stack(fault.stack).is_some()
+        {
             return (false, None);
         }
         if fault.stack != 0 {
@@ -274,7 +278,12 @@ impl Attributor {
     }
 
     /// The place in `sys.modules`, if the kernel program saw that its table is meant.
-    fn module_entry(&self, fault: &raw::Fault, process: usize, stack: Option<&KnownStack>) -> Option<ModuleEntry> {
+    fn module_entry(
+        &self,
+        fault: &raw::Fault,
+        process: usize,
+        stack: Option<&KnownStack>,
+    ) -> Option<ModuleEntry> {
         if fault.flags & flag::MODULE_TABLE == 0 || fault.flags & flag::IMAGE == 0 {
             return None;
         }
@@ -343,4 +352,3 @@ impl Attributor {
 fn syscall(number: i32) -> String {
     syscalls::name(number).map_or_else(|| format!("system call {number}"), str::to_owned)
 }
-

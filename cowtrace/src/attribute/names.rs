@@ -121,7 +121,14 @@ impl Names {
         self.stacks.insert(stack.hash, Arc::new(KnownStack::new(id, frames, cut)));
     }
 
-    fn frame(&self, found: &Found, image: u64, process: ProcessKey, frame: &raw::Frame, innermost: bool) -> KnownFrame {
+    fn frame(
+        &self,
+        found: &Found,
+        image: u64,
+        process: ProcessKey,
+        frame: &raw::Frame,
+        innermost: bool,
+    ) -> KnownFrame {
         let language = found.language;
         let op = (frame.unit_read != 0).then(|| language.opcode(frame.unit, innermost)).flatten();
         let imports = (frame.argument != 0)

@@ -3,8 +3,8 @@
 
 use crate::record::schema::{Confidence, Operation, Write};
 
-use super::{Evidence, Phase};
 use super::library::{self, Library};
+use super::{Evidence, Phase};
 
 /// A question to the evidence.
 type Question = fn(&Evidence<'_>, &Write) -> Option<Operation>;
@@ -124,3 +124,6 @@ fn call(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
 fn native(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
     (!evidence.frames_missing).then(|| certain("native", None))
 }
+
+#[cfg(test)]
+mod tests;

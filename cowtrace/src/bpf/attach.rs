@@ -47,7 +47,9 @@ fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), BpfError> {
         (Attach::RawTracepoint { tracepoint, .. }, Program::RawTracePoint(program)) => {
             attach_tracepoint(program, tracepoint).map_err(failed)
         }
-        (Attach::PerfEvent(event), Program::PerfEvent(program)) => attach_event(program, event).map_err(failed),
+        (Attach::PerfEvent(event), Program::PerfEvent(program)) => {
+            attach_event(program, event).map_err(failed)
+        }
         _ => Err(BpfError::NoProgram { program: hook.program }),
     }
 }

@@ -9,8 +9,8 @@ use cowtrace_ebpf::{
     drops::DropReason,
     plan::{MAX_PLANS, PLANS, Plan},
     state::{
-        ASSIGNED, ASSIGNMENTS, Assignment, DROPS, PROCESSES, Process, ProcessKey, SESSION, THREADS, Thread, Totals,
-        pending,
+        ASSIGNED, ASSIGNMENTS, Assignment, DROPS, PROCESSES, Process, ProcessKey, SESSION, THREADS, Thread,
+        Totals, pending,
     },
 };
 
@@ -36,7 +36,10 @@ pub struct Plans {
     count: u64,
 }
 
-fn map<T: TryFrom<aya::maps::Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, BpfError> {
+fn map<T: TryFrom<aya::maps::Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, BpfError> {
     let map = ebpf.take_map(name).ok_or(BpfError::NoMap { name })?;
     T::try_from(map).map_err(|source| BpfError::Map { name, source })
 }
@@ -57,7 +60,9 @@ impl Control {
     /// The map refuses the entry.
     pub fn follow(&mut self, key: ProcessKey) -> Result<(), BpfError> {
         let process = Process { threads: 1, image: key.start, ..Process::zeroed() };
-        let thread = Thread { process: key, start: key.start, ..Thread::zeroed() };
+        let mut thread = Thread { process: key, start: key.start, ..Thread::zeroed() };
+        thread.fault.process = key;
+        thread.fault.tid = key.pid;
         self.processes
             .insert(KeyPod(key), ProcessPod(process), 0)
             .map_err(|source| BpfError::Map { name: PROCESSES, source })?;
@@ -135,7 +140,8 @@ impl Plans {
     pub fn plan(&mut self, plan: &Plan) -> Result<u32, BpfError> {
         let known = self.known.iter().position(|other| other == plan);
         let index = known.unwrap_or(self.known.len());
-        let index = u32::try_from(index).ok().filter(|&index| index < MAX_PLANS).ok_or(BpfError::TooManyPlans)?;
+        let index =
+            u32::try_from(index).ok().filter(|&index| index < MAX_PLANS).ok_or(BpfError::TooManyPlans)?;
         if known.is_none() {
             self.plans
                 .set(index, PlanPod(*plan), 0)

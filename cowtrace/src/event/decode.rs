@@ -146,8 +146,7 @@ mod tests {
 
     fn fault_record() -> raw::Fault {
         let mut fault = raw::Fault::zeroed();
-        fault.header =
-            Header { kind: kind::FAULT, cpu: 1, len: size_of::<raw::Fault>() as u32, time: 5 };
+        fault.header = Header { kind: kind::FAULT, cpu: 1, len: size_of::<raw::Fault>() as u32, time: 5 };
         fault.address = 0x7f00_1234_5678;
         fault
     }
@@ -183,7 +182,9 @@ mod tests {
         let mut code = raw::Code::zeroed();
         code.header = Header { kind: kind::CODE, cpu: 0, len: CODE_HEAD as u32, time: 0 };
         code.lines_len = u32::MAX;
-        let Ok(Event::Code(code)) = decode(&bytemuck::bytes_of(&code)[..CODE_HEAD]) else { panic!("no code") };
+        let Ok(Event::Code(code)) = decode(&bytemuck::bytes_of(&code)[..CODE_HEAD]) else {
+            panic!("no code")
+        };
         assert!(code.lines.is_empty());
     }
 

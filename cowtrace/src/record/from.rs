@@ -1,6 +1,6 @@
 //! Attributed faults, the tree and the kernel's totals → [`Trace`]. The only place that knows both sides.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cowtrace_ebpf::drops::DropReason;
 use cowtrace_ebpf::outcome::Outcome;
@@ -44,6 +44,12 @@ pub fn trace(parts: Parts) -> Trace {
     let Parts { header, tree, mut output, totals, drops, undecoded, origin, duration, own_cpu_ns, setup_ns } =
         parts;
     output.faults.sort_by_key(|fault| fault.time);
+    let listed: HashSet<usize> = output
+        .faults
+        .iter()
+        .filter(|fault| fault.outcome == schema::Outcome::SharedWrite)
+        .map(|fault| fault.process)
+        .collect();
     let processes: Vec<schema::Process> = tree
         .processes()
         .iter()
@@ -51,10 +57,7 @@ pub fn trace(parts: Parts) -> Trace {
         .map(|(index, process)| {
             let counted = totals.get(&process.key).copied().unwrap_or_default();
             let shared = output.shared_writes.get(&index).copied().unwrap_or_default();
-            let listed = output
-                .faults
-                .iter()
-                .any(|fault| fault.process == index && fault.outcome == schema::Outcome::SharedWrite);
+            let listed = listed.contains(&index);
             recorded_process(process, &counted, shared, listed, origin)
         })
         .collect();
@@ -76,7 +79,13 @@ pub fn trace(parts: Parts) -> Trace {
     }
 }
 
-fn recorded_process(process: &Process, counted: &Totals, shared: u64, listed: bool, origin: u64) -> schema::Process {
+fn recorded_process(
+    process: &Process,
+    counted: &Totals,
+    shared: u64,
+    listed: bool,
+    origin: u64,
+) -> schema::Process {
     schema::Process {
         pid: process.key.pid,
         ppid: process.parent_pid,

@@ -2,6 +2,6 @@
 
 #[cfg(test)]
 pub(crate) mod fixture;
-pub mod json;
 pub mod from;
+pub mod json;
 pub mod schema;

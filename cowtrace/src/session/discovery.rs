@@ -73,7 +73,7 @@ impl Discovery {
         match interp::discover(process.pid, &maps, &Live::new(process.pid)) {
             interp::Discovery::Found(found) => {
                 state.settled = true;
-                self.found(image, Arc::new(*found), to);
+                self.found(image, &Arc::new(*found), to);
             }
             interp::Discovery::Unsupported { interpreter, reason } => {
                 state.settled = true;
@@ -83,13 +83,13 @@ impl Discovery {
         }
     }
 
-    fn found(&mut self, image: u64, found: Arc<Found>, to: &SyncSender<Message>) {
+    fn found(&mut self, image: u64, found: &Arc<Found>, to: &SyncSender<Message>) {
         let plan = match self.plans.plan(&found.plan) {
             Ok(plan) => plan,
             Err(error) => return self.unsupported(image, found.interpreter.clone(), error.to_string()),
         };
         // Before the kernel knows: what it then sends can be read.
-        if to.send(Message::Interpreter(image, Arc::clone(&found))).is_err() {
+        if to.send(Message::Interpreter(image, Arc::clone(found))).is_err() {
             return;
         }
         let assignment = Assignment {

@@ -61,7 +61,10 @@ impl Run {
         let mut interpreters = Vec::new();
         for (interpreter, reason) in met {
             if let Some(reason) = reason {
-                missing.push(format!("Frames of {} {} are not seen: {reason}.", interpreter.name, interpreter.version));
+                missing.push(format!(
+                    "Frames of {} {} are not seen: {reason}.",
+                    interpreter.name, interpreter.version
+                ));
                 notices.push(Notice::UnknownInterpreter {
                     name: interpreter.name.clone(),
                     version: interpreter.version.clone(),
@@ -108,7 +111,8 @@ impl Run {
 /// CPU time of cowtrace's own threads.
 pub(super) fn own_cpu_ns() -> u64 {
     let usage = getrusage(UsageWho::RUSAGE_SELF);
-    let nanos = usage.map_or(0, |usage| usage.user_time().num_nanoseconds() + usage.system_time().num_nanoseconds());
+    let nanos =
+        usage.map_or(0, |usage| usage.user_time().num_nanoseconds() + usage.system_time().num_nanoseconds());
     u64::try_from(nanos).unwrap_or_default()
 }
 
@@ -128,6 +132,7 @@ fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
         order: fault.order,
         rss: thread.rss,
         refused: bits & pending::REFUSED != 0,
+        threaded: fault.flags & flag::THREADED != 0,
     });
     let index = outcome as usize;
     thread.totals.faults[index] += 1;
@@ -182,4 +187,3 @@ fn stopped(pid: i32) -> Option<Signal> {
     let stat = procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()?;
     (stat.state == 'T').then_some(Signal::SIGSTOP)
 }
-

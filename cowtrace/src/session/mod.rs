@@ -137,8 +137,7 @@ async fn trace(
 ) -> Result<Ended, Failure> {
     let mut signals = Signals::listen().map_err(other("cannot listen to signals"))?;
     let suspended = launch::suspend(command, inherited)?;
-    let options =
-        LoadOptions { config: setup.config, ring_bytes: request.buffer, log: request.kernel_log };
+    let options = LoadOptions { config: setup.config, ring_bytes: request.buffer, log: request.kernel_log };
     let mut bpf = Bpf::load(&options)?;
     let ring = bpf.ring()?;
     let plans = bpf.plans()?;
@@ -158,7 +157,8 @@ async fn trace(
         .map_err(other("cannot start a thread"))?;
     let setup_ns = finish::own_cpu_ns();
     let child = suspended.release()?;
-    let mut run = Run { child, control, pipeline, gone: HashMap::new(), leaving: Vec::new(), notices: Vec::new() };
+    let mut run =
+        Run { child, control, pipeline, gone: HashMap::new(), leaving: Vec::new(), notices: Vec::new() };
     let status = run.wait(&mut signals, request.duration).await?;
     if status.is_some() {
         run.stragglers().await;
@@ -197,7 +197,11 @@ struct Run {
 
 impl Run {
     /// Waits until the command ends (its status), or the trace is to end before it (`None`).
-    async fn wait(&mut self, signals: &mut Signals, duration: Option<Duration>) -> Result<Option<u8>, Failure> {
+    async fn wait(
+        &mut self,
+        signals: &mut Signals,
+        duration: Option<Duration>,
+    ) -> Result<Option<u8>, Failure> {
         let deadline = duration.map(|duration| tokio::time::Instant::now() + duration);
         let mut tidy = tokio::time::interval(TIDY);
         loop {

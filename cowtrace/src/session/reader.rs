@@ -17,8 +17,8 @@ use cowtrace_ebpf::state::ProcessKey;
 use super::discovery::Discovery;
 use crate::attribute::{Attributor, Output};
 use crate::bpf::{Plans, Ring};
-use crate::event::decode::{decode, kind_of};
 use crate::event::Event;
+use crate::event::decode::{decode, kind_of};
 use crate::interp::Found;
 use crate::process::tree::Tree;
 use crate::record::schema::Interpreter;
@@ -90,8 +90,9 @@ impl Pipeline {
             alive: Arc::clone(&alive),
         };
         let reader = thread::Builder::new().name("ring".to_owned()).spawn(move || reader.run())?;
-        let attributor =
-            thread::Builder::new().name("attribute".to_owned()).spawn(move || attribute(attributor(), &from))?;
+        let attributor = thread::Builder::new()
+            .name("attribute".to_owned())
+            .spawn(move || attribute(attributor(), &from))?;
         Ok(Self { stop, alive, ended, to, reader, attributor })
     }
 

@@ -15,10 +15,11 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
-    if evidence.address % 8 != 0 {
+    if !evidence.address.is_multiple_of(8) {
         return None;
     }
     // `_gc_prev`, then `_gc_next`. Without a head the word would be the end of the object before.
-    let of = [16, 24].into_iter().filter_map(|offset| evidence.type_at(offset)).find(|of| of.has_gc_head())?;
+    let of =
+        [16, 24].into_iter().filter_map(|offset| evidence.type_at(offset)).find(|of| of.has_gc_head())?;
     Some(Verdict { of: Some(of.name.clone()), ..Verdict::default() })
 }

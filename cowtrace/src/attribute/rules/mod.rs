@@ -74,22 +74,13 @@ fn reason(evidence: &Evidence<'_>) -> &'static str {
         return evidence.no_stack.unwrap_or("the memory around the address could not be read");
     }
     match evidence.region_kind {
-        "heap" | "anonymous" => "neither an object's header nor an entry of sys.modules: no rule for what else lies here",
+        "heap" | "anonymous" => {
+            "neither an object's header nor an entry of sys.modules: no rule for what else lies here"
+        }
         "unknown" => "the mapping that holds the address is not known",
         _ => "no rule for this kind of memory",
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Kinds are unique, and each has a sentence.
-    #[test]
-    fn rules_are_well_formed() {
-        for (index, rule) in RULES.iter().enumerate() {
-            assert!(RULES[..index].iter().all(|other| other.kind != rule.kind), "{} twice", rule.kind);
-            assert!(rule.about.ends_with('.'), "{}", rule.kind);
-        }
-    }
-}
+mod tests;

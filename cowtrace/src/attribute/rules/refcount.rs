@@ -17,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
-    if evidence.address % 8 != 0 {
+    if !evidence.address.is_multiple_of(8) {
         return None;
     }
     let count = evidence.word(0)?;

@@ -1,7 +1,7 @@
 //! The table of CPython layouts: the one place that knows versions. To add one is to add a row.
 //!
 //! Offsets are those of x86-64 Linux builds with the interpreter lock. Layouts may change in micro releases too, so a row
-//! names the versions it covers in full, and [`super::discover`] checks a live interpreter against it before use.
+//! names the versions it covers in full, and discovery checks a live interpreter against it before use.
 
 use cowtrace_ebpf::plan::{Plan, ShortName, UNUSED};
 

@@ -1,0 +1,117 @@
+use std::collections::HashMap;
+
+use bytemuck::Zeroable as _;
+use cowtrace_ebpf::event::{IMAGE_BEFORE, Image};
+
+use super::*;
+use crate::attribute::{KnownType, ModuleEntry};
+
+/// `Py_TPFLAGS_HAVE_GC`.
+const GC: u64 = 1 << 14;
+/// Addresses of types.
+const STR: u64 = 0x7f00_0000_1000;
+const TUPLE: u64 = 0x7f00_0000_2000;
+/// Where something is written.
+const AT: u64 = 0x7f00_1234_5678;
+
+fn types() -> HashMap<(u64, u64), KnownType> {
+    let known = |name: &str, flags| KnownType { name: name.to_owned(), flags };
+    HashMap::from([((1, STR), known("str", 0)), ((1, TUPLE), known("tuple", GC))])
+}
+
+/// Memory around [`AT`]: the word itself and those behind it.
+fn image(words: &[u64]) -> Image {
+    let mut image = Image::zeroed();
+    image.address = AT - IMAGE_BEFORE;
+    image.len = 64;
+    for (word, into) in words.iter().zip(&mut image.words[3..]) {
+        *into = *word;
+    }
+    image
+}
+
+fn evidence<'a>(image: &'a Image, types: &'a HashMap<(u64, u64), KnownType>) -> Evidence<'a> {
+    Evidence {
+        address: AT,
+        region_kind: "anonymous",
+        kernel_mode: false,
+        syscall: None,
+        image: Some(image),
+        types,
+        image_id: 1,
+        module_entry: None,
+        stack: None,
+        fork_stack: None,
+        symbol: None,
+        object: None,
+        in_interpreter: false,
+        collector_run: false,
+        frames_missing: false,
+        phase: None,
+        no_stack: None,
+    }
+}
+
+fn judged(words: &[u64]) -> (String, Option<String>) {
+    let (image, types) = (image(words), types());
+    let write = judge(&evidence(&image, &types));
+    (write.kind.to_owned(), write.of)
+}
+
+/// Kinds are unique, and each has a sentence.
+#[test]
+fn rules_are_well_formed() {
+    for (index, rule) in RULES.iter().enumerate() {
+        assert!(RULES[..index].iter().all(|other| other.kind != rule.kind), "{} twice", rule.kind);
+        assert!(rule.about.ends_with('.'), "{}", rule.kind);
+    }
+}
+
+/// A count with a type behind it is a reference count; a free list's link or a zero in its place is not.
+#[test]
+fn reference_counts() {
+    assert_eq!(judged(&[3, STR]), ("refcount".to_owned(), Some("str".to_owned())));
+    assert_eq!(judged(&[0x7f00_1234_0000, STR]).0, "unknown");
+    assert_eq!(judged(&[0, STR]).0, "unknown");
+    assert_eq!(judged(&[3, 0x1234]).0, "unknown");
+}
+
+/// A collector's head lies two words before an object whose type has one; a string's neighbour is no head.
+#[test]
+fn collector_heads() {
+    assert_eq!(judged(&[9, 1, TUPLE]), ("gc_header".to_owned(), Some("tuple".to_owned())));
+    assert_eq!(judged(&[9, 8, 1, TUPLE]), ("gc_header".to_owned(), Some("tuple".to_owned())));
+    assert_eq!(judged(&[9, 1, STR]).0, "unknown");
+}
+
+/// An unaligned write is to neither.
+#[test]
+fn alignment() {
+    let (image, types) = (image(&[3, STR]), types());
+    let evidence = Evidence { address: AT + 1, ..evidence(&image, &types) };
+    assert_eq!(judge(&evidence).kind, "unknown");
+}
+
+/// An entry of `sys.modules` is named by its key, a write by the kernel by its system call; both come before the rest.
+#[test]
+fn entries_and_system_calls() {
+    let (image, types) = (image(&[3, STR]), types());
+    let entry = ModuleEntry { key: Some("statistics".to_owned()), existing: true };
+    let with_entry = Evidence { module_entry: Some(entry), ..evidence(&image, &types) };
+    let write = judge(&with_entry);
+    assert_eq!((write.kind, write.name.as_deref()), ("dict_entry", Some("sys.modules['statistics']")));
+    let by_kernel = Evidence { kernel_mode: true, syscall: Some("read".to_owned()), ..with_entry };
+    let write = judge(&by_kernel);
+    assert_eq!((write.kind, write.name.as_deref()), ("kernel_copy", Some("read")));
+}
+
+/// What no rule knows says why.
+#[test]
+fn unknown_has_a_reason() {
+    let (image, types) = (image(&[]), types());
+    for region_kind in ["heap", "unknown", "special"] {
+        let write = judge(&Evidence { region_kind, ..evidence(&image, &types) });
+        assert_eq!(write.kind, "unknown");
+        assert!(write.reason.is_some_and(|reason| !reason.is_empty()));
+    }
+}
