@@ -58,7 +58,8 @@ pub fn owner(file: &str) -> String {
     if let Library::Workers(name) = of_file(file) {
         return name.to_owned();
     }
-    let package = INSTALLED.iter().find_map(|directory| file.rsplit_once(directory)).map(|(_, inside)| inside);
+    let package =
+        INSTALLED.iter().find_map(|directory| file.rsplit_once(directory)).map(|(_, inside)| inside);
     let name = package.and_then(|inside| inside.split('/').next()).filter(|name| !name.is_empty());
     name.map_or_else(|| "standard library".to_owned(), |name| name.trim_end_matches(".py").to_owned())
 }

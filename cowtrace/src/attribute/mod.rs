@@ -218,7 +218,10 @@ impl Attributor {
             self.runs.other(process, fault.tid, fault.stack);
         }
         let operation = operation::of(&evidence, &write);
-        let site = stack.as_ref().and_then(|stack| stack.site()).or_else(|| symbol.map(|symbol| self.native_site(process, symbol)));
+        let site = stack
+            .as_ref()
+            .and_then(|stack| stack.site())
+            .or_else(|| symbol.map(|symbol| self.native_site(process, symbol)));
         let output = &mut self.output;
         Fault {
             time: fault.header.time.saturating_sub(self.origin),

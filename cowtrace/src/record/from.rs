@@ -63,7 +63,8 @@ pub fn trace(parts: Parts) -> Trace {
         .collect();
     let losses = losses(&drops, undecoded, output.orphans);
     let probe_ns = totals.values().map(|totals| totals.probe_ns).sum();
-    let summary = Summary { setup_ns, probe_ns, duration, ..summary(&processes, &losses, own_cpu_ns + probe_ns) };
+    let summary =
+        Summary { setup_ns, probe_ns, duration, ..summary(&processes, &losses, own_cpu_ns + probe_ns) };
     Trace {
         header,
         processes,

@@ -22,7 +22,8 @@ use crate::record::from::{Parts, trace};
 use crate::record::schema::{Header, SCHEMA};
 
 /// What the base rung cannot see.
-pub(super) const BASE_RUNG: &str = "get_user_pages writes (ptrace, process_vm_writev, O_DIRECT, io_uring) raise no fault.";
+pub(super) const BASE_RUNG: &str =
+    "get_user_pages writes (ptrace, process_vm_writev, O_DIRECT, io_uring) raise no fault.";
 
 /// What is known of the session apart from its faults.
 pub(super) struct Facts<'a> {

@@ -167,7 +167,8 @@ async fn trace(
     // Every probe is gone when this returns; what one of them was doing on another CPU is over a moment later.
     drop(bpf);
     tokio::time::sleep(Duration::from_millis(2)).await;
-    let facts = finish::Facts { origin, start, duration, setup_ns, attached, missing: setup.missing, request };
+    let facts =
+        finish::Facts { origin, start, duration, setup_ns, attached, missing: setup.missing, request };
     run.finish(facts, status, setup.output)
 }
 

@@ -71,7 +71,11 @@ pub fn judge(evidence: &Evidence<'_>) -> Write {
 /// Why no rule answered.
 fn reason(evidence: &Evidence<'_>) -> &'static str {
     if evidence.image.is_none() {
-        return evidence.no_stack.unwrap_or("the memory around the address could not be read");
+        return evidence.no_stack.unwrap_or(if evidence.stack.is_none() {
+            "no interpreter: the data of native code is not told apart"
+        } else {
+            "the memory around the address could not be read"
+        });
     }
     match evidence.region_kind {
         "heap" | "anonymous" => {
