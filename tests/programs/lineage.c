@@ -7,10 +7,8 @@
  *       process id; its own child writes 11 pages.
  * orphan: a child's child writes 11 pages, and only when its parent is gone. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "ground.h"
@@ -35,7 +33,11 @@ static struct region written(const char *name)
 
 static noreturn void become(const char *word)
 {
-	execl("/proc/self/exe", word, word, (char *)NULL);
+	static char path[4096];
+
+	if (readlink("/proc/self/exe", path, sizeof path - 1) < 0)
+		die("readlink");
+	execl(path, word, word, (char *)NULL);
 	die("exec");
 }
 

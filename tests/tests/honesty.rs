@@ -1,4 +1,5 @@
 //! What cowtrace says of itself and of what it did not see: losses, the tree, the header, latencies, hostile names.
+#![expect(clippy::panic, reason = "helpers of tests")]
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -135,9 +136,24 @@ fn of_generation(trace: &Trace, generation: u32) -> &Process {
     trace.processes.iter().find(|process| process.generation == generation).expect("one of each generation")
 }
 
+/// It runs this file, whichever of the file's names it was run by.
 fn is_file(process: &Process, path: &Path) {
-    let canonical = path.canonicalize().expect("it is there");
-    assert_eq!(process.exe.as_deref().map(Path::new), Some(canonical.as_path()), "{process:?}");
+    let exe = Path::new(process.exe.as_deref().unwrap_or_else(|| panic!("no file: {process:?}")));
+    assert!(!exe.starts_with("/proc"), "the file's name is another one for every process: {process:?}");
+    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|error| panic!("{error}: {process:?}"));
+    assert_eq!(canonical(exe), canonical(path), "{process:?}");
+}
+
+/// A process that runs its own program again by way of /proc is said to run that program.
+#[test]
+fn own_program_again() {
+    if !needs::tracing() {
+        return;
+    }
+    let script = "(exec /proc/self/exe -c 'exit 4'); exit 3";
+    let traced = Run::new("/bin/bash").arg("-c").arg(script).trace_any();
+    assert_eq!(traced.finished.code(), 3);
+    is_file(of_generation(&traced.trace, 1), Path::new("/bin/bash"));
 }
 
 /// A process that becomes other programs three times in a row stays one process, and is called what it was last.
