@@ -92,7 +92,9 @@ fn without_root() {
 /// Wrong usage: 2.
 #[test]
 fn wrong_usage() {
-    for words in [&["--no-such-flag"][..], &["-d", "soon", "--", "true"], &["--buffer", "some", "--", "true"], &[]] {
+    for words in
+        [&["--no-such-flag"][..], &["-d", "soon", "--", "true"], &["--buffer", "some", "--", "true"], &[]]
+    {
         let finished = run(binary::cowtrace(), words);
         assert_eq!(finished.code(), 2, "{words:?}: {}", finished.stderr_text());
         assert!(!finished.stderr.is_empty(), "{words:?}");

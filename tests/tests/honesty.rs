@@ -112,7 +112,8 @@ fn loss_takes_no_short_process_away() {
     }
     let script = "i=0; while [ $i -lt 500 ]; do (:); i=$((i+1)); done; exit 6";
     for _ in 0..repeats(3) {
-        let (trace, finished) = reported(Run::new("/bin/sh").arg("-c").arg(script).flag("--buffer").flag("4K"));
+        let (trace, finished) =
+            reported(Run::new("/bin/sh").arg("-c").arg(script).flag("--buffer").flag("4K"));
         assert_eq!(finished.code(), 6, "{}", finished.stderr_text());
         check::totals_add_up(&trace);
         assert_eq!(trace.processes.len(), 501, "processes with a line; lost: {:?}", trace.losses);
@@ -188,7 +189,10 @@ fn thread_becomes_another_program() {
         let (root, child) = (of_generation(&trace, 0), of_generation(&trace, 1));
         let grandchild = trace.process(written.pid);
         assert_eq!((child.ppid, grandchild.ppid), (root.pid, child.pid));
-        assert_eq!((child.command.as_slice(), child.exit_status), (&["threaded".to_owned(), "threaded".to_owned()][..], Some(0)));
+        assert_eq!(
+            (child.command.as_slice(), child.exit_status),
+            (&["threaded".to_owned(), "threaded".to_owned()][..], Some(0))
+        );
         is_file(child, &programs::built("lineage"));
         assert!(child.end >= grandchild.end, "{child:?} ended before {grandchild:?}");
         assert!(child.end.is_some(), "{child:?}");
@@ -203,7 +207,8 @@ fn orphan() {
     }
     for _ in 0..repeats(3) {
         let (trace, written) = lineage("orphan");
-        let (root, middle, orphan) = (of_generation(&trace, 0), of_generation(&trace, 1), trace.process(written.pid));
+        let (root, middle, orphan) =
+            (of_generation(&trace, 0), of_generation(&trace, 1), trace.process(written.pid));
         assert_eq!((middle.ppid, orphan.ppid, orphan.generation), (root.pid, middle.pid, 2), "{orphan:?}");
         assert_eq!((root.exit_status, middle.exit_status), (Some(0), Some(3)));
         assert_eq!((orphan.exit_status, middle.end < orphan.end), (Some(0), true), "{middle:?}, {orphan:?}");
@@ -220,7 +225,10 @@ fn header_says_what_was_used() {
         let traced = Run::new(&interpreter).arg("-c").arg(FORKS).trace_any();
         assert_eq!(traced.finished.code(), 3);
         let header = &traced.trace.header;
-        assert!(!header.probes.is_empty() && !header.kernel.is_empty() && !header.version.is_empty(), "{header:?}");
+        assert!(
+            !header.probes.is_empty() && !header.kernel.is_empty() && !header.version.is_empty(),
+            "{header:?}"
+        );
         assert_eq!(header.command[1..], ["-c", FORKS]);
         if header.rung == "base" {
             assert!(header.missing.iter().any(|text| text.contains("get_user_pages")), "{header:?}");
@@ -233,6 +241,24 @@ fn header_says_what_was_used() {
     }
     let traced = Run::new("/bin/true").trace();
     assert!(traced.trace.header.interpreters.is_empty(), "{:?}", traced.trace.header);
+}
+
+/// A program that ends right after its only fork is explained like any other: its mappings, its code, its interpreter.
+#[test]
+fn short_program_is_explained() {
+    if !needs::tracing() {
+        return;
+    }
+    for interpreter in python::builds_of_3_11() {
+        for round in 0..repeats(20) {
+            let trace = Run::new(&interpreter).arg("-c").arg(FORKS).trace_any().trace;
+            let what = format!("{}, round {round}, {} faults", interpreter.display(), trace.faults.len());
+            assert_eq!(trace.header.interpreters.len(), 1, "{what}: {:?}", trace.header);
+            assert!(trace.faults.iter().any(|fault| fault.region.kind != "unknown"), "{what}: no region");
+            assert!(trace.faults.iter().any(|fault| !fault.native.is_empty()), "{what}: no native frame");
+            assert!(trace.faults.iter().any(|fault| !fault.python.is_empty()), "{what}: no Python frame");
+        }
+    }
 }
 
 /// An interpreter that cowtrace does not know: a sentence, its native half, and no other status.
@@ -263,7 +289,8 @@ fn unknown_interpreter_is_told() {
         assert!(told[0].contains(&version), "{told:?}");
         assert!(trace.header.missing.iter().any(|text| text.contains(&version)), "{:?}", trace.header);
         assert!(trace.faults.iter().all(|fault| fault.python.is_empty()), "frames by an unknown layout");
-        let named = trace.faults.iter().filter(|fault| fault.native.iter().any(|f| f.symbol.is_some())).count();
+        let named =
+            trace.faults.iter().filter(|fault| fault.native.iter().any(|f| f.symbol.is_some())).count();
         assert!(named > 0, "{}: no native symbol in {} faults", interpreter.display(), trace.faults.len());
     }
 }
@@ -325,8 +352,12 @@ fn names_do_not_drive_the_terminal() {
 fn hostile_script(folder: &Path) -> PathBuf {
     let path = folder.join("scr\x1b[2J\u{9b}ipt.py");
     let mut text = String::from("import mmap, os, sys\n");
-    writeln!(text, "file = open({:?} + chr(27) + '[5m', 'w+b')", folder.display().to_string().replace('\x1b', "\\x1b"))
-        .expect("a string");
+    writeln!(
+        text,
+        "file = open({:?} + chr(27) + '[5m', 'w+b')",
+        folder.display().to_string().replace('\x1b', "\\x1b")
+    )
+    .expect("a string");
     text.push_str(
         "\
 file.write(bytes(1 << 16)); file.flush()
