@@ -1,8 +1,10 @@
 //! Processes that the tests start: bounded in time, their output collected, killed by their own ids when the time is up.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -115,7 +117,8 @@ impl Started {
     #[must_use]
     pub fn new(command: &mut Command, input: &[u8], output: Output, timeout: Duration) -> Self {
         let description = format!("{command:?}");
-        for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND"] {
+        let inherited = std::env::vars_os().map(|(name, _)| name).filter(|name| steers(name));
+        for variable in inherited.collect::<Vec<_>>() {
             if !command.get_envs().any(|(name, _)| name == variable) {
                 command.env_remove(variable);
             }
@@ -157,20 +160,7 @@ impl Started {
 
     /// Waits until its standard output contains this text.
     pub fn expect_output(&self, text: &str) {
-        let found = |bytes: &[u8], _| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-        let in_time = self.stdout.wait_until(self.deadline, |bytes, ended| ended || found(bytes, ended));
-        let state = self.stdout.lock();
-        assert!(
-            in_time && found(&state.0, state.1),
-            "{self:?} never wrote {text:?}, but: {}\nstderr: {}",
-            String::from_utf8_lossy(&state.0),
-            String::from_utf8_lossy(&self.stderr.lock().0),
-        );
-    }
-
-    /// Sends a signal to it alone.
-    pub fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap_or_else(|error| panic!("{self:?} cannot be sent {signal}: {error}"));
+        expect(self, &self.stdout, text);
     }
 
     /// Sends a signal to its process group, as a terminal does for Ctrl-C.
@@ -179,26 +169,32 @@ impl Started {
             .unwrap_or_else(|error| panic!("{self:?} cannot be sent {signal}: {error}"));
     }
 
-    /// Whether it still runs.
-    pub fn is_running(&mut self) -> bool {
-        let ended = self.child.try_wait().expect("it is our child").is_some();
-        self.reaped |= ended;
-        !ended
+    /// What it has written to standard output so far.
+    #[must_use]
+    pub fn output_so_far(&self) -> String {
+        String::from_utf8_lossy(&self.stdout.lock().0).into_owned()
+    }
+
+    /// Waits until its standard error contains this text.
+    pub fn expect_error(&self, text: &str) {
+        expect(self, &self.stderr, text);
+    }
+
+    /// Waits for its end, though somebody it started may hold its output open; that output is what there is by then. Its
+    /// process group is left alone until this is dropped.
+    #[must_use]
+    pub fn finish_leaving_others(&mut self) -> Finished {
+        let status = self.wait();
+        // What it wrote itself has been in the pipe since before its end; the collecting thread needs a moment.
+        thread::sleep(Duration::from_millis(100));
+        let (stdout, stderr) = (self.stdout.lock().0.clone(), self.stderr.lock().0.clone());
+        Finished { status, stdout, stderr }
     }
 
     /// Waits for its end and for the end of its output.
     #[must_use]
     pub fn finish(mut self) -> Finished {
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
-                break status;
-            }
-            if Instant::now() >= self.deadline {
-                self.give_up("it did not end in time");
-            }
-            thread::sleep(Duration::from_millis(2));
-        };
-        self.reaped = true;
+        let status = self.wait();
         for collected in [&self.stdout, &self.stderr] {
             if !collected.wait_until(self.deadline, |_, ended| ended) {
                 self.give_up("it ended, but somebody it started holds its output open");
@@ -209,6 +205,19 @@ impl Started {
         Finished { status, stdout, stderr }
     }
 
+    fn wait(&mut self) -> ExitStatus {
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                self.reaped = true;
+                return status;
+            }
+            if Instant::now() >= self.deadline {
+                self.give_up("it did not end in time");
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn give_up(&self, why: &str) -> ! {
         panic!(
             "{self:?}: {why}\nprocesses: {:?}\nstdout: {}\nstderr: {}",
@@ -217,6 +226,18 @@ impl Started {
             String::from_utf8_lossy(&self.stderr.lock().0),
         );
     }
+}
+
+fn expect(of: &Started, collected: &Collected, text: &str) {
+    let found = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    let in_time = collected.wait_until(of.deadline, |bytes, ended| ended || found(bytes));
+    let there = found(&collected.lock().0);
+    assert!(
+        in_time && there,
+        "{of:?} never wrote {text:?}\nstdout: {}\nstderr: {}",
+        String::from_utf8_lossy(&of.stdout.lock().0),
+        String::from_utf8_lossy(&of.stderr.lock().0),
+    );
 }
 
 impl Drop for Started {
@@ -232,6 +253,12 @@ impl Drop for Started {
         // What is left of its process group, which nobody else is in. A group without members is an error.
         let _: Result<(), Errno> = killpg(self.pid(), Signal::SIGKILL);
     }
+}
+
+/// Variables that change what cowtrace or an interpreter does, so that a test sets them itself or not at all. With
+/// `PYTHONUNBUFFERED`, for one, each word of a `print` is a write of its own, and lines of several processes run together.
+fn steers(variable: &OsStr) -> bool {
+    [&b"SUDO_"[..], b"PYTHON"].iter().any(|prefix| variable.as_bytes().starts_with(prefix))
 }
 
 /// Every living descendant of a process.
@@ -261,10 +288,16 @@ fn stat_field(pid: i32, index: usize) -> Option<String> {
     stat.rsplit_once(") ")?.1.split(' ').nth(index).map(str::to_owned)
 }
 
+/// The state of a process, e.g. `T` for stopped; `None` = there is none of this id.
+#[must_use]
+pub fn state_of(pid: Pid) -> Option<String> {
+    stat_field(pid.as_raw(), 0)
+}
+
 /// Waits until a process is in this state, e.g. `T` for stopped.
 pub fn expect_state(pid: Pid, state: &str) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while stat_field(pid.as_raw(), 0).as_deref() != Some(state) {
+    while state_of(pid).as_deref() != Some(state) {
         assert!(Instant::now() < deadline, "process {pid} never came into state {state}");
         thread::sleep(Duration::from_millis(2));
     }

@@ -17,6 +17,14 @@ pub fn builds_of_3_11() -> Vec<PathBuf> {
     builds
 }
 
+/// pyenv's builds of other versions than 3.11, each of which cowtrace may or may not know.
+#[must_use]
+pub fn builds_of_others() -> Vec<PathBuf> {
+    let mut builds = pyenv("");
+    builds.retain(|path| !path.ends_with("python3.11"));
+    builds
+}
+
 /// pyenv's builds of the versions that begin so.
 fn pyenv(prefix: &str) -> Vec<PathBuf> {
     let Some(root) = pyenv_root() else { return Vec::new() };

@@ -38,6 +38,19 @@ pub struct Header {
     pub rung: String,
     pub probes: Vec<String>,
     pub missing: Vec<String>,
+    #[serde(default)]
+    pub interpreters: Vec<Interpreter>,
+}
+
+/// An interpreter that was met.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "DESIGN.md, chapter 5")]
+pub struct Interpreter {
+    pub name: String,
+    pub version: String,
+    pub path: String,
+    /// `None` = not known, its frames are not seen.
+    pub layout: Option<String>,
 }
 
 /// One process.
@@ -80,6 +93,7 @@ pub struct Fault {
     pub ip: u64,
     pub outcome: String,
     pub bytes: u64,
+    pub latency: Option<u64>,
     pub region: Region,
     pub operation: Operation,
     pub write: Write,

@@ -3,12 +3,12 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cowtrace_tests::process::{Output, expect_state};
+use cowtrace_tests::process::{Output, expect_state, state_of};
 use cowtrace_tests::{Finished, Run, Started, Trace, binary, check, needs, programs};
-use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, chown};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Gid, Pid, Uid, chown};
 use tempfile::TempDir;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -92,7 +92,9 @@ fn without_root() {
 /// Wrong usage: 2.
 #[test]
 fn wrong_usage() {
-    for words in [&["--no-such-flag"][..], &["-d", "soon", "--", "true"], &["-p", "me"]] {
+    for words in
+        [&["--no-such-flag"][..], &["-d", "soon", "--", "true"], &["--buffer", "some", "--", "true"], &[]]
+    {
         let finished = run(binary::cowtrace(), words);
         assert_eq!(finished.code(), 2, "{words:?}: {}", finished.stderr_text());
         assert!(!finished.stderr.is_empty(), "{words:?}");
@@ -188,66 +190,116 @@ fn program_that_closes_stderr() {
     assert!(!finished.stderr.is_empty(), "no report");
 }
 
-/// A running tree is followed for as long as was said, and goes on afterwards.
+/// A command that has stopped does not hold cowtrace up when its time is over: the trace is there, and the command is as it
+/// was, stopped.
 #[test]
-fn attached_for_a_duration() {
+fn stopped_command_is_left_stopped() {
     if !needs::tracing() {
         return;
     }
-    let script = "echo ready; while :; do (:); done";
-    let mut target = Started::new(Command::new("/bin/sh").args(["-c", script]), b"", Output::Pipe, TIMEOUT);
-    target.expect_output("ready");
-    let trace = attach(&target, "2");
-    check::nothing_lost(&trace);
-    check::totals_add_up(&trace);
-    let shell = trace.process(u32::try_from(target.pid().as_raw()).expect("positive"));
-    assert_eq!((shell.generation, shell.end), (0, None), "{shell:?}");
-    let children = trace.processes.iter().filter(|process| process.ppid == shell.pid).count();
-    assert!(children > 0, "no fork of the tree was seen");
-    assert!(target.is_running(), "the target did not go on");
+    let stopped = StoppedAfterOneSecond::new();
+    assert_eq!(stopped.finished.code(), 128 + 19, "{}", stopped.finished.stderr_text());
+    check::totals_add_up(&stopped.trace);
+    let command = stopped.trace.process(u32::try_from(stopped.command.as_raw()).expect("positive"));
+    assert_eq!((command.end, command.exit_status), (None, None), "{command:?}");
+    stays(stopped.command, "T");
 }
 
-/// A target that is stopped does not stop cowtrace, and stays stopped.
+/// The same in a script, whose shell is in cowtrace's process group: then the kernel does not wake that group's stopped
+/// processes with SIGHUP and SIGCONT when cowtrace ends.
 #[test]
-fn attached_to_a_stopped_process() {
+fn stopped_command_of_a_script_is_left_stopped() {
     if !needs::tracing() {
         return;
     }
-    let mut target = Started::new(
-        Command::new("/bin/sh").args(["-c", "echo ready; exec sleep 60"]),
-        b"",
-        Output::Pipe,
-        TIMEOUT,
+    let script = format!(
+        "{} -q -d 1 -- sh -c 'echo command $$; kill -STOP $$; exit 5'; echo status $?.; sleep 60",
+        binary::cowtrace().display()
     );
-    target.expect_output("ready");
-    target.signal(Signal::SIGSTOP);
-    expect_state(target.pid(), "T");
-    let trace = attach(&target, "1");
-    check::totals_add_up(&trace);
-    expect_state(target.pid(), "T");
-    assert!(target.is_running());
+    let started = Started::new(Command::new("/bin/sh").args(["-c", &script]), b"", Output::Pipe, TIMEOUT);
+    started.expect_output("status 147.");
+    stays(command_of(&started), "T");
 }
 
-/// Traces the target's tree for so many seconds.
-fn attach(target: &Started, seconds: &str) -> Trace {
+/// The process id that the command wrote as its first line's last word.
+fn command_of(started: &Started) -> Pid {
+    started.expect_output("\n");
+    let text = started.output_so_far();
+    let word = text.lines().next().and_then(|line| line.split(' ').next_back()).expect("a word");
+    Pid::from_raw(word.parse().expect("a process id"))
+}
+
+/// A command that stops itself, traced for a second; it is killed with cowtrace's process group when this goes.
+struct StoppedAfterOneSecond {
+    _group: Started,
+    command: Pid,
+    trace: Trace,
+    finished: Finished,
+}
+
+impl StoppedAfterOneSecond {
+    fn new() -> Self {
+        let folder = folder();
+        let path = folder.path().join("trace.jsonl");
+        let mut started =
+            shell("echo $$; kill -STOP $$; exit 5").flag("-d").flag("1").flag("-o").flag(&path).start();
+        let command = command_of(&started);
+        expect_state(command, "T");
+        let begin = Instant::now();
+        let finished = started.finish_leaving_others();
+        assert!(begin.elapsed() < Duration::from_secs(5), "it took {:?}", begin.elapsed());
+        assert!(finished.stderr_text().contains("not seen"), "no report: {}", finished.stderr_text());
+        Self { _group: started, command, trace: Trace::read(&path), finished }
+    }
+}
+
+/// For half a second the process is in this state whenever it is looked at.
+fn stays(pid: Pid, state: &str) {
+    for _ in 0..50 {
+        let now = state_of(pid);
+        assert_eq!(now.as_deref(), Some(state), "state of process {pid}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A command that stops and is continued goes on, and passes its status on.
+#[test]
+fn continued_command_goes_on() {
+    if !needs::tracing() {
+        return;
+    }
+    let started = shell("echo $$; kill -STOP $$; /bin/true; exit 9").start();
+    let command = command_of(&started);
+    expect_state(command, "T");
+    started.expect_error("stopped by SIGSTOP");
+    kill(command, Signal::SIGCONT).expect("it is there");
+    let finished = started.finish();
+    assert_eq!(finished.code(), 9, "{}", finished.stderr_text());
+    assert!(finished.stderr_text().contains("not seen"), "no report: {}", finished.stderr_text());
+}
+
+/// Ctrl-C twice ends cowtrace, with its report, whatever the command thinks of Ctrl-C; the command goes on.
+#[test]
+fn second_interrupt_ends_cowtrace() {
+    if !needs::tracing() {
+        return;
+    }
     let folder = folder();
     let path = folder.path().join("trace.jsonl");
-    let (pid, path_text) = (target.pid().to_string(), path.display().to_string());
-    let finished = run(binary::cowtrace(), &["-p", &pid, "-d", seconds, "-q", "-o", &path_text]);
-    assert_eq!(finished.code(), 0, "{}", finished.stderr_text());
-    Trace::read(&path)
-}
-
-/// Attaching to a process that is not there: 125 and a sentence.
-#[test]
-fn attached_to_nobody() {
-    if !needs::tracing() {
-        return;
-    }
-    // Beyond what the kernel ever gives out.
-    let finished = run(binary::cowtrace(), &["-p", "2000000000", "-d", "1"]);
-    assert_eq!(finished.code(), 125, "{}", finished.stderr_text());
-    says_why(&finished);
+    let script = "trap '' INT; echo $$; sleep 8; exit 4";
+    let mut started = shell(script).flag("-o").flag(&path).start();
+    let command = command_of(&started);
+    started.signal_group(Signal::SIGINT);
+    started.expect_error("press Ctrl-C again");
+    started.signal_group(Signal::SIGINT);
+    started.expect_error("not seen");
+    let begin = Instant::now();
+    let finished = started.finish_leaving_others();
+    let (took, state) = (begin.elapsed(), state_of(command));
+    assert_eq!(finished.code(), 130, "after {took:?}: {}", finished.stderr_text());
+    assert!(took < Duration::from_secs(4), "it took {took:?}");
+    assert!(matches!(state.as_deref(), Some("S" | "R")), "the command did not go on: {state:?}");
+    check::totals_add_up(&Trace::read(&path));
 }
 
 /// Under sudo the command runs as the caller, and the caller owns the file.

@@ -150,7 +150,8 @@ fn memset_without_the_lock() {
     });
 }
 
-/// Reading objects writes their reference counts: the page of every object, and hardly anything else.
+/// Reading objects writes their reference counts: the page of every object, and hardly anything else (the iterator, and
+/// the line's own bytecode, which counts how often it runs).
 #[test]
 fn reading_is_writing() {
     on_every_build("reading.py", None, "reading.py", |experiment| {
@@ -189,9 +190,12 @@ fn collection_after_a_freeze() {
         let faults = experiment.at_line();
         assert_eq!(experiment.trace.process(experiment.told.pid).generation, 1);
         assert!(faults.len() <= 7, "{faults:#?}");
-        // The parent's own collection at its end is another matter.
-        let mut of_child = experiment.trace.faults_of(experiment.told.pid);
-        assert!(of_child.all(|fault| fault.write.kind != "gc_header"), "{faults:#?}");
+        // The parent's own collection at its end is another matter; and a header that is written elsewhere is a
+        // neighbour in the collector's list of something that was made or freed.
+        for fault in experiment.trace.faults_of(experiment.told.pid) {
+            assert_ne!(fault.operation.kind, "gc", "{fault:#?}");
+            assert!(fault.write.kind != "gc_header" || !experiment.is_at_line(fault), "{fault:#?}");
+        }
     });
 }
 

@@ -1,4 +1,4 @@
-"""The child only reads a list of 2000 objects, which writes the reference count of each."""
+"""The child only reads a list of 6000 objects, which writes the reference count of each."""
 import json
 import os
 
@@ -8,7 +8,7 @@ class Obj:
         self.number = number
 
 
-data = [Obj(number) for number in range(2000)]
+data = [Obj(number) for number in range(6000)]
 pages = len({id(o) >> 12 for o in data})
 pid = os.fork()
 if pid == 0:
