@@ -93,10 +93,8 @@ pub enum Notice {
         buffer_hint(*buffer)
     )]
     Lost { count: u64, buffer: u64 },
-    #[error(
-        "details of {count} faults were lost ({stage}): totals are right, the rows of the report are too low by as much"
-    )]
-    LostElsewhere { count: u64, stage: String },
+    #[error("{count} × lost: {what} A larger `--buffer` loses less.")]
+    LostElsewhere { count: u64, what: &'static str },
     #[error(
         "{name} {version} of {} is not one that cowtrace knows: its frames are not seen, its writes are attributed by \
          native symbols only",
@@ -105,6 +103,11 @@ pub enum Notice {
     UnknownInterpreter { name: String, version: String, path: PathBuf },
     #[error("the trace ended while the command was running (pid {pid}): it goes on, untraced")]
     StillRunning { pid: i32 },
+    #[error(
+        "the trace ended while the command was stopped (pid {pid}): it is left stopped, but at a terminal the kernel ends \
+         a stopped job that nobody waits for"
+    )]
+    LeftStopped { pid: i32 },
     #[error("the command was stopped by {signal}: tracing goes on when it does (`kill -CONT {pid}`)")]
     Stopped { signal: &'static str, pid: i32 },
     #[error("interrupted: waiting for the command to end; press Ctrl-C again to end the trace now")]

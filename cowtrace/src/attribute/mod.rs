@@ -72,8 +72,6 @@ pub struct Output {
     /// Faults that the kernel program took for a reuse and that were writes to a shared mapping: by process, listed or
     /// not.
     pub shared_writes: HashMap<usize, u64>,
-    /// Faults of processes whose fork was not seen.
-    pub orphans: u64,
 }
 
 /// The innermost native frame at one address.
@@ -145,9 +143,10 @@ impl Attributor {
     }
 
     fn fault(&mut self, fault: &raw::Fault) {
-        let Some(process) = self.tree.index(fault.process) else {
-            self.output.orphans += 1;
-            return;
+        // A process whose fork was lost is one all the same; the loss itself has been counted.
+        let process = match self.tree.index(fault.process) {
+            Some(process) => process,
+            None => self.tree.lost(fault.process, 0),
         };
         let mapped = self.tree.maps_at(process, fault.address);
         let mapping = mapped.as_ref().and_then(|mapped| mapped.maps.find(fault.address));

@@ -10,7 +10,7 @@ use cowtrace_ebpf::{
     plan::{MAX_PLANS, PLANS, Plan},
     state::{
         ASSIGNED, ASSIGNMENTS, Assignment, DROPS, PROCESSES, Process, ProcessKey, SESSION, THREADS, Thread,
-        Totals, pending,
+        pending,
     },
 };
 
@@ -83,11 +83,11 @@ impl Control {
         self.threads.get(&key.pid, 0).is_ok_and(|pod| pod.0.process == key)
     }
 
-    /// Takes a process that is gone out of the table, with its totals.
-    pub fn forget(&mut self, key: ProcessKey) -> Option<Totals> {
-        let totals = self.process(key)?.totals;
+    /// Takes a process that is gone out of the table.
+    pub fn forget(&mut self, key: ProcessKey) -> Option<Process> {
+        let process = self.process(key)?;
         self.processes.remove(&KeyPod(key)).ok()?;
-        Some(totals)
+        Some(process)
     }
 
     /// What the threads hold that are still there: totals, and the fault that each had last. Only right when the probes

@@ -123,6 +123,50 @@ impl Tree {
         &self.processes[index]
     }
 
+    /// What a process had mapped, and the file it runs, as it was seen just now. A child that is forked from here on begins
+    /// with it; it may be gone before it can be asked itself.
+    pub fn saw(&mut self, key: ProcessKey, maps: Arc<Maps>, exe: Option<Vec<u8>>) {
+        let Some(index) = self.index(key) else { return };
+        self.readings += 1;
+        let mapped = Mapped { id: self.readings, maps };
+        let process = &mut self.processes[index];
+        process.maps = Some(mapped);
+        if let Some(exe) = exe {
+            process.exe = exe;
+        }
+    }
+
+    /// A process whose fork was lost on the way: only that it was there is known, and what the kernel's table still says.
+    pub fn lost(&mut self, key: ProcessKey, generation: u32) -> usize {
+        self.add(Process {
+            key,
+            parent_pid: 0,
+            parent: None,
+            generation,
+            start: key.start,
+            end: None,
+            comm: [0; 16],
+            exe: Vec::new(),
+            execs: Vec::new(),
+            command: Vec::new(),
+            inherited_pages: 0,
+            exit_code: None,
+            image: 0,
+            modules: bytemuck::Zeroable::zeroed(),
+            fork_stack: 0,
+            forked: true,
+            maps: None,
+            reads: 0,
+        })
+    }
+
+    /// The kernel's table says that a process has ended, whether or not its exit was told.
+    pub fn ended(&mut self, key: ProcessKey, by: u64) {
+        if let Some(index) = self.index(key) {
+            self.processes[index].end.get_or_insert(by);
+        }
+    }
+
     /// Whether a process itself began what it runs, by exec, and has not forked since.
     #[must_use]
     pub fn began(&self, index: usize) -> bool {
@@ -150,9 +194,7 @@ impl Tree {
                 process.fork_stack = fork.stack;
             }
             process.forked = true;
-            // What the parent has mapped now is what the child begins with; the child may be gone before it can be asked.
             process.reads = 0;
-            self.read_maps(parent);
         }
         let from = parent.map(|parent| &self.processes[parent]);
         let process = Process {

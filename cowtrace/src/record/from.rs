@@ -61,7 +61,7 @@ pub fn trace(parts: Parts) -> Trace {
             recorded_process(process, &counted, shared, listed, origin)
         })
         .collect();
-    let losses = losses(&drops, undecoded, output.orphans);
+    let losses = losses(&drops, undecoded);
     let probe_ns = totals.values().map(|totals| totals.probe_ns).sum();
     let summary =
         Summary { setup_ns, probe_ns, duration, ..summary(&processes, &losses, own_cpu_ns + probe_ns) };
@@ -145,14 +145,13 @@ fn process_totals(counted: &Totals, shared: u64, listed: bool) -> ProcessTotals 
     }
 }
 
-fn losses(drops: &[(DropReason, u32, u64)], undecoded: u64, orphans: u64) -> Vec<Loss> {
+fn losses(drops: &[(DropReason, u32, u64)], undecoded: u64) -> Vec<Loss> {
     let mut losses: Vec<Loss> = drops
         .iter()
         .map(|&(reason, cpu, count)| Loss { stage: reason.stage().to_owned(), cpu, count })
         .collect();
     // Later stages do not know the CPU any more.
     losses.push(Loss { stage: "decode".to_owned(), cpu: 0, count: undecoded });
-    losses.push(Loss { stage: "unknown_process".to_owned(), cpu: 0, count: orphans });
     losses
 }
 

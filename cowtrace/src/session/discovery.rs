@@ -1,6 +1,8 @@
 //! Finds the interpreter of each image while it starts, and tells the kernel how to walk its frames.
 
 use std::collections::HashMap;
+use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
@@ -66,21 +68,37 @@ impl Discovery {
         let Some(&image) = self.processes.get(&process) else { return };
         let state = self.images.entry(image).or_default();
         state.looks += 1;
-        if state.settled || !(always || state.looks <= EARLY || state.looks.is_power_of_two()) {
+        if !always && (state.settled || !(state.looks <= EARLY || state.looks.is_power_of_two())) {
             return;
         }
+        let settled = state.settled;
         let Ok(maps) = Maps::of(process.pid) else { return };
-        match interp::discover(process.pid, &maps, &Live::new(process.pid)) {
+        let maps = Arc::new(maps);
+        if always && maps.iter().next().is_some() {
+            let exe = fs::read_link(format!("/proc/{}/exe", process.pid)).ok();
+            let exe = exe.map(|path| path.into_os_string().into_vec());
+            // The other thread ends only after this one.
+            let _ = to.send(Message::Saw(process, Arc::clone(&maps), exe));
+        }
+        if !settled {
+            self.recognise(process, image, &maps, to);
+        }
+    }
+
+    fn recognise(&mut self, process: ProcessKey, image: u64, maps: &Maps, to: &SyncSender<Message>) {
+        let answer = interp::discover(process.pid, maps, &Live::new(process.pid));
+        let settled = match answer {
             interp::Discovery::Found(found) => {
-                state.settled = true;
                 self.found(image, &Arc::new(*found), to);
+                true
             }
             interp::Discovery::Unsupported { interpreter, reason } => {
-                state.settled = true;
                 self.unsupported(image, interpreter, reason.to_string());
+                true
             }
-            interp::Discovery::NotYet | interp::Discovery::None => {}
-        }
+            interp::Discovery::NotYet | interp::Discovery::None => false,
+        };
+        self.images.entry(image).or_default().settled = settled;
     }
 
     fn found(&mut self, image: u64, found: &Arc<Found>, to: &SyncSender<Message>) {

@@ -5,21 +5,23 @@ use std::fs::File;
 use std::io;
 
 use bytemuck::Zeroable as _;
+use cowtrace_ebpf::drops::DropReason;
 use cowtrace_ebpf::event::{Fault, flag};
 use cowtrace_ebpf::outcome::{Outcome, Seen, decide};
-use cowtrace_ebpf::state::{ProcessKey, Thread, Totals, pending};
+use cowtrace_ebpf::state::{ENDED, Process, ProcessKey, Thread, Totals, pending};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike as _;
 
-use super::{Ended, Request, Run, other, probes};
+use super::{End, Ended, Request, Run, other, probes};
 use crate::bpf::{Attached, has_pending};
 use crate::diag::{Failure, Notice};
 use crate::kernel;
 use crate::process::child::{Change, Child};
 use crate::process::signals::{Received, Signals};
+use crate::process::tree::Tree;
 use crate::record::from::{Parts, trace};
-use crate::record::schema::{Header, SCHEMA};
+use crate::record::schema::{Header, SCHEMA, Trace};
 
 /// What the base rung cannot see.
 pub(super) const BASE_RUNG: &str =
@@ -38,18 +40,13 @@ pub(super) struct Facts<'a> {
 
 impl Run {
     /// Reads what is left, and puts the trace together. The probes are detached.
-    pub(super) fn finish(
-        self,
-        facts: Facts<'_>,
-        status: Option<u8>,
-        output: Option<File>,
-    ) -> Result<Ended, Failure> {
+    pub(super) fn finish(self, facts: Facts<'_>, end: End, output: Option<File>) -> Result<Ended, Failure> {
         let Self { child, control, pipeline, gone, mut notices, .. } = self;
         let (met, drained) = pipeline.drain().map_err(other("cannot read the ring buffer"))?;
-        let mut totals: HashMap<ProcessKey, Totals> = gone;
-        for (key, process) in control.processes() {
-            totals.entry(key).or_insert_with(Totals::zeroed).add(&process.totals);
-        }
+        let mut kernel_processes = gone;
+        kernel_processes.extend(control.processes());
+        let mut totals: HashMap<ProcessKey, Totals> =
+            kernel_processes.iter().map(|(key, process)| (*key, process.totals)).collect();
         let list_all = facts.request.all;
         for mut thread in control.threads() {
             if let Some(fault) = last_fault(&mut thread, list_all) {
@@ -57,7 +54,8 @@ impl Run {
             }
             totals.entry(thread.process).or_insert_with(Totals::zeroed).add(&thread.totals);
         }
-        let attributed = drained.join().map_err(other("cannot attribute the faults"))?;
+        let mut attributed = drained.join().map_err(other("cannot attribute the faults"))?;
+        complete(&mut attributed.tree, &kernel_processes, facts.origin + facts.duration);
         let mut missing = facts.missing;
         let mut interpreters = Vec::new();
         for (interpreter, reason) in met {
@@ -97,16 +95,60 @@ impl Run {
             own_cpu_ns: own_cpu_ns(),
             setup_ns: facts.setup_ns,
         });
-        if status.is_none() {
-            notices.push(Notice::StillRunning { pid: child.pid().as_raw() });
+        let pid = child.pid().as_raw();
+        if !matches!(end, End::Command(_)) {
+            notices.push(match stopped(pid) {
+                Some(_) => Notice::LeftStopped { pid },
+                None => Notice::StillRunning { pid },
+            });
         }
-        let lost = trace.summary.lost;
-        if lost > 0 {
-            notices.push(Notice::Lost { count: lost, buffer: facts.request.buffer.into() });
-        }
-        let child = status.is_none().then_some(child);
+        notices.extend(lost(&trace, facts.request.buffer));
+        let (status, child) = match end {
+            End::Command(status) => (Some(status), None),
+            End::Deadline => (None, Some(child)),
+            End::Interrupted => (Some(INTERRUPTED), None),
+        };
         Ok(Ended { trace, output, status, child, notices })
     }
+}
+
+/// 128 and SIGINT, as for a command that it ended.
+const INTERRUPTED: u8 = 128 + 2;
+
+/// Adds what only the kernel's table tells: processes whose fork was lost, ends whose exit was lost.
+fn complete(tree: &mut Tree, processes: &HashMap<ProcessKey, Process>, end: u64) {
+    let mut known: Vec<_> = processes.iter().collect();
+    known.sort_by_key(|(key, _)| **key);
+    for (&key, process) in known {
+        if tree.index(key).is_none() {
+            tree.lost(key, process.generation);
+        }
+        if process.flags & ENDED != 0 {
+            tree.ended(key, end);
+        }
+    }
+}
+
+/// What was lost, in words.
+fn lost(trace: &Trace, buffer: u32) -> Vec<Notice> {
+    let faults: u64 = trace
+        .processes
+        .iter()
+        .flat_map(|process| &process.totals.outcomes)
+        .map(|(_, total)| total.lost)
+        .sum();
+    let mut notices = Vec::new();
+    if faults > 0 {
+        notices.push(Notice::Lost { count: faults, buffer: buffer.into() });
+    }
+    for reason in DropReason::ALL.iter().filter(|reason| !matches!(reason, DropReason::Ring)) {
+        let count =
+            trace.losses.iter().filter(|loss| loss.stage == reason.stage()).map(|loss| loss.count).sum();
+        if count > 0 {
+            notices.push(Notice::LostElsewhere { count, what: reason.about() });
+        }
+    }
+    notices
 }
 
 /// CPU time of cowtrace's own threads.

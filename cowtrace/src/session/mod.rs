@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use cowtrace_ebpf::config::{Config, LATENCY, LIST_ALL};
-use cowtrace_ebpf::state::{ProcessKey, Totals};
+use cowtrace_ebpf::state::{Process as KernelProcess, ProcessKey};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::attribute::Attributor;
@@ -60,9 +60,9 @@ pub struct Ended {
     pub trace: Trace,
     /// The opened output.
     pub output: Option<File>,
-    /// The command's status; `None` = it is still running.
+    /// Status to exit with; `None` = the command is to be waited for.
     pub status: Option<u8>,
-    /// The command, if it is still running.
+    /// The command, if it is to be waited for.
     pub child: Option<Child>,
     /// What the user is to be told beside the report.
     pub notices: Vec<Notice>,
@@ -157,10 +157,17 @@ async fn trace(
         .map_err(other("cannot start a thread"))?;
     let setup_ns = finish::own_cpu_ns();
     let child = suspended.release()?;
-    let mut run =
-        Run { child, control, pipeline, gone: HashMap::new(), leaving: Vec::new(), notices: Vec::new() };
-    let status = run.wait(&mut signals, request.duration).await?;
-    if status.is_some() {
+    let mut run = Run {
+        child,
+        stopped: false,
+        control,
+        pipeline,
+        gone: HashMap::new(),
+        leaving: Vec::new(),
+        notices: Vec::new(),
+    };
+    let end = run.wait(&mut signals, request.duration).await?;
+    if matches!(end, End::Command(_)) {
         run.stragglers().await;
     }
     let duration = monotonic().saturating_sub(origin);
@@ -169,7 +176,7 @@ async fn trace(
     tokio::time::sleep(Duration::from_millis(2)).await;
     let facts =
         finish::Facts { origin, start, duration, setup_ns, attached, missing: setup.missing, request };
-    run.finish(facts, status, setup.output)
+    run.finish(facts, end, setup.output)
 }
 
 /// Prints what the kernel program says of itself, with `-vv`.
@@ -184,31 +191,40 @@ fn kernel_log(bpf: &mut Bpf) -> Option<tokio::task::JoinHandle<()>> {
     }))
 }
 
+/// What ends a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The command has ended with this status.
+    Command(u8),
+    /// The time is over; the command goes on.
+    Deadline,
+    /// The user does not want to wait for the command any more.
+    Interrupted,
+}
+
 /// A session while the command runs.
 struct Run {
     child: Child,
+    /// The command is stopped.
+    stopped: bool,
     control: Control,
     pipeline: Pipeline,
-    /// Totals of processes that were taken out of the kernel's table.
-    gone: HashMap<ProcessKey, Totals>,
+    /// Processes that were taken out of the kernel's table.
+    gone: HashMap<ProcessKey, KernelProcess>,
     /// Processes that have ended and may still move their totals.
     leaving: Vec<ProcessKey>,
     notices: Vec<Notice>,
 }
 
 impl Run {
-    /// Waits until the command ends (its status), or the trace is to end before it (`None`).
-    async fn wait(
-        &mut self,
-        signals: &mut Signals,
-        duration: Option<Duration>,
-    ) -> Result<Option<u8>, Failure> {
+    /// Waits until the trace ends.
+    async fn wait(&mut self, signals: &mut Signals, duration: Option<Duration>) -> Result<End, Failure> {
         let deadline = duration.map(|duration| tokio::time::Instant::now() + duration);
         let mut tidy = tokio::time::interval(TIDY);
         loop {
             let received = tokio::select! {
                 received = signals.next() => received,
-                () = until(deadline) => return Ok(None),
+                () = until(deadline) => return Ok(End::Deadline),
                 _ = tidy.tick() => {
                     self.tidy();
                     continue;
@@ -217,11 +233,12 @@ impl Run {
             match received {
                 Received::Child => {
                     if let Some(status) = self.changed()? {
-                        return Ok(Some(status));
+                        return Ok(End::Command(status));
                     }
                 }
+                Received::Interrupt if self.stopped => return Ok(End::Interrupted),
                 Received::Interrupt => diag::tell(&Notice::Interrupted),
-                Received::InterruptAgain => return Ok(None),
+                Received::InterruptAgain => return Ok(End::Interrupted),
                 Received::Quit => {}
                 Received::PassOn(signal) => {
                     if let Err(error) = self.child.signal(signal) {
@@ -238,9 +255,10 @@ impl Run {
             match change {
                 Change::Ended(status) => return Ok(Some(status)),
                 Change::Stopped(signal) => {
+                    self.stopped = true;
                     diag::tell(&Notice::Stopped { signal: signal.as_str(), pid: self.child.pid().as_raw() });
                 }
-                Change::Continued => {}
+                Change::Continued => self.stopped = false,
             }
         }
         Ok(None)
@@ -253,8 +271,8 @@ impl Run {
         for key in leaving {
             if self.control.has_thread(key) {
                 self.leaving.push(key);
-            } else if let Some(totals) = self.control.forget(key) {
-                self.gone.insert(key, totals);
+            } else if let Some(process) = self.control.forget(key) {
+                self.gone.insert(key, process);
             }
         }
     }

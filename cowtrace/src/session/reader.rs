@@ -20,6 +20,7 @@ use crate::bpf::{Plans, Ring};
 use crate::event::Event;
 use crate::event::decode::{decode, kind_of};
 use crate::interp::Found;
+use crate::process::maps::Maps;
 use crate::process::tree::Tree;
 use crate::record::schema::Interpreter;
 
@@ -36,6 +37,8 @@ pub(super) enum Message {
     Records(Vec<u8>),
     /// An image runs this interpreter.
     Interpreter(u64, Arc<Found>),
+    /// What a process had mapped when it was looked at, and the file it runs: for the records that follow.
+    Saw(ProcessKey, Arc<Maps>, Option<Vec<u8>>),
     /// A fault that the kernel program still held when it was detached.
     Last(Box<Fault>),
 }
@@ -133,6 +136,12 @@ fn pause(ring_bytes: u32) -> Duration {
     Duration::from_micros(micros.clamp(500, 20_000))
 }
 
+/// Records, each behind its length; the last of them decoded, if it tells of the tree's life.
+struct Piece {
+    records: Vec<u8>,
+    last: Option<Event>,
+}
+
 struct Reader {
     ring: Ring,
     pause: Duration,
@@ -149,14 +158,10 @@ impl Reader {
             let last = self.stop.load(Ordering::Relaxed);
             let mut total = 0;
             loop {
-                let mut batch = Vec::with_capacity(BATCH);
-                let (count, lifecycle) = self.take(&mut batch);
+                let (count, pieces) = self.take();
                 total += count;
-                for event in &lifecycle {
-                    self.lifecycle(event);
-                }
-                if !batch.is_empty() && self.to.send(Message::Records(batch)).is_err() {
-                    return Err(io::Error::other("the attributing thread has ended"));
+                for piece in pieces {
+                    self.pass_on(piece)?;
                 }
                 if count == 0 {
                     break;
@@ -171,18 +176,37 @@ impl Reader {
         }
     }
 
-    /// Takes records out of the ring; those of the tree's life are decoded at once.
-    fn take(&mut self, batch: &mut Vec<u8>) -> (usize, Vec<Event>) {
-        let mut lifecycle = Vec::new();
+    /// Takes records out of the ring, cut behind each that tells of the tree's life.
+    fn take(&mut self) -> (usize, Vec<Piece>) {
+        let mut pieces = Vec::new();
+        let mut records = Vec::with_capacity(BATCH);
         let count = self.ring.drain(|record| {
             let len = u32::try_from(record.len()).unwrap_or(u32::MAX);
-            batch.extend_from_slice(&len.to_ne_bytes());
-            batch.extend_from_slice(record);
+            records.extend_from_slice(&len.to_ne_bytes());
+            records.extend_from_slice(record);
             if matches!(kind_of(record), kind::FORK | kind::EXEC | kind::EXIT | kind::HINT) {
-                lifecycle.extend(decode(record));
+                pieces.push(Piece { records: std::mem::take(&mut records), last: decode(record).ok() });
             }
         });
-        (count, lifecycle)
+        pieces.push(Piece { records, last: None });
+        (count, pieces)
+    }
+
+    /// Hands records over. What a forking process has mapped is told before its fork, for the child; what an executing one
+    /// has, behind its exec, which forgets everything.
+    fn pass_on(&mut self, piece: Piece) -> io::Result<()> {
+        let Piece { records, last } = piece;
+        let before = matches!(last, Some(Event::Fork(_)));
+        if let Some(event) = last.as_ref().filter(|_| before) {
+            self.lifecycle(event);
+        }
+        if !records.is_empty() && self.to.send(Message::Records(records)).is_err() {
+            return Err(io::Error::other("the attributing thread has ended"));
+        }
+        if let Some(event) = last.as_ref().filter(|_| !before) {
+            self.lifecycle(event);
+        }
+        Ok(())
     }
 
     fn lifecycle(&mut self, event: &Event) {
@@ -207,6 +231,7 @@ fn attribute(mut attributor: Attributor, from: &Receiver<Message>) -> Attributed
     while let Ok(message) = from.recv() {
         match message {
             Message::Interpreter(image, found) => attributor.interpreter(image, found),
+            Message::Saw(key, maps, exe) => attributor.tree.saw(key, maps, exe),
             Message::Last(fault) => attributor.event(&Event::Fault(fault)),
             Message::Records(batch) => {
                 let mut rest = batch.as_slice();
