@@ -86,6 +86,8 @@ pub struct Process {
     pub argument_code: u64,
     /// The module table at the last fork.
     pub modules: ModuleTable,
+    /// Who forked it; zeros for the command itself.
+    pub parent: ProcessKey,
     /// Index into the plans; 0 = no interpreter known.
     pub plan: u32,
     /// 0 for the command itself, +1 for each fork.

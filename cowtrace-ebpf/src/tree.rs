@@ -99,6 +99,7 @@ fn new_process(thread: &mut Thread, record: &mut Fork, parent: Task, child: Task
     let entry = maps::new_process()?;
     *entry = *forking;
     entry.totals = Zeroable::zeroed();
+    entry.parent = thread.process;
     entry.threads = 1;
     entry.generation += 1;
     entry.flags = forking.flags & NO_HINTS;

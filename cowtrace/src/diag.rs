@@ -89,11 +89,12 @@ pub enum Notice {
     )]
     Unwritten { path: PathBuf, source: io::Error },
     #[error(
-        "details of {count} faults were lost because the buffer was full (totals are right): {}",
+        "details of {faults} faults were lost because the buffer was full, with {names} names and {lifecycle} forks, execs \
+         and exits (totals are right): {}",
         buffer_hint(*buffer)
     )]
-    Lost { count: u64, buffer: u64 },
-    #[error("{count} × lost: {what} A larger `--buffer` loses less.")]
+    Lost { faults: u64, names: u64, lifecycle: u64, buffer: u64 },
+    #[error("{count} times: {what} Trace fewer processes at once.")]
     LostElsewhere { count: u64, what: &'static str },
     #[error(
         "{name} {version} of {} is not one that cowtrace knows: its frames are not seen, its writes are attributed by \
@@ -214,7 +215,7 @@ mod tests {
 
     #[test]
     fn sentences_say_what_to_do() {
-        let lost = Notice::Lost { count: 7, buffer: 64 << 20 };
+        let lost = Notice::Lost { faults: 7, names: 0, lifecycle: 0, buffer: 64 << 20 };
         assert!(lost.to_string().ends_with("`--buffer 128M`"), "{lost}");
         let source = io::Error::from_raw_os_error(libc::EACCES);
         let refused = Notice::CannotRun { command: "./x".into(), source };

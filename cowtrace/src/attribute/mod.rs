@@ -146,7 +146,7 @@ impl Attributor {
         // A process whose fork was lost is one all the same; the loss itself has been counted.
         let process = match self.tree.index(fault.process) {
             Some(process) => process,
-            None => self.tree.lost(fault.process, 0),
+            None => self.tree.lost(fault.process),
         };
         let mapped = self.tree.maps_at(process, fault.address);
         let mapping = mapped.as_ref().and_then(|mapped| mapped.maps.find(fault.address));

@@ -136,13 +136,13 @@ impl Tree {
         }
     }
 
-    /// A process whose fork was lost on the way: only that it was there is known, and what the kernel's table still says.
-    pub fn lost(&mut self, key: ProcessKey, generation: u32) -> usize {
+    /// A process whose fork was lost on the way: only that it was there is known, until [`Tree::complete`].
+    pub fn lost(&mut self, key: ProcessKey) -> usize {
         self.add(Process {
             key,
             parent_pid: 0,
             parent: None,
-            generation,
+            generation: 0,
             start: key.start,
             end: None,
             comm: [0; 16],
@@ -158,6 +158,19 @@ impl Tree {
             maps: None,
             reads: 0,
         })
+    }
+
+    /// What the kernel's table tells of a process whose fork was lost.
+    pub fn complete(&mut self, key: ProcessKey, parent: ProcessKey, generation: u32) {
+        let index = self.index(key).unwrap_or_else(|| self.lost(key));
+        if self.processes[index].image != 0 {
+            return;
+        }
+        let parent_index = self.index(parent).filter(|&parent| parent != index);
+        let process = &mut self.processes[index];
+        process.parent_pid = parent.pid;
+        process.parent = parent_index;
+        process.generation = generation;
     }
 
     /// The kernel's table says that a process has ended, whether or not its exit was told.

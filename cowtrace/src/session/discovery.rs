@@ -74,7 +74,7 @@ impl Discovery {
         let settled = state.settled;
         let Ok(maps) = Maps::of(process.pid) else { return };
         let maps = Arc::new(maps);
-        if always && maps.iter().next().is_some() {
+        if maps.iter().next().is_some() {
             let exe = fs::read_link(format!("/proc/{}/exe", process.pid)).ok();
             let exe = exe.map(|path| path.into_os_string().into_vec());
             // The other thread ends only after this one.

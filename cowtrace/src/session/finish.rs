@@ -120,9 +120,7 @@ fn complete(tree: &mut Tree, processes: &HashMap<ProcessKey, Process>, end: u64)
     let mut known: Vec<_> = processes.iter().collect();
     known.sort_by_key(|(key, _)| **key);
     for (&key, process) in known {
-        if tree.index(key).is_none() {
-            tree.lost(key, process.generation);
-        }
+        tree.complete(key, process.parent, process.generation);
         if process.flags & ENDED != 0 {
             tree.ended(key, end);
         }
@@ -137,15 +135,18 @@ fn lost(trace: &Trace, buffer: u32) -> Vec<Notice> {
         .flat_map(|process| &process.totals.outcomes)
         .map(|(_, total)| total.lost)
         .sum();
+    let of = |reason: DropReason| -> u64 {
+        trace.losses.iter().filter(|loss| loss.stage == reason.stage()).map(|loss| loss.count).sum()
+    };
+    let names = of(DropReason::RingDefinition);
+    let lifecycle = of(DropReason::RingLifecycle);
     let mut notices = Vec::new();
-    if faults > 0 {
-        notices.push(Notice::Lost { count: faults, buffer: buffer.into() });
+    if faults + names + lifecycle > 0 {
+        notices.push(Notice::Lost { faults, names, lifecycle, buffer: buffer.into() });
     }
-    for reason in DropReason::ALL.iter().filter(|reason| !matches!(reason, DropReason::Ring)) {
-        let count =
-            trace.losses.iter().filter(|loss| loss.stage == reason.stage()).map(|loss| loss.count).sum();
-        if count > 0 {
-            notices.push(Notice::LostElsewhere { count, what: reason.about() });
+    for reason in [DropReason::ThreadTable, DropReason::ProcessTable] {
+        if of(reason) > 0 {
+            notices.push(Notice::LostElsewhere { count: of(reason), what: reason.about() });
         }
     }
     notices
