@@ -45,16 +45,10 @@ pub struct Config {
     pub mm_arg_end: u32,
     /// `mm_struct.rss_stat[MM_ANONPAGES]`: the shared part of the counter (`percpu_counter.count`, or a plain one).
     pub mm_anon: u32,
-    /// The same counter's per-CPU part (`percpu_counter.counters`); [`ABSENT`] before Linux 6.2.
-    pub mm_anon_percpu: u32,
     /// `mm_struct.rss_stat[MM_SWAPENTS]`, shared part.
     pub mm_swap: u32,
-    /// The same, per-CPU part.
-    pub mm_swap_percpu: u32,
     /// `linux_binprm.filename`.
     pub bprm_filename: u32,
-    /// Number of possible CPUs.
-    pub cpus: u32,
     /// `__GFP_ZERO` of this kernel.
     pub gfp_zero: u32,
     /// `__GFP_MOVABLE` of this kernel.
@@ -67,4 +61,4 @@ pub struct Config {
     pub zero: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 96);
+const _: () = assert!(size_of::<Config>() == 84);

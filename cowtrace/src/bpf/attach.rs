@@ -1,5 +1,7 @@
 //! Loads each program into the kernel's verifier and attaches it where the table of hooks says.
 
+use std::time::Instant;
+
 use aya::{
     Ebpf,
     programs::{
@@ -10,7 +12,7 @@ use aya::{
 };
 
 use super::BpfError;
-use crate::kernel::hooks::{Attach, HOOKS, Hook, Need, SoftwareEvent};
+use crate::kernel::hooks::{Attach, Hook, Need, SoftwareEvent};
 
 /// Which hooks are live.
 #[derive(Clone, Debug, Default)]
@@ -21,15 +23,16 @@ pub struct Attached {
     pub missing: Vec<String>,
 }
 
-/// Attaches every hook that is wanted. A missing required one is an error; an optional one is said in `missing`.
-pub(super) fn attach(ebpf: &mut Ebpf, latency: bool) -> Result<Attached, BpfError> {
+/// Attaches hooks in their order. A required one that fails is an error; an optional one is said in `missing`.
+pub(super) fn attach(ebpf: &mut Ebpf, hooks: &[&Hook]) -> Result<Attached, BpfError> {
     let mut attached = Attached::default();
-    for hook in HOOKS.iter().filter(|hook| latency || hook.need != Need::Latency) {
-        let begin = std::time::Instant::now();
-        let done = attach_one(ebpf, hook);
-        log::debug!("{}: {:?}", hook.name(), begin.elapsed());
-        match done {
-            Ok(()) => attached.probes.push(hook.name().to_owned()),
+    for hook in hooks {
+        let begin = Instant::now();
+        match attach_one(ebpf, hook) {
+            Ok(()) => {
+                log::debug!("{} attached in {:?}", hook.name(), begin.elapsed());
+                attached.probes.push(hook.name().to_owned());
+            }
             Err(error) if hook.need == Need::Required => return Err(error),
             Err(error) => {
                 log::warn!("{error:#}");

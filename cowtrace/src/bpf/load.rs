@@ -6,6 +6,8 @@ use cowtrace_ebpf::{
     state::RING,
 };
 
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+
 use super::{BpfError, pod::ConfigPod};
 
 /// The object that `cargo xtask build-ebpf` made; the build script refuses one that does not fit the sources.
@@ -24,6 +26,9 @@ pub struct LoadOptions {
 
 /// Creates the maps and hands the object over; no program is loaded into the kernel yet.
 pub(super) fn load(options: &LoadOptions) -> Result<Ebpf, BpfError> {
+    // Before Linux 5.11 maps count against this limit. Where it cannot be raised, the kernel says so itself.
+    let unlimited = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    log::debug!("limit of locked memory raised: {unlimited:?}");
     let config = ConfigPod(options.config);
     let level: u8 = if options.log { u8::MAX } else { 0 };
     let mut loader = EbpfLoader::new();

@@ -11,6 +11,8 @@ mod ring;
 use aya::{Ebpf, EbpfError, maps::MapError, programs::ProgramError};
 use cowtrace_ebpf::state::RING;
 
+use crate::kernel::hooks::Hook;
+
 pub use attach::Attached;
 pub use control::{Control, Plans, has_pending};
 pub use load::LoadOptions;
@@ -101,8 +103,8 @@ impl Bpf {
     ///
     /// # Errors
     /// A required one could not be attached.
-    pub fn attach(&mut self, latency: bool) -> Result<Attached, BpfError> {
-        attach::attach(&mut self.ebpf, latency)
+    pub fn attach(&mut self, hooks: &[&Hook]) -> Result<Attached, BpfError> {
+        attach::attach(&mut self.ebpf, hooks)
     }
 
     /// The object, for the kernel program's own diagnostics.

@@ -117,9 +117,6 @@ pub static FIELDS: &[Field] = &[
         NO_INHERITED,
     ),
     optional("mm_struct", &["rss_stat[MM_SWAPENTS].count", ATOMIC_SWAP], 8, |c| &mut c.mm_swap, NO_INHERITED),
-    // Absent before 6.2 and on kernels for one CPU: the part above is then the whole count.
-    optional("mm_struct", &["rss_stat[MM_ANONPAGES].counters"], 8, |c| &mut c.mm_anon_percpu, ""),
-    optional("mm_struct", &["rss_stat[MM_SWAPENTS].counters"], 8, |c| &mut c.mm_swap_percpu, ""),
     optional(
         "linux_binprm",
         &["filename"],
@@ -164,9 +161,6 @@ pub fn config(btf: &Btf) -> Result<Fields, Error> {
         let bit = btf.enumerator(flag.enumerator).and_then(|bit| u32::try_from(bit).ok());
         *(flag.slot)(&mut config) = bit.and_then(|bit| 1_u32.checked_shl(bit)).unwrap_or(flag.before);
     }
-    config.cpus = aya::util::nr_cpus()
-        .map_err(|(path, source)| Error::Unreadable { path, source })
-        .map(|cpus| u32::try_from(cpus).unwrap_or(u32::MAX))?;
     Ok(Fields { config, missing })
 }
 
@@ -204,7 +198,7 @@ mod tests {
             *(flag.slot)(&mut config) = 1;
             assert_eq!(flag.before.count_ones(), 1);
         }
-        let rest = Config { flags: 1, cpus: 1, zero: 1, ..config };
+        let rest = Config { flags: 1, zero: 1, ..config };
         assert!(bytemuck::cast_ref::<Config, [u32; 24]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
     }
 
@@ -218,10 +212,6 @@ mod tests {
         assert_eq!(config.task_tgid, config.task_pid + 4);
         assert_eq!(config.mm_arg_end, config.mm_arg_start + 8);
         assert_eq!((config.gfp_movable, config.gfp_zero), (0x8, 0x100));
-        assert!(config.cpus > 0);
-        if config.mm_anon_percpu != ABSENT {
-            assert_eq!(config.mm_swap - config.mm_anon, config.mm_swap_percpu - config.mm_anon_percpu);
-        }
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     let mut missing: Vec<String> = fields.missing.iter().map(|&what| what.to_owned()).collect();
     missing.extend(hooks.missing.iter().map(|hook| hook.without.to_owned()));
     missing.push(finish::BASE_RUNG.to_owned());
-    let setup = Setup { config: configuration(fields.config, request), missing, output };
+    let setup = Setup { config: configuration(fields.config, request), hooks: hooks.attach, missing, output };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -125,6 +125,7 @@ fn configuration(mut config: Config, request: &Request<'_>) -> Config {
 /// What is ready before the command exists.
 struct Setup {
     config: Config,
+    hooks: Vec<&'static kernel::hooks::Hook>,
     missing: Vec<String>,
     output: Option<File>,
 }
@@ -145,7 +146,7 @@ async fn trace(
     let pid = u32::try_from(suspended.pid().as_raw()).unwrap_or_default();
     let root = ProcessKey { start: monotonic(), pid, zero: 0 };
     control.follow(root)?;
-    let attached = bpf.attach(request.latency)?;
+    let attached = bpf.attach(&setup.hooks)?;
     setup.missing.extend(attached.missing.iter().cloned());
     let _log = request.kernel_log.then(|| kernel_log(&mut bpf)).flatten();
 
