@@ -223,16 +223,14 @@ fn private(thread: &Thread) -> (PrivatePage, Made) {
 #[inline(always)]
 fn too_late(thread: &Thread) -> bool {
     let (key, mine) = private(thread);
-    match maps::PRIVATE.get_ptr(key) {
-        Some(made) => {
-            let Some(made) = maps::copied(made) else { return false };
-            made.epoch == mine.epoch && mine.time.wrapping_add(LATE).wrapping_sub(made.time) < 2 * LATE
-        }
-        None => {
-            let _ = maps::PRIVATE.insert(key, mine, 0);
-            false
-        }
+    if let Some(made) = maps::PRIVATE.get_ptr(key).and_then(maps::copied)
+        && made.epoch == mine.epoch
+        && mine.time.wrapping_add(LATE).wrapping_sub(made.time) < 2 * LATE
+    {
+        return true;
     }
+    let _ = maps::PRIVATE.insert(key, mine, 0);
+    false
 }
 
 /// Decides and writes the fault that is pending, if there is one.
