@@ -199,13 +199,16 @@ mod tests {
             assert_eq!(flag.before.count_ones(), 1);
         }
         let rest = Config { flags: 1, zero: 1, ..config };
-        assert!(bytemuck::cast_ref::<Config, [u32; 24]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
+        assert!(bytemuck::cast_ref::<Config, [u32; 21]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
     }
 
-    /// Needs a kernel with BTF; passes without a word where there is none.
+    /// Needs a kernel with BTF.
     #[test]
     fn the_running_kernel_has_every_field() {
-        let Ok(bytes) = std::fs::read(super::super::btf::KERNEL) else { return };
+        let Ok(bytes) = std::fs::read(super::super::btf::KERNEL) else {
+            println!("SKIPPED: this kernel does not describe its types");
+            return;
+        };
         let fields = config(&Btf::parse(bytes).unwrap()).unwrap();
         assert_eq!(fields.missing, [""; 0]);
         let config = fields.config;

@@ -210,13 +210,14 @@ mod tests {
         assert_eq!(order[order.len() - 2..], ["page_fault_kernel", "page_fault_user"]);
     }
 
-    /// Needs x86-64 and a kernel with BTF; passes without a word where there is none.
+    /// Needs x86-64 and a kernel with BTF.
     #[test]
     fn the_running_kernel_has_every_hook() {
-        let Ok(bytes) = std::fs::read(super::super::btf::KERNEL) else { return };
-        if cfg!(not(target_arch = "x86_64")) {
+        let bytes = std::fs::read(super::super::btf::KERNEL);
+        let Some(bytes) = bytes.ok().filter(|_| cfg!(target_arch = "x86_64")) else {
+            println!("SKIPPED: this kernel does not describe its types, or is not for x86-64");
             return;
-        }
+        };
         let btf = Btf::parse(bytes).unwrap();
         let without = select(&btf, false).unwrap();
         assert!(without.missing.is_empty());

@@ -1,4 +1,3 @@
-use std::time::{Duration, Instant};
 
 use super::walk::Place;
 use super::{Btf, BtfError, KERNEL, kind};
@@ -188,11 +187,13 @@ fn damaged_bytes_never_panic() {
     );
 }
 
-/// Needs a kernel with BTF; passes without a word where there is none.
+/// Where a kernel describes its types, what cowtrace asks for is found in the description.
 #[test]
-fn the_running_kernel_is_read_in_a_few_milliseconds() {
-    let Ok(bytes) = std::fs::read(KERNEL) else { return };
-    let start = Instant::now();
+fn the_running_kernel_is_read() {
+    let Ok(bytes) = std::fs::read(KERNEL) else {
+        println!("SKIPPED: this kernel has no {KERNEL}");
+        return;
+    };
     let btf = Btf::parse(bytes).unwrap();
     assert!(btf.len() > 10_000);
     assert_eq!(btf.place("task_struct", "comm").unwrap().size, 16);
@@ -200,7 +201,4 @@ fn the_running_kernel_is_read_in_a_few_milliseconds() {
     assert!(btf.place("mm_struct", "arg_start").is_ok());
     assert_eq!(btf.enumerator("MM_ANONPAGES"), Some(1));
     assert_eq!(btf.tracepoint_arguments("sched_process_fork"), Some(2));
-    let took = start.elapsed();
-    println!("{} types in {took:?}", btf.len());
-    assert!(took < Duration::from_millis(500), "{took:?}");
 }
