@@ -1,4 +1,3 @@
-
 use super::walk::Place;
 use super::{Btf, BtfError, KERNEL, kind};
 
