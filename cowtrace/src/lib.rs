@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Reading order: the shared records (`cowtrace_ebpf::event`), the life of a fault (`cowtrace-ebpf/src/fault.rs`),
-//! [`event::decode`], [`classify`], [`attribute::rules`], [`record::schema`], one exporter, then [`session`].
+//! [`mod@event::decode`], [`classify`], [`attribute::rules`], [`record::schema`], one exporter, then [`session`].
 //!
 //! A module uses only modules further left; `cargo xtask layers` checks it. What comes after `record` knows nothing but
 //! [`record::schema`].

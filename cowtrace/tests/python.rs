@@ -244,7 +244,15 @@ fn import_under_way() {
             start(Command::new(path).args(["-Bc", "import blocking"]).env("PYTHONPATH", modules));
         let (memory, plan) = (Live::new(child.id()), &found.plan);
         let ident = memory.u64(at(first_thread(&memory, &found), plan.thread_ident)).unwrap();
-        let walked = walk(&memory, &found, ident);
+        // Behind what it printed there may be a few more instructions to the line that blocks.
+        let mut walked = walk(&memory, &found, ident);
+        for _ in 0..10_000 {
+            if walked[0].frame.line == 5 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            walked = walk(&memory, &found, ident);
+        }
         let wanted = |walked: &Walked| {
             plan.argument_function == cowtrace_ebpf::plan::ShortName::new(walked.frame.function.as_bytes())
         };
@@ -269,10 +277,16 @@ fn lock_holder() {
         let memory = Live::new(child.id());
         if found.plan.runtime_current != UNUSED {
             let thread = first_thread(&memory, &found);
-            let mut holders =
-                (0..1000).map(|_| memory.u64(at(found.runtime, found.plan.runtime_current)).unwrap());
-            assert!(holders.any(|holder| holder == thread), "it runs all the time");
+            // It may still be on its way back from printing, and not be let run for a while.
+            let holds = |_| {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                memory.u64(at(found.runtime, found.plan.runtime_current)).is_ok_and(|holder| holder == thread)
+            };
+            let held = (0..10_000).any(holds);
+            child.kill().unwrap();
+            assert!(held, "it runs all the time");
         }
+        // Killed twice where it was killed already: there is nobody left to be hit until `wait`.
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -33,6 +33,8 @@ pub(super) struct Discovery {
 struct Image {
     settled: bool,
     looks: u32,
+    /// The file it runs, as it was seen right after the exec; `None` = by then the process ran something else, or was gone.
+    exe: Option<Vec<u8>>,
 }
 
 impl Discovery {
@@ -50,6 +52,10 @@ impl Discovery {
         match event {
             Event::Exec(exec) => {
                 self.processes.insert(exec.process, exec.time);
+                let comm = fs::read(format!("/proc/{}/comm", exec.process.pid)).unwrap_or_default();
+                if comm.trim_ascii_end() == name(&exec.comm).trim_ascii_end() {
+                    self.images.entry(exec.time).or_default().exe = exe(exec.process.pid);
+                }
                 self.look(exec.process, to, true);
             }
             Event::Fork(fork) if fork.flags & fork_flag::THREAD == 0 => {
@@ -73,13 +79,15 @@ impl Discovery {
         }
         let settled = state.settled;
         let Ok(maps) = Maps::of(process.pid) else { return };
-        let maps = Arc::new(maps);
-        if maps.iter().next().is_some() {
-            let exe = fs::read_link(format!("/proc/{}/exe", process.pid)).ok();
-            let exe = exe.map(|path| path.into_os_string().into_vec());
-            // The other thread ends only after this one.
-            let _ = to.send(Message::Saw(process, Arc::clone(&maps), exe));
+        // Events are looked at a little later than they happen: what is seen may be another program's.
+        let seen = exe(process.pid);
+        if maps.iter().next().is_none() || seen.is_none() || seen != self.images.entry(image).or_default().exe
+        {
+            return;
         }
+        let maps = Arc::new(maps);
+        // The other thread ends only after this one.
+        let _ = to.send(Message::Saw(process, Arc::clone(&maps), seen));
         if !settled {
             self.recognise(process, image, &maps, to);
         }
@@ -134,4 +142,14 @@ impl Discovery {
             self.met.push((interpreter, reason));
         }
     }
+}
+
+/// The file that a process runs at this moment.
+fn exe(pid: u32) -> Option<Vec<u8>> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok().map(|path| path.into_os_string().into_vec())
+}
+
+/// A name of the kernel's without its padding.
+fn name(comm: &[u8]) -> &[u8] {
+    comm.split(|&byte| byte == 0).next().unwrap_or_default()
 }
