@@ -7,7 +7,7 @@ use cowtrace_ebpf::{
         CODE_HEAD, FILE_NAME, FUNCTION_NAME, Frame, FunctionName, KEY, LINE_TABLE, TEXT, Text, Type,
         UNREADABLE, kind,
     },
-    plan::{MAX_FRAMES, Plan},
+    plan::{MAX_FRAMES, Plan, UNUSED},
     state::{Process, Thread},
 };
 
@@ -17,7 +17,7 @@ use crate::{
     walk::{image_word, mix},
 };
 
-/// Values of the table of what was sent.
+/// Values of the table of what was sent; of a type its flags, too, whose lowest bit is of no interest.
 const SENT: u64 = 1;
 
 /// Completes a frame of the new stack in this CPU's buffer and sends what it refers to; 0 = something did not fit into the
@@ -41,7 +41,7 @@ fn frame(index: usize) -> Option<bool> {
     let thread = maps::thread(read::current_tid())?;
     let process = maps::process(&thread.process)?;
     let plan = maps::plan(process.plan)?;
-    if let Some(unit) = read::user::<u16>(frame.instruction) {
+    if let Some(unit) = read::user::<u16>(unit_address(frame, plan)) {
         frame.unit = unit;
         frame.unit_read = 1;
     }
@@ -59,6 +59,16 @@ fn frame(index: usize) -> Option<bool> {
     Some(complete)
 }
 
+/// Address of a frame's bytecode unit.
+#[inline(always)]
+fn unit_address(frame: &Frame, plan: &Plan) -> u64 {
+    if plan.frame_index_shift == UNUSED {
+        return frame.instruction;
+    }
+    let bytecode = read::user::<u64>(frame.code + u64::from(plan.code_bytecode)).unwrap_or(0);
+    bytecode.wrapping_add(u64::from(plan.bytes_data)).wrapping_add(frame.instruction)
+}
+
 #[inline(never)]
 fn code(frame: &Frame, thread: &Thread, process: &mut Process, plan: &Plan) -> bool {
     let Some(record) = maps::code_scratch() else { return false };
@@ -70,6 +80,10 @@ fn code(frame: &Frame, thread: &Thread, process: &mut Process, plan: &Plan) -> b
     record.plan = process.plan;
     record.first_line = -1;
     read::user_onto(frame.code + u64::from(plan.code_first_line), &mut record.first_line);
+    record.units = 0;
+    if plan.object_size != UNUSED && plan.frame_index_shift == UNUSED {
+        read::user_onto(frame.code + u64::from(plan.object_size), &mut record.units);
+    }
     let file = &mut record.file;
     let at = frame.code + u64::from(plan.code_file);
     string::<FILE_NAME>(at, &mut file.characters, &mut file.state, &mut file.bytes, plan);
@@ -156,32 +170,31 @@ fn argument(object: u64, thread: &Thread, plan: &Plan) -> bool {
     emit::record(record, size_of::<Text>(), Wake::No, DropReason::RingDefinition)
 }
 
-/// Whether the word at an address points to a type object; one that was not met before is sent.
+/// Whether a word points to a type object; one that was not met before is sent. Its flags, with [`SENT`]; 0 = it is none.
 #[inline(always)]
-pub(crate) fn type_of(address: u64, thread: &Thread, process: &Process, plan: &Plan) -> bool {
-    let candidate = image_word(thread, address);
+pub(crate) fn type_of(candidate: u64, thread: &Thread, process: &Process, plan: &Plan) -> u64 {
     if candidate & 7 != 0 || candidate < 0x1_0000 || candidate >> 47 != 0 {
-        return false;
+        return 0;
     }
     let key = mix(process.image, candidate);
-    if maps::SEEN.get_ptr(key).is_some() {
-        return true;
+    if let Some(flags) = maps::SEEN.get_ptr(key).and_then(maps::copied) {
+        return flags;
     }
     new_type(candidate, key, thread, process, plan)
 }
 
 #[inline(never)]
-fn new_type(candidate: u64, key: u64, thread: &Thread, process: &Process, plan: &Plan) -> bool {
+fn new_type(candidate: u64, key: u64, thread: &Thread, process: &Process, plan: &Plan) -> u64 {
     let type_at = u64::from(plan.object_type);
-    let Some(meta) = read::user::<u64>(candidate + type_at) else { return false };
+    let Some(meta) = read::user::<u64>(candidate + type_at) else { return 0 };
     // A class's class is `type`, or derived from it.
     if meta != process.type_type {
         let flags = read::user::<u64>(meta + u64::from(plan.type_flags)).unwrap_or(0);
         if (flags >> (plan.type_is_meta_bit & 63)) & 1 == 0 || read::user::<u64>(meta + type_at).is_none() {
-            return false;
+            return 0;
         }
     }
-    let Some(record) = maps::type_scratch() else { return true };
+    let Some(record) = maps::type_scratch() else { return SENT };
     record.header = emit::header(kind::TYPE, size_of::<Type>(), thread.fault.header.time);
     record.process = thread.process;
     record.image = process.image;
@@ -193,10 +206,11 @@ fn new_type(candidate: u64, key: u64, thread: &Thread, process: &Process, plan: 
         record.name_address = name;
         record.len = read::user_string(name, &mut record.name);
     }
+    let flags = record.flags | SENT;
     if emit::record(record, size_of::<Type>(), Wake::No, DropReason::RingDefinition) {
-        let _ = maps::SEEN.insert(key, SENT, 0);
+        let _ = maps::SEEN.insert(key, flags, 0);
     }
-    true
+    flags
 }
 
 /// If the word at an address points to an ASCII string, keeps the string's start: the key of the dict entry whose value

@@ -62,9 +62,13 @@ pub mod flag {
     pub const MODULE_TABLE: u32 = 1 << 4;
     /// The process had more than one thread.
     pub const THREADED: u32 = 1 << 5;
+    /// [`super::Detail`] follows: the image alone did not tell what was written.
+    pub const DETAIL: u32 = 1 << 6;
+    /// The address lies in the part of the thread's chunk of frames that is set aside for them.
+    pub const FRAME_CHUNK: u32 = 1 << 7;
 }
 
-/// One page fault. Sent without [`Fault::image`] when there is none.
+/// One page fault. Sent without [`Fault::detail`] or [`Fault::image`] when there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Fault {
@@ -98,12 +102,48 @@ pub struct Fault {
     pub zero: u8,
     /// Times that the process's pages had been write-protected by a fork.
     pub epoch: u32,
+    /// Address of the interpreter's state of the thread, with [`flag::WALKED`]; 0 = none.
+    pub state: u64,
     /// Memory around the address before the write, with [`flag::IMAGE`].
     pub image: Image,
+    /// What else can only be seen at the fault, with [`flag::DETAIL`].
+    pub detail: Detail,
 }
 
 /// Length of a fault record without its [`Image`].
-pub const FAULT_HEAD: usize = 88;
+pub const FAULT_HEAD: usize = 96;
+/// Length of a fault record without its [`Detail`].
+pub const FAULT_SHORT: usize = FAULT_HEAD + size_of::<Image>();
+
+/// General registers in a [`Detail`].
+pub const REGISTERS: usize = 15;
+/// 8-byte words kept of a block's start.
+pub const BLOCK_WORDS: usize = 6;
+
+/// The allocator's block that holds the address, and the registers of the writing instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Detail {
+    /// r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi: the order of `struct pt_regs`. Zeros in
+    /// kernel mode.
+    pub registers: [u64; REGISTERS],
+    /// Address of the block; 0 = the address does not lie in a pool of the interpreter's allocator.
+    pub block: u64,
+    /// Its size in bytes. With `block` = 0 and `pool` not 0: the address lies in the pool's header.
+    pub size: u32,
+    /// Always zero.
+    pub zero: u32,
+    /// Address of the pool; 0 = none.
+    pub pool: u64,
+    /// Start of the block before the write. Bytes beyond its end are a neighbour's.
+    pub head: [u64; BLOCK_WORDS],
+}
+
+impl Default for Detail {
+    fn default() -> Self {
+        Zeroable::zeroed()
+    }
+}
 
 /// Memory around a fault's address as it was before the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -167,7 +207,8 @@ pub struct Frame {
     pub code: u64,
     /// Checksum of its unchanging words; with the address the key of [`Code`].
     pub identity: u64,
-    /// Address of the bytecode unit.
+    /// Address of the bytecode unit; with [`crate::plan::Plan::frame_index_shift`] its offset in the bytecode, negative
+    /// before the first.
     pub instruction: u64,
     /// First local variable if the plan asked for it, else 0; its text was sent just before as [`Text`].
     pub argument: u64,
@@ -227,6 +268,8 @@ pub struct Code {
     pub first_line: i32,
     /// Index of the plan it was read by.
     pub plan: u32,
+    /// Number of its bytecode units, if they lie in the object.
+    pub units: u64,
     /// The file name.
     pub file: FileName,
     /// The qualified name.
@@ -240,7 +283,7 @@ pub struct Code {
 }
 
 /// Length of a code record without its line table.
-pub const CODE_HEAD: usize = 472;
+pub const CODE_HEAD: usize = 480;
 
 macro_rules! names {
     ($($name:ident, $len:ident, $about:literal;)*) => {$(
@@ -414,7 +457,8 @@ pub struct Hint {
 const _: () = {
     use core::mem::offset_of;
     assert!(size_of::<Header>() == 16);
-    assert!(size_of::<Fault>() == FAULT_HEAD + size_of::<Image>());
+    assert!(size_of::<Fault>() == FAULT_SHORT + size_of::<Detail>());
+    assert!(offset_of!(Fault, detail) == FAULT_SHORT);
     assert!(offset_of!(Fault, image) == FAULT_HEAD);
     assert!(offset_of!(Stack, frames) == STACK_HEAD);
     assert!(offset_of!(Code, lines) == CODE_HEAD);

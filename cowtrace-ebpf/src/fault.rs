@@ -4,7 +4,7 @@
 use cowtrace_ebpf::{
     config::{LATENCY, LIST_ALL},
     drops::DropReason,
-    event::{FAULT_HEAD, Fault, StackEnd, flag, kind},
+    event::{FAULT_HEAD, FAULT_SHORT, Fault, StackEnd, flag, kind},
     outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide},
     state::{INTERRUPTED, Interrupted, ProcessKey, Thread, pending},
 };
@@ -63,6 +63,7 @@ pub(crate) fn begin(entry: &Entry) {
     fault.latency = 0;
     fault.stack = 0;
     fault.stack_end = 0;
+    fault.state = 0;
     fault.order = 0;
     if entry.kernel_mode {
         begin_in_kernel(fault, session.user_registers);
@@ -279,7 +280,13 @@ fn count(thread: &mut Thread, outcome: Outcome, listed: bool) {
         fault.latency = end - fault.header.time;
         fault.flags |= flag::LATENCY;
     }
-    let len = if fault.flags & flag::IMAGE != 0 { size_of::<Fault>() } else { FAULT_HEAD };
+    let len = if fault.flags & flag::DETAIL != 0 {
+        size_of::<Fault>()
+    } else if fault.flags & flag::IMAGE != 0 {
+        FAULT_SHORT
+    } else {
+        FAULT_HEAD
+    };
     fault.header.len = len as u32;
     if !emit::record(fault, len, emit::Wake::No, DropReason::Ring) {
         thread.totals.lost[index] += 1;

@@ -53,8 +53,11 @@ pub struct Plan {
     pub frame_code: u16,
     /// Frame → previous (outer) frame.
     pub frame_previous: u16,
-    /// Frame → instruction pointer, an address in the bytecode.
+    /// Frame → instruction pointer, an address in the bytecode; with `frame_index_shift` an i32, the instruction's number.
     pub frame_instruction: u16,
+    /// [`UNUSED`] = frames hold addresses. Else they hold the instruction's number, −1 before the first, which is shifted by
+    /// this to make it an offset in bytes; the bytecode is a bytes object that `code_bytecode` points to.
+    pub frame_index_shift: u16,
     /// Frame → owner byte; [`UNUSED`] = frames have none.
     pub frame_owner: u16,
     /// Frame → first local variable, behind the fixed part.
@@ -71,8 +74,15 @@ pub struct Plan {
     pub code_name: u16,
     /// Code object → line table (bytes object).
     pub code_lines: u16,
-    /// Code object → first bytecode unit, inside the object.
+    /// Code object → first bytecode unit, inside the object; with `frame_index_shift` the pointer to the bytes object that
+    /// has them.
     pub code_bytecode: u16,
+    /// Code object → its names (tuple object): what instructions that load and store by name refer to.
+    pub code_names: u16,
+    /// Variable-sized object → its size (i64); of a code object the number of its bytecode units.
+    pub object_size: u16,
+    /// Tuple object → first item.
+    pub tuple_items: u16,
     /// String object → length in characters (i64).
     pub string_length: u16,
     /// String object → state word (u32).
@@ -95,10 +105,28 @@ pub struct Plan {
     pub type_flags: u16,
     /// Number of the flag that says "objects of this type are types".
     pub type_is_meta_bit: u16,
-    /// Always zero.
-    pub zero: u16,
     /// Number of the bit of the state word that says "ASCII".
     pub string_ascii_bit: u16,
+    /// Thread state → word (u32) of status bits; [`UNUSED`] = there is none.
+    pub thread_status: u16,
+    /// Number of the status bit that says "this is the state that the thread works with": one thread has a state in each
+    /// of several interpreters.
+    pub thread_active_bit: u16,
+    /// Thread state → its chunk of frames, followed by the top and the limit of what is used of it; [`UNUSED`] = frames
+    /// are objects.
+    pub thread_chunk: u16,
+    /// Logarithm of the size of the allocator's pools, which is their alignment, too; [`UNUSED`] = there are no pools.
+    pub pool_shift: u16,
+    /// Pool → class of its blocks (u32), which are 16 × (class + 1) bytes long and lie behind the header.
+    pub pool_class: u16,
+    /// Pool → offset of the last block that it has room for (u32).
+    pub pool_last: u16,
+    /// Pool → first block.
+    pub pool_header: u16,
+    /// Number of the type flag that says "objects of this type have a collector's head".
+    pub type_has_gc_bit: u16,
+    /// Always zero.
+    pub zero: u16,
     /// Bits to clear in a frame's code pointer (tag bits).
     pub code_tag: u64,
     /// Frames of the function with this qualified name carry their first local variable, if that is a string: the name
@@ -134,4 +162,4 @@ impl ShortName {
     }
 }
 
-const _: () = assert!(size_of::<Plan>() == 120);
+const _: () = assert!(size_of::<Plan>() == 144);

@@ -55,6 +55,13 @@ pub(crate) fn user_part<const N: usize>(address: u64, words: &mut [u64; N], len:
     unsafe { read_user(words.as_mut_ptr().cast(), len, address as *const _) == 0 }
 }
 
+/// Reads words of the kernel.
+#[inline(always)]
+pub(crate) fn kernel_words<const N: usize>(address: u64, words: &mut [u64; N]) -> bool {
+    // SAFETY: the length is the buffer's own; the helper checks the address.
+    unsafe { read_kernel(words.as_mut_ptr().cast(), (N * 8) as u32, address as *const _) == 0 }
+}
+
 /// Reads bytes of the kernel into a buffer.
 #[inline(always)]
 pub(crate) fn kernel_into<const N: usize>(address: u64, buffer: &mut [u8; N]) -> bool {

@@ -10,13 +10,15 @@ use cowtrace_ebpf::{
 };
 
 use crate::{
-    define, emit,
+    define, detail, emit,
     maps::{self, Scratch, config},
     read, tree,
 };
 
 /// Where a page ends.
 const PAGE: u64 = 4096;
+/// Above this a word is an address, not a count of references.
+const MOST_COUNTED: u64 = 1 << 24;
 /// A write this far behind the start of the module table's keys cannot lie in that table.
 const MODULE_TABLE_SPAN: u64 = 1 << 22;
 
@@ -31,11 +33,16 @@ pub(crate) fn capture() {
     thread.fault.flags |= flag::WALKED;
     walk_stack();
     let Some(thread) = maps::thread(read::current_tid()) else { return };
+    let mut told = false;
     if let Some(process) = maps::process(&thread.process)
         && let Some(plan) = maps::plan(process.plan)
     {
-        image(thread, process, plan);
+        told = image(thread, process, plan);
     }
+    if !told {
+        detail::look();
+    }
+    let Some(thread) = maps::thread(read::current_tid()) else { return };
     thread.pending &= !pending::BUSY;
 }
 
@@ -83,6 +90,7 @@ fn walk() -> Result<(), StackEnd> {
     if state == 0 {
         return Err(StackEnd::NoThreadState);
     }
+    thread.fault.state = state;
     let frame = current_frame(state, plan);
     if frame == 0 {
         return Err(StackEnd::NoFrame);
@@ -186,9 +194,17 @@ fn thread_state(thread: &mut Thread, process: &Process, plan: &Plan) -> u64 {
     thread.thread_state
 }
 
+/// Whether a state is the thread's, and, where one thread has several, the one that it used last.
 #[inline(always)]
 fn is_state_of(state: u64, ident: u64, plan: &Plan) -> bool {
-    read::user::<u64>(state + u64::from(plan.thread_ident)) == Some(ident)
+    if read::user::<u64>(state + u64::from(plan.thread_ident)) != Some(ident) {
+        return false;
+    }
+    if plan.thread_status == UNUSED {
+        return true;
+    }
+    let status = read::user::<u32>(state + u64::from(plan.thread_status)).unwrap_or(0);
+    (status >> (plan.thread_active_bit & 31)) & 1 != 0
 }
 
 #[inline(never)]
@@ -217,7 +233,7 @@ fn find_state(runtime: u64, ident: u64, plan: &Plan) -> u64 {
 /// The word of the frame's window that holds the byte at an offset. The offset comes from the plan; one outside the window
 /// reads another word of it.
 #[inline(always)]
-fn word(window: &[u64; FRAME_WORDS], offset: u16) -> u64 {
+pub(crate) fn word(window: &[u64; FRAME_WORDS], offset: u16) -> u64 {
     window[usize::from(offset >> 3) & (FRAME_WORDS - 1)]
 }
 
@@ -287,7 +303,11 @@ fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
     for word in scratch.words {
         identity = mix(identity, word);
     }
-    let instruction = word(&scratch.frame, plan.frame_instruction);
+    let mut instruction = word(&scratch.frame, plan.frame_instruction);
+    if plan.frame_index_shift != UNUSED {
+        let index = (instruction >> ((plan.frame_instruction & 7) * 8)) as i32;
+        instruction = i64::from(index).wrapping_shl(u32::from(plan.frame_index_shift)) as u64;
+    }
     let argument = if code == scratch.argument_code {
         read::user::<u64>(frame + u64::from(plan.frame_local0)).unwrap_or(0)
     } else {
@@ -299,9 +319,10 @@ fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
     Ok(())
 }
 
-/// The memory around the write, as it still is, and the names of what it may belong to.
+/// The memory around the write, as it still is, and the names of what it may belong to. Whether that is all that has to
+/// be known: a reference count, or a collector's head.
 #[inline(always)]
-fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) {
+fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) -> bool {
     let address = thread.fault.address;
     let image = &mut thread.fault.image;
     image.key_len = 0;
@@ -316,7 +337,7 @@ fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) {
         let rest = page + PAGE - start;
         len = if rest < len { rest } else { len };
         if !read::user_part(start, &mut image.words, len as u32) {
-            return;
+            return false;
         }
     }
     image.len = len as u32;
@@ -328,13 +349,18 @@ fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) {
         thread.fault.flags |= flag::MODULE_TABLE;
     }
     // A reference count lies one word before its type, a collector's link two or three.
-    if define::type_of(word + 8, thread, process, plan)
-        || define::type_of(word + 16, thread, process, plan)
-        || define::type_of(word + 24, thread, process, plan)
+    if define::type_of(image_word(thread, word + 8), thread, process, plan) != 0
+        && image_word(thread, word).wrapping_sub(1) < MOST_COUNTED
     {
-        return;
+        return true;
+    }
+    let next = define::type_of(image_word(thread, word + 16), thread, process, plan);
+    let last = define::type_of(image_word(thread, word + 24), thread, process, plan);
+    if ((next | last) >> (plan.type_has_gc_bit & 63)) & 1 != 0 {
+        return true;
     }
     define::key(word.wrapping_sub(8), thread, process, plan);
+    false
 }
 
 /// A word of the image around the fault's address, 0 if it was not kept.

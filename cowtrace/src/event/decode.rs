@@ -117,6 +117,7 @@ fn code(bytes: &[u8]) -> Result<Code, DecodeError> {
         name: record.name,
         lines: record.lines[..len].to_vec(),
         lines_full: record.lines_full,
+        units: record.units,
     })
 }
 

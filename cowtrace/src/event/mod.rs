@@ -63,6 +63,8 @@ pub struct Code {
     pub lines: Vec<u8>,
     /// Its whole length.
     pub lines_full: u32,
+    /// Number of its bytecode units, if they lie in the object; else 0.
+    pub units: u64,
 }
 
 /// Another program runs in a process.

@@ -134,6 +134,7 @@ pub static PYTHON_3_11: Layout = Layout {
         frame_code: 32,
         frame_previous: 48,
         frame_instruction: 56,
+        frame_index_shift: UNUSED,
         frame_owner: 69,
         frame_local0: 72,
         // No shims in 3.11: a call from C marks its frame by `is_entry`.
@@ -145,6 +146,9 @@ pub static PYTHON_3_11: Layout = Layout {
         code_name: 128,
         code_lines: 136,
         code_bytecode: 184,
+        code_names: 32,
+        object_size: 16,
+        tuple_items: 24,
         string_length: 16,
         string_state: 32,
         string_ascii: 48,
@@ -157,8 +161,19 @@ pub static PYTHON_3_11: Layout = Layout {
         type_flags: 168,
         // Py_TPFLAGS_TYPE_SUBCLASS.
         type_is_meta_bit: 31,
-        zero: 0,
         string_ascii_bit: 6,
+        // The state that holds the lock tells.
+        thread_status: UNUSED,
+        thread_active_bit: 0,
+        thread_chunk: 296,
+        // 16 KiB: https://github.com/python/cpython/blob/v3.11.7/Objects/obmalloc.c#L902
+        pool_shift: 14,
+        pool_class: 36,
+        pool_last: 44,
+        pool_header: 48,
+        // Py_TPFLAGS_HAVE_GC.
+        type_has_gc_bit: 14,
+        zero: 0,
         code_tag: 0,
         argument_function: IMPORT,
     },
