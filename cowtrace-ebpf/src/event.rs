@@ -98,8 +98,8 @@ pub struct Fault {
     pub order: u8,
     /// Number of the [`StackEnd`].
     pub stack_end: u8,
-    /// Always zero.
-    pub zero: u8,
+    /// One more than the generation that the collector is at if this is its write, oldest = 3; 0 = not known.
+    pub generation: u8,
     /// Times that the process's pages had been write-protected by a fork.
     pub epoch: u32,
     /// Address of the interpreter's state of the thread, with [`flag::WALKED`]; 0 = none.

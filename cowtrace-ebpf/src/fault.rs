@@ -64,6 +64,7 @@ pub(crate) fn begin(entry: &Entry) {
     fault.stack = 0;
     fault.stack_end = 0;
     fault.state = 0;
+    fault.generation = 0;
     fault.order = 0;
     if entry.kernel_mode {
         begin_in_kernel(fault, session.user_registers);

@@ -125,8 +125,15 @@ pub struct Plan {
     pub pool_header: u16,
     /// Number of the type flag that says "objects of this type have a collector's head".
     pub type_has_gc_bit: u16,
+    /// Interpreter state → count (i32) of the collector's youngest generation; [`UNUSED`] = it lies elsewhere, or there are
+    /// no generations. A collection sets the counts of what it collects to 0 and adds 1 to that of the next older one.
+    pub interpreter_gc_counts: u16,
+    /// The same from the runtime state.
+    pub runtime_gc_counts: u16,
+    /// Bytes from the count of one generation to that of the next older one.
+    pub gc_count_stride: u16,
     /// Always zero.
-    pub zero: u16,
+    pub zero: [u16; 2],
     /// Bits to clear in a frame's code pointer (tag bits).
     pub code_tag: u64,
     /// Frames of the function with this qualified name carry their first local variable, if that is a string: the name
@@ -162,4 +169,4 @@ impl ShortName {
     }
 }
 
-const _: () = assert!(size_of::<Plan>() == 144);
+const _: () = assert!(size_of::<Plan>() == 152);

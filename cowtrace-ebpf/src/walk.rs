@@ -357,10 +357,34 @@ fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) -> bool {
     let next = define::type_of(image_word(thread, word + 16), thread, process, plan);
     let last = define::type_of(image_word(thread, word + 24), thread, process, plan);
     if ((next | last) >> (plan.type_has_gc_bit & 63)) & 1 != 0 {
+        thread.fault.generation = generation(thread.fault.state, process, plan);
         return true;
     }
     define::key(word.wrapping_sub(8), thread, process, plan);
     false
+}
+
+/// One more than the generation that is collected, if a collection is under way: the oldest of those whose counts are 0.
+/// 0 = it cannot be told.
+#[inline(always)]
+fn generation(state: u64, process: &Process, plan: &Plan) -> u8 {
+    let first = if plan.runtime_gc_counts != UNUSED {
+        process.runtime + u64::from(plan.runtime_gc_counts)
+    } else if plan.interpreter_gc_counts != UNUSED {
+        let Some(interpreter) = read::user::<u64>(state + u64::from(plan.thread_interpreter)) else { return 0 };
+        interpreter + u64::from(plan.interpreter_gc_counts)
+    } else {
+        return 0;
+    };
+    let stride = u64::from(plan.gc_count_stride);
+    let mut generation = 0;
+    while generation < 3 {
+        if read::user::<u32>(first + stride * u64::from(generation)) != Some(0) {
+            return generation;
+        }
+        generation += 1;
+    }
+    generation
 }
 
 /// A word of the image around the fault's address, 0 if it was not kept.

@@ -173,7 +173,11 @@ pub static PYTHON_3_11: Layout = Layout {
         pool_header: 48,
         // Py_TPFLAGS_HAVE_GC.
         type_has_gc_bit: 14,
-        zero: 0,
+        // generations[0].count: https://github.com/python/cpython/blob/v3.11.7/Include/internal/pycore_gc.h#L137
+        interpreter_gc_counts: 692,
+        runtime_gc_counts: UNUSED,
+        gc_count_stride: 24,
+        zero: [0; 2],
         code_tag: 0,
         argument_function: IMPORT,
     },
