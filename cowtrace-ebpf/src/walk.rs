@@ -371,7 +371,9 @@ fn generation(state: u64, process: &Process, plan: &Plan) -> u8 {
     let first = if plan.runtime_gc_counts != UNUSED {
         process.runtime + u64::from(plan.runtime_gc_counts)
     } else if plan.interpreter_gc_counts != UNUSED {
-        let Some(interpreter) = read::user::<u64>(state + u64::from(plan.thread_interpreter)) else { return 0 };
+        let Some(interpreter) = read::user::<u64>(state + u64::from(plan.thread_interpreter)) else {
+            return 0;
+        };
         interpreter + u64::from(plan.interpreter_gc_counts)
     } else {
         return 0;
