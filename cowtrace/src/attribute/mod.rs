@@ -15,6 +15,7 @@ pub mod stack;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,11 +71,13 @@ struct Around {
     type_distance: u64,
     store: Option<Store>,
     block: Option<Block>,
+    pool: Range<u64>,
     owner: Option<Owner>,
     structure: Option<Structure>,
     data: Option<Arc<StaticData>>,
     near_stack: bool,
     type_in_register: Option<String>,
+    stores_type: bool,
 }
 
 /// What attribution makes.
@@ -224,12 +227,14 @@ impl Attributor {
             module_entry: self.module_entry(fault, process, stack.as_deref()),
             store: around.store,
             block: around.block,
+            pool: around.pool,
             owner: around.owner,
             structure: around.structure,
             data: around.data.as_deref(),
             near_stack: around.near_stack,
             stored_name: None,
             type_in_register: around.type_in_register,
+            stores_type: around.stores_type,
             stack: stack.as_deref(),
             fork_stack: fork_stack.as_deref(),
             symbol: symbol.and_then(|symbol| symbol.frame.symbol.as_deref()),
@@ -241,6 +246,17 @@ impl Attributor {
             no_stack,
         };
         let write = rules::judge(&evidence);
+        if write.kind == "unknown" && evidence.image.is_some() {
+            log::trace!(
+                "unknown write to {:#x}: {:?} {:?} {:x?} {:x?} {:?}",
+                fault.address,
+                evidence.symbol,
+                evidence.store,
+                evidence.block,
+                fault.image.words,
+                mapping.map(|mapping| (&mapping.kind, format!("{:x}-{:x}", mapping.start, mapping.end)))
+            );
+        }
         let nameless = evidence.in_interpreter && evidence.symbol.is_none();
         if write.kind == "gc_header" && nameless {
             let number = self.output.faults.len();
@@ -318,7 +334,12 @@ impl Attributor {
                 _ => None,
             });
             if block.is_some() && !alive {
+                around.stores_type = stored.is_some_and(|value| self.names.types().contains_key(&(image, value)));
                 around.type_in_register = places::type_in_register(&query, stored, &self.names);
+            }
+            if fault.detail.pool != 0 {
+                let size = 1_u64.checked_shl(found.plan.pool_shift.into()).unwrap_or(0);
+                around.pool = fault.detail.pool..fault.detail.pool.saturating_add(size);
             }
             around.block = block;
         }
