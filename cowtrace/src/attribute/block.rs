@@ -78,8 +78,15 @@ impl Block {
             }
         }
         let is_linked = head[0].wrapping_sub(detail.pool) < pool_size;
-        let mut block =
-            Self { address: detail.block, size, by: Allocator::Pool, is_header: false, is_linked, head, object: None };
+        let mut block = Self {
+            address: detail.block,
+            size,
+            by: Allocator::Pool,
+            is_header: false,
+            is_linked,
+            head,
+            object: None,
+        };
         block.object = block.find_object(types, image);
         Some(block)
     }
@@ -87,8 +94,15 @@ impl Block {
     /// A block of `malloc`'s.
     #[must_use]
     pub fn of_malloc(address: u64, size: u64, head: [u64; BLOCK_WORDS], types: &Types, image: u64) -> Self {
-        let mut block =
-            Self { address, size, by: Allocator::Malloc, is_header: false, is_linked: false, head, object: None };
+        let mut block = Self {
+            address,
+            size,
+            by: Allocator::Malloc,
+            is_header: false,
+            is_linked: false,
+            head,
+            object: None,
+        };
         block.object = block.find_object(types, image);
         block
     }
@@ -103,7 +117,8 @@ impl Block {
                 return None;
             }
             let count = self.head[at];
-            let alive = !(at == 0 && self.is_linked) && (count & IMMORTAL != 0 || (1..MOST_COUNTED).contains(&count));
+            let alive =
+                !(at == 0 && self.is_linked) && (count & IMMORTAL != 0 || (1..MOST_COUNTED).contains(&count));
             let address = self.address + at as u64 * 8;
             Some(Object { address, of: of.clone(), type_address, alive })
         })

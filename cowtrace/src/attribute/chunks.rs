@@ -134,7 +134,7 @@ mod tests {
         let mut at = 0x1000;
         sizes.iter().fold(Fixture::default(), |memory, size| {
             let memory = memory.with(at, [0; 8]).with(at + 8, size.to_le_bytes());
-            at += size & !7;
+            at = u64::wrapping_add(at, size & !7);
             memory
         })
     }

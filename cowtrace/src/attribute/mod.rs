@@ -308,8 +308,10 @@ impl Attributor {
         let in_user = fault.flags & flag::KERNEL_MODE == 0;
         let registers = (detail && in_user).then_some(&fault.detail.registers);
         let code = symbol.filter(|_| in_user).and_then(|symbol| symbol.code);
-        let mut around =
-            Around { store: code.and_then(|code| instruction::decode(&code, registers)), ..Around::default() };
+        let mut around = Around {
+            store: code.and_then(|code| instruction::decode(&code, registers)),
+            ..Around::default()
+        };
         if let Some(found) = self.names.interpreter_of(image).map(Arc::clone) {
             let relatives = if detail { self.tree.living_relatives(process) } else { Vec::new() };
             let query = Query {
@@ -334,7 +336,8 @@ impl Attributor {
                 _ => None,
             });
             if block.is_some() && !alive {
-                around.stores_type = stored.is_some_and(|value| self.names.types().contains_key(&(image, value)));
+                around.stores_type =
+                    stored.is_some_and(|value| self.names.types().contains_key(&(image, value)));
                 around.type_in_register = places::type_in_register(&query, stored, &self.names);
             }
             if fault.detail.pool != 0 {

@@ -147,7 +147,9 @@ impl Names {
 
     /// Whether an address lies in the bytecode of a code object that is known.
     pub(super) fn is_bytecode(&self, image: u64, address: u64, plan: &Plan) -> bool {
-        let Some((&(of, start), &units)) = self.bytecode.range(..=(image, address)).next_back() else { return false };
+        let Some((&(of, start), &units)) = self.bytecode.range(..=(image, address)).next_back() else {
+            return false;
+        };
         let offset = address.wrapping_sub(start).wrapping_sub(plan.code_bytecode.into());
         of == image && offset < units.saturating_mul(2)
     }

@@ -69,7 +69,10 @@ impl Query<'_> {
     /// General registers that may hold addresses.
     fn pointers(&self) -> impl Iterator<Item = u64> {
         let registers = if self.has_detail() { &self.fault.detail.registers[..15] } else { &[] };
-        registers.iter().copied().filter(|&value| value.is_multiple_of(8) && value >= 0x1_0000 && value >> 47 == 0)
+        registers
+            .iter()
+            .copied()
+            .filter(|&value| value.is_multiple_of(8) && value >= 0x1_0000 && value >> 47 == 0)
     }
 }
 
@@ -87,7 +90,10 @@ impl Places {
         let chunk = self.chunk(query)?;
         let address = chunk.start + chunks::HEADER;
         if query.fault.address < address {
-            return Some(Block { is_header: true, ..Block::of_malloc(address, 0, [0; BLOCK_WORDS], names.types(), 0) });
+            return Some(Block {
+                is_header: true,
+                ..Block::of_malloc(address, 0, [0; BLOCK_WORDS], names.types(), 0)
+            });
         }
         let mut head = [0; BLOCK_WORDS];
         for (at, word) in (0..).zip(&mut head) {
@@ -128,7 +134,12 @@ impl Places {
     }
 
     /// Who owns what the address lies in: an object in one of the registers, or a dict whose table begins the block.
-    pub(super) fn owner(&mut self, query: &Query<'_>, block: Option<&Block>, names: &mut Names) -> Option<Owner> {
+    pub(super) fn owner(
+        &mut self,
+        query: &Query<'_>,
+        block: Option<&Block>,
+        names: &mut Names,
+    ) -> Option<Owner> {
         if !query.has_detail() || block.is_some_and(|block| block.is_header) {
             return None;
         }
@@ -176,13 +187,14 @@ impl Places {
 
 /// Whether a chunk is what it was when the heap was walked.
 fn still(query: &Query<'_>, chunk: &Range<u64>) -> bool {
-    query.read(|memory| memory.u64(chunk.start + 8).ok()).is_some_and(|size| size & !7 == chunk.end - chunk.start)
+    query
+        .read(|memory| memory.u64(chunk.start + 8).ok())
+        .is_some_and(|size| size & !7 == chunk.end - chunk.start)
 }
 
 fn owned_by(object: u64, query: &Query<'_>, names: &mut Names) -> Option<Owner> {
     let Found { language, plan, .. } = query.found;
-    let type_address =
-        query.read(|memory| memory.u64(object.checked_add(plan.object_type.into())?).ok())?;
+    let type_address = query.read(|memory| memory.u64(object.checked_add(plan.object_type.into())?).ok())?;
     names.learn_type(query.image, type_address, query.found, query.relatives);
     let of = names.types().get(&(query.image, type_address))?;
     let part = query
@@ -229,9 +241,8 @@ pub(super) fn structure(query: &Query<'_>, block: Option<&Block>, names: &Names)
         if fault.address.wrapping_sub(fault.state) < len || in_block {
             return Some(Structure::ThreadState);
         }
-        let interpreter = || {
-            query.read(|memory| memory.u64(fault.state.checked_add(plan.thread_interpreter.into())?).ok())
-        };
+        let interpreter =
+            || query.read(|memory| memory.u64(fault.state.checked_add(plan.thread_interpreter.into())?).ok());
         if block.is_some_and(|block| !block.is_header && Some(block.address) == interpreter()) {
             return Some(Structure::InterpreterState);
         }

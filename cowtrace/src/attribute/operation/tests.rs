@@ -1,9 +1,7 @@
-use std::collections::HashMap;
-
 use super::*;
 use crate::attribute::library;
 use crate::attribute::stack::{KnownFrame, KnownStack};
-use crate::attribute::{KnownType, ModuleEntry};
+use crate::attribute::{ModuleEntry, Types};
 use crate::record::schema::{PythonFrame, Table};
 
 const POOL: &str = "/usr/lib/python3.11/multiprocessing/pool.py";
@@ -36,26 +34,8 @@ fn asked(
     fork: Option<&KnownStack>,
     change: impl FnOnce(&mut Evidence<'_>),
 ) -> Operation {
-    let types: HashMap<(u64, u64), KnownType> = HashMap::new();
-    let mut evidence = Evidence {
-        address: 0x1000,
-        region_kind: "anonymous",
-        kernel_mode: false,
-        syscall: None,
-        image: None,
-        types: &types,
-        image_id: 1,
-        module_entry: None,
-        stack,
-        fork_stack: fork,
-        symbol: None,
-        object: None,
-        in_interpreter: false,
-        collector_run: false,
-        frames_missing: false,
-        phase: None,
-        no_stack: None,
-    };
+    let types: Types = Types::new();
+    let mut evidence = Evidence { stack, fork_stack: fork, ..Evidence::of_nothing(0x1000, &types) };
     change(&mut evidence);
     let write = super::super::rules::judge(&evidence);
     of(&evidence, &write)

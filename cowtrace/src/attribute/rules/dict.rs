@@ -51,7 +51,9 @@ fn key(evidence: &Evidence<'_>, place: Place) -> Option<String> {
     let image = evidence.image?;
     let kept = &image.key[..(image.key_len as usize).min(image.key.len())];
     match place {
-        Place::Entry { slot: Slot::Value, .. } if !kept.is_empty() => Some(String::from_utf8_lossy(kept).into_owned()),
+        Place::Entry { slot: Slot::Value, .. } if !kept.is_empty() => {
+            Some(String::from_utf8_lossy(kept).into_owned())
+        }
         Place::Entry { .. } | Place::NewEntry { .. } | Place::Index => evidence.stored_name.clone(),
         Place::Header(_) => None,
     }

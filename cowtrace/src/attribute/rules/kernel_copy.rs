@@ -7,6 +7,8 @@ pub(super) const RULE: Rule = Rule {
     id: "kernel_copy",
     about: "The kernel stored a system call's result in the program's memory.",
     judge: |evidence| {
-        evidence.kernel_mode.then(|| Verdict { name: evidence.syscall.clone(), ..Verdict::new("kernel_copy") })
+        evidence
+            .kernel_mode
+            .then(|| Verdict { name: evidence.syscall.clone(), ..Verdict::new("kernel_copy") })
     },
 };

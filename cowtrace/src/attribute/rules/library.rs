@@ -22,11 +22,8 @@ static VARIABLES: &[(&str, &str)] = &[
 ];
 
 /// A variable whose name is known, or data that is known to be a file's.
-pub(super) const VARIABLE: Rule = Rule {
-    id: "variable",
-    about: "A variable of a program or library was written.",
-    judge: variable,
-};
+pub(super) const VARIABLE: Rule =
+    Rule { id: "variable", about: "A variable of a program or library was written.", judge: variable };
 
 fn variable(evidence: &Evidence<'_>) -> Option<Verdict> {
     let data = evidence.data?;

@@ -136,7 +136,9 @@ fn reason(evidence: &Evidence<'_>) -> &'static str {
         ("heap" | "anonymous", Some(block)) if block.by == super::Allocator::Pool => {
             "a block of the object allocator that holds no object, of which no owner was found"
         }
-        ("heap" | "anonymous", Some(_)) => "a block of malloc's that holds no object, of which no owner was found",
+        ("heap" | "anonymous", Some(_)) => {
+            "a block of malloc's that holds no object, of which no owner was found"
+        }
         ("heap" | "anonymous", None) => "memory of which neither the allocator nor the owner was found",
         _ => "no rule for this kind of memory",
     }

@@ -60,7 +60,8 @@ fn part(evidence: &Evidence<'_>, object: &Object) -> Option<Verdict> {
 
 /// What is written to a type.
 fn type_part(of: &KnownType, offset: u64) -> Verdict {
-    let cache = matches!(offset, TYPE_FLAGS..176) || (TYPE_VERSION..392).contains(&offset) || offset >= TYPE_END;
+    let cache =
+        matches!(offset, TYPE_FLAGS..176) || (TYPE_VERSION..392).contains(&offset) || offset >= TYPE_END;
     Verdict::new(if cache { "type_cache" } else { "object_body" }).of(&of.name)
 }
 
@@ -77,7 +78,9 @@ pub(super) const FRESH: Rule = Rule {
     about: "A new object was made in memory that had held another.",
     judge: |evidence| {
         let object = evidence.block.as_ref()?.object.as_ref().filter(|object| !object.alive)?;
-        if matches!(object.of.name.as_str(), "frame" | "generator" | "coroutine") && evidence.address >= object.address {
+        if matches!(object.of.name.as_str(), "frame" | "generator" | "coroutine")
+            && evidence.address >= object.address
+        {
             return Some(Verdict::new("interpreter_frame").of(&object.of.name).likely());
         }
         let of = evidence.type_in_register.clone();

@@ -61,7 +61,9 @@ pub(super) fn part(
         // ob_size, ob_item, allocated; an item has at most 8 bytes
         Kind::Array => within(words[1], words[2].checked_mul(8)?, address).then_some(Part::Buffer),
         // fill, used, mask, table
-        Kind::Set => within(words[3], words[2].checked_add(1)?.checked_mul(16)?, address).then_some(Part::SetEntry),
+        Kind::Set => {
+            within(words[3], words[2].checked_add(1)?.checked_mul(16)?, address).then_some(Part::SetEntry)
+        }
         // ma_used, ma_version_tag, ma_keys, ma_values
         Kind::Dict => {
             if words[3] != 0 && within(words[3], MOST_VALUES * 8, address) {
@@ -139,7 +141,13 @@ pub(super) fn namespaces(
 }
 
 /// The part of a dict's table that an address lies in, if a table begins at `block`: told by its header alone.
-pub(super) fn table_part(layout: &Layout, block: u64, header: &[u8; HEADER], size: u64, address: u64) -> Option<Place> {
+pub(super) fn table_part(
+    layout: &Layout,
+    block: u64,
+    header: &[u8; HEADER],
+    size: u64,
+    address: u64,
+) -> Option<Place> {
     // A table that is shared by the instances of a class has keys alone, in entries of the same form.
     let mut header = *header;
     if let Some(kind) = header.get_mut(usize::from(layout.dict.kind)).filter(|kind| **kind == SPLIT) {

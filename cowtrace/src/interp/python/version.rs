@@ -63,7 +63,8 @@ pub(super) fn of_name(name: &str) -> Option<Version> {
 
 fn text(bytes: &[u8]) -> Option<Version> {
     let end = bytes.iter().take(LONGEST).position(|&byte| byte == 0)?;
-    let mut numbers = std::str::from_utf8(&bytes[..end]).ok()?.split('.').map(|number| number.parse::<u32>().ok());
+    let mut numbers =
+        std::str::from_utf8(&bytes[..end]).ok()?.split('.').map(|number| number.parse::<u32>().ok());
     let (major, minor, micro) = (numbers.next()??, numbers.next()??, numbers.next()??);
     let is_version = major == 3 && MINORS.contains(&minor) && micro < 256 && numbers.next().is_none();
     is_version.then_some(Version(major << 24 | minor << 16 | micro << 8 | 0xf0))
@@ -81,7 +82,16 @@ mod tests {
         assert_eq!(version(b"\x003.10.13\0\x003.10.13\0").as_deref(), Some("3.10.13"));
         assert_eq!(version(b"\x003.9.18\0 \x003.8.1\0"), None);
         assert_eq!(version(b"/usr/src/Python-3.8.18\0").as_deref(), Some("3.8.18"));
-        for none in [&b"\x003.9.18"[..], b"3.9.18\0", b"\x0013.9.1\0", b"\x003.9\0", b"\x003.11.7\0", b"\x003.9.999\0", b"\x003.9.1.2\0", b""] {
+        for none in [
+            &b"\x003.9.18"[..],
+            b"3.9.18\0",
+            b"\x0013.9.1\0",
+            b"\x003.9\0",
+            b"\x003.11.7\0",
+            b"\x003.9.999\0",
+            b"\x003.9.1.2\0",
+            b"",
+        ] {
             assert_eq!(version(none), None, "{}", none.escape_ascii());
         }
         assert_eq!(of_name("3.9").map(|version| version.to_string()).as_deref(), Some("3.9.0"));
