@@ -142,8 +142,10 @@ fn header(memory: &dyn Memory, at: u64, mapping: &Range<u64>) -> Option<Range<u6
     let (before, size) = (u64::from_le_bytes(*before), u64::from_le_bytes(*size.first_chunk()?));
     let len = size & !FLAGS;
     let next = at.checked_add(len)?;
-    let sound = before == 0 && size & FLAGS == IS_MAPPED && len != 0 && len.is_multiple_of(PAGE);
-    (sound && next <= mapping.end).then_some(at..next)
+    // Whole pages; since glibc 2.42 without what its header takes.
+    let whole = next.checked_next_multiple_of(PAGE)?;
+    let sound = before == 0 && size & FLAGS == IS_MAPPED && len >= LEAST && len.is_multiple_of(16);
+    (sound && whole - next <= HEADER && whole <= mapping.end).then_some(at..whole)
 }
 
 #[cfg(test)]

@@ -343,14 +343,19 @@ impl Attributor {
             let block = self.places.block(&query, &mut self.names);
             let alive = block.as_ref().is_some_and(|block| block.object.as_ref().is_some_and(|o| o.alive));
             if !alive {
-                around.owner = self.places.owner(&query, block.as_ref(), &mut self.names);
+                around.owner = self.places.owner(&query, block.as_ref(), around.store, &mut self.names);
             }
             around.structure = places::structure(&query, block.as_ref(), &self.names);
             around.near_stack = places::near_stack(&query);
             let stored = around.store.and_then(|store| match store.form {
                 Form::Register(value) => value,
+                // Programs with fixed addresses have those of their types in their instructions.
+                Form::Constant(value) => u64::try_from(value).ok(),
                 _ => None,
             });
+            if let Some(value) = stored {
+                self.names.learn_type(image, value, &found, &relatives);
+            }
             if block.is_some() && !alive {
                 around.stores_type =
                     stored.is_some_and(|value| self.names.types().contains_key(&(image, value)));

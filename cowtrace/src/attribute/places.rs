@@ -18,6 +18,7 @@ use super::names::Names;
 use crate::interp::{Found, Namespace, Owned, Part, Place};
 use crate::memory::{Live, Memory};
 use crate::process::maps::{Kind, Mapping, Maps};
+use crate::symbolize::instruction::Store;
 
 /// Bytes of heaps that are looked through in one session at most.
 const MOST_WALKED: u64 = 8 << 30;
@@ -25,6 +26,8 @@ const MOST_WALKED: u64 = 8 << 30;
 const MOST_SURVEYED: u64 = 64 << 20;
 /// Bytes of a heap that are kept at most.
 const MOST_KEPT: usize = 16 << 20;
+/// Dicts that share a table: the instances of a class.
+const MOST_USERS: u64 = 1 << 24;
 /// Objects of which is remembered what they own.
 const MOST_OWNED: usize = 4096;
 /// A thread's stack reaches this far from its pointer: below it the red zone, above it its callers.
@@ -41,7 +44,8 @@ pub(super) struct Places {
     heaps: HashMap<u64, Chunks>,
     walked: u64,
     namespaces: HashMap<u64, Spaces>,
-    mapped: HashMap<u64, BTreeMap<u64, u64>>,
+    /// Large blocks of each image: their end and first words, by their start.
+    mapped: HashMap<u64, BTreeMap<u64, (u64, [u64; BLOCK_WORDS])>>,
     kept: HashMap<u64, Arc<Kept>>,
     /// What objects that were found owned, for when their memory is gone, by image and address.
     owned: HashMap<(u64, u64), (String, Owned)>,
@@ -135,7 +139,10 @@ impl Places {
                 Kind::Anonymous if range.end - range.start <= left => {
                     left -= range.end - range.start;
                     let found = self.mapped.entry(image).or_default();
-                    found.extend(chunks::all_mapped(&memory, &range).map(|chunk| (chunk.start, chunk.end)));
+                    for chunk in chunks::all_mapped(&memory, &range) {
+                        let head = first_words(&memory, chunk.start + chunks::HEADER).unwrap_or_default();
+                        found.insert(chunk.start, (chunk.end, head));
+                    }
                 }
                 Kind::Anonymous | Kind::Stack | Kind::File | Kind::Special(_) => {}
             }
@@ -165,7 +172,11 @@ impl Places {
             let place = address + at * 8;
             // What was there before the write, if that was kept.
             let kept = image_word(&query.fault.image, place);
-            *word = kept.or_else(|| query.read(|memory| memory.u64(place).ok())).unwrap_or(0);
+            let now = || query.read(|memory| memory.u64(place).ok());
+            let known = || {
+                self.mapped.get(&query.image)?.get(&chunk.start)?.1.get(usize::try_from(at).ok()?).copied()
+            };
+            *word = kept.or_else(now).or_else(known).unwrap_or(0);
         }
         for candidate in [head[1], head[3], head[5]] {
             names.learn_type(query.image, candidate, query.found, query.relatives);
@@ -199,9 +210,10 @@ impl Places {
                 let found = self.mapped.entry(query.image).or_default();
                 let chunk = query.read(|memory| chunks::mapped(memory, &range, address));
                 if let Some(chunk) = &chunk {
-                    found.insert(chunk.start, chunk.end);
+                    let head = query.read(|memory| first_words(memory, chunk.start + chunks::HEADER));
+                    found.insert(chunk.start, (chunk.end, head.unwrap_or_default()));
                 }
-                let known = || found.range(..=address).next_back().map(|(start, end)| *start..*end);
+                let known = || found.range(..=address).next_back().map(|(start, (end, _))| *start..*end);
                 chunk.or_else(|| known().filter(|chunk| chunk.contains(&address)))
             }
             Kind::Stack | Kind::File | Kind::Special(_) => None,
@@ -213,6 +225,7 @@ impl Places {
         &mut self,
         query: &Query<'_>,
         block: Option<&Block>,
+        store: Option<Store>,
         names: &mut Names,
     ) -> Option<Owner> {
         if !query.has_detail() || block.is_some_and(|block| block.is_header) {
@@ -224,7 +237,8 @@ impl Places {
         let mut owner = candidates
             .into_iter()
             .find_map(|object| self.owned_by(object, query, names))
-            .or_else(|| table(query, block?))?;
+            .or_else(|| table(query, block?))
+            .or_else(|| header(query, store?.offset?))?;
         if owner.address != 0 {
             self.owners.insert(query.process, owner.address);
         }
@@ -282,6 +296,17 @@ impl Places {
     }
 }
 
+/// The first words of a block.
+fn first_words(memory: &dyn Memory, address: u64) -> Option<[u64; BLOCK_WORDS]> {
+    let mut bytes = [0; BLOCK_WORDS * 8];
+    memory.read(address, &mut bytes).ok()?;
+    let mut words = [0; BLOCK_WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    Some(words)
+}
+
 /// Whether a chunk is what it was when the heap was walked.
 fn still(query: &Query<'_>, chunk: &Range<u64>) -> bool {
     query
@@ -300,6 +325,25 @@ fn table(query: &Query<'_>, block: &Block) -> Option<Owner> {
     }
     let place = query.found.language.table_part(block.address, &header, block.size, query.fault.address)?;
     Some(Owner { address: 0, of: "dict".to_owned(), part: Part::Dict(place), module: None, key_type: None })
+}
+
+/// A dict's table whose header is written, by the instruction's distance from its start and what lies around the address.
+fn header(query: &Query<'_>, offset: i64) -> Option<Owner> {
+    let offset = u64::try_from(offset).ok().filter(|&offset| offset < 32)?;
+    let start = query.fault.address.checked_sub(offset)?;
+    let mut header = [0; 32];
+    for (at, bytes) in (0..).zip(header.as_chunks_mut().0) {
+        *bytes = image_word(&query.fault.image, start.checked_add(at * 8)?)?.to_le_bytes();
+    }
+    let references = u64::from_le_bytes(*header.first_chunk()?);
+    let place = query.found.language.table_part(start, &header, u64::MAX, query.fault.address)?;
+    (1..MOST_USERS).contains(&references).then(|| Owner {
+        address: 0,
+        of: "dict".to_owned(),
+        part: Part::Dict(place),
+        module: None,
+        key_type: None,
+    })
 }
 
 /// Type of the key beside a value, if it is no text.

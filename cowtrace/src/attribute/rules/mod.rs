@@ -90,6 +90,7 @@ pub static RULES: &[Rule] = &[
     object::FRESH,
     object::MADE,
     allocator::LINK,
+    allocator::ARENAS,
     buffer::RULE,
     buffer::BYTE,
     malloc::BOOKKEEPING,

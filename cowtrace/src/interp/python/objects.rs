@@ -13,7 +13,7 @@ use std::ops::Range;
 use cowtrace_ebpf::plan::Plan;
 use cowtrace_ebpf::state::ModuleTable;
 
-use super::dict::HEADER;
+use super::dict::{DictTable, HEADER};
 use super::layout::Layout;
 use super::strings;
 use crate::interp::{Namespace, Owned, Place, Slot};
@@ -28,6 +28,10 @@ const DICT: u64 = 1 << 29;
 /// <https://github.com/python/cpython/blob/v3.11.7/Include/internal/pycore_dict.h#L59>
 const STRINGS: u8 = 1;
 const SPLIT: u8 = 2;
+
+/// Keys that the instances of a class share at most.
+/// <https://github.com/python/cpython/blob/v3.11.7/Include/internal/pycore_dict.h#L146>
+const MOST_SHARED: u64 = 30;
 
 /// Words behind an object's header that are looked at.
 const WORDS: usize = 6;
@@ -173,10 +177,15 @@ pub(super) fn table_part(
 ) -> Option<Place> {
     // A table that is shared by the instances of a class has keys alone, in entries of the same form.
     let mut header = *header;
+    let mut shared = false;
     if let Some(kind) = header.get_mut(usize::from(layout.dict.kind)).filter(|kind| **kind == SPLIT) {
         *kind = STRINGS;
+        shared = true;
     }
-    let table = layout.dict.parse(block, &header)?;
+    let table = layout.dict.parse(block, &header).filter(|table| {
+        table.is_full_size()
+            || shared && table.entries.end - table.entries.start <= MOST_SHARED * table.entry_size
+    })?;
     (table.entries.end.checked_sub(block)? <= size).then_some(())?;
     match table.find(address)? {
         Place::Entry { slot: Slot::Hash, .. } if table.entry_size == 16 => None,
