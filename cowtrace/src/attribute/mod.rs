@@ -31,7 +31,7 @@ use crate::record::schema::{
 };
 use crate::symbolize::{native::Native, syscalls};
 
-use collector::{Answer, Runs};
+use collector::{Collections, Writer};
 use names::Names;
 use stack::KnownStack;
 
@@ -46,7 +46,7 @@ pub struct Attributor {
     names: Names,
     native: Native,
     symbols: HashMap<(u64, u64), Symbol>,
-    runs: Runs,
+    collections: Collections,
     ran: HashSet<(usize, u64)>,
     early: HashMap<u64, Vec<usize>>,
     executables: HashMap<u64, Option<String>>,
@@ -69,6 +69,8 @@ pub struct Output {
     pub python: Table<Vec<PythonFrame>>,
     /// Native stacks.
     pub native: Table<Vec<NativeFrame>>,
+    /// Generations of the numbered collections, by [`Fault::collection`] − 1.
+    pub generations: Vec<Option<u8>>,
     /// Faults that the kernel program took for a reuse and that were writes to a shared mapping: by process, listed or
     /// not.
     pub shared_writes: HashMap<usize, u64>,
@@ -94,7 +96,7 @@ impl Attributor {
             names: Names::default(),
             native: Native::default(),
             symbols: HashMap::new(),
-            runs: Runs::default(),
+            collections: Collections::default(),
             ran: HashSet::new(),
             early: HashMap::new(),
             executables: HashMap::new(),
@@ -108,6 +110,7 @@ impl Attributor {
         let startup = Operation {
             kind: "startup",
             name: None,
+            detail: None,
             chain: Vec::new(),
             confidence: Confidence::Likely,
             reason: None,
@@ -202,20 +205,19 @@ impl Attributor {
             no_stack,
         };
         let write = rules::judge(&evidence);
-        let nameless = evidence.in_interpreter && evidence.symbol.is_none();
-        if write.kind == "gc_header" && nameless {
-            let number = self.output.faults.len();
-            if let Answer::Yes(earlier) = self.runs.head(process, fault.tid, fault.ip, fault.stack, number) {
-                evidence.collector_run = true;
-                let gc = operation::of(&evidence, &write);
-                let id = self.output.operations.intern(gc);
-                for earlier in earlier {
-                    self.output.faults[earlier].operation = id;
-                }
-            }
-        } else {
-            self.runs.other(process, fault.tid, fault.stack);
-        }
+        let seen = collector::Seen {
+            process,
+            tid: fault.tid,
+            epoch: fault.epoch,
+            ip: fault.ip,
+            stack_hash: fault.stack,
+            stack: stack.as_ref(),
+            generation: fault.generation,
+            counted: self.names.counts_generations(image_id),
+            writer: Writer::of(&evidence, &write),
+            fault: self.output.faults.len(),
+        };
+        let collection = self.collections.assign(&seen, &mut evidence, &write, &mut self.output);
         let operation = operation::of(&evidence, &write);
         let site = stack
             .as_ref()
@@ -237,6 +239,7 @@ impl Attributor {
             site: site.map(|site| output.sites.intern(site)),
             python: stack.map_or_else(|| output.python.intern(Vec::new()), |stack| stack.id),
             native: symbol.map_or_else(|| output.native.intern(Vec::new()), |symbol| symbol.id),
+            collection,
         }
     }
 

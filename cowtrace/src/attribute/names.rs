@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, StackEnd};
+use cowtrace_ebpf::plan::UNUSED;
 use cowtrace_ebpf::state::ProcessKey;
 
 use super::evidence::KnownType;
@@ -45,6 +46,14 @@ impl Names {
     #[must_use]
     pub(super) fn interpreter_of(&self, image: u64) -> Option<&Arc<Found>> {
         self.interpreters.get(&image)
+    }
+
+    /// Whether the collector of an image's interpreter has generations whose counts the kernel program reads.
+    #[must_use]
+    pub(super) fn counts_generations(&self, image: u64) -> bool {
+        self.interpreters.get(&image).is_some_and(|found| {
+            found.plan.interpreter_gc_counts != UNUSED || found.plan.runtime_gc_counts != UNUSED
+        })
     }
 
     /// Types, by image and address.

@@ -28,7 +28,7 @@ pub(crate) struct Page {
 /// An operation.
 pub(crate) fn operation(kind: &'static str, name: &str) -> Operation {
     let name = (!name.is_empty()).then(|| name.to_owned());
-    Operation { kind, name, chain: Vec::new(), confidence: Confidence::Certain, reason: None }
+    Operation { kind, name, detail: None, chain: Vec::new(), confidence: Confidence::Certain, reason: None }
 }
 
 /// A write.
@@ -162,6 +162,7 @@ impl Builder {
                 site,
                 python,
                 native,
+                collection: None,
             });
         }
         self.count(process, page.outcome, number, page.bytes, |_| ());

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(crate) mod fixture;
+mod collections;
 pub mod from;
 pub mod json;
 pub mod schema;
