@@ -115,8 +115,10 @@ pub const FAULT_HEAD: usize = 96;
 /// Length of a fault record without its [`Detail`].
 pub const FAULT_SHORT: usize = FAULT_HEAD + size_of::<Image>();
 
-/// General registers in a [`Detail`].
-pub const REGISTERS: usize = 15;
+/// Registers in a [`Detail`].
+pub const REGISTERS: usize = 20;
+/// Position of the stack pointer in [`Detail::registers`].
+pub const STACK_POINTER: usize = 19;
 /// 8-byte words kept of a block's start.
 pub const BLOCK_WORDS: usize = 6;
 
@@ -124,8 +126,8 @@ pub const BLOCK_WORDS: usize = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Detail {
-    /// r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi: the order of `struct pt_regs`. Zeros in
-    /// kernel mode.
+    /// r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_ax, rip, cs, flags, rsp: the order of
+    /// `struct pt_regs`. Zeros in kernel mode.
     pub registers: [u64; REGISTERS],
     /// Address of the block; 0 = the address does not lie in a pool of the interpreter's allocator.
     pub block: u64,

@@ -1,17 +1,29 @@
 //! Everything that is known about one write, gathered for the rules. Nothing here decides.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use cowtrace_ebpf::event::Image;
 
+use super::block::{Block, Object};
 use super::stack::KnownStack;
+use crate::interp::Part;
+use crate::symbolize::instruction::Store;
+use crate::symbolize::native::StaticData;
 
 /// `Py_TPFLAGS_HAVE_GC`: objects of the type have a collector's head.
 /// <https://github.com/python/cpython/blob/v3.11.7/Include/object.h#L363>
 const HAVE_GC: u64 = 1 << 14;
 
+/// `Py_TPFLAGS_TYPE_SUBCLASS`: objects of the type are types.
+const TYPE_SUBCLASS: u64 = 1 << 31;
+/// `Py_TPFLAGS_HEAPTYPE`: the type was made by a program, by `class` or from C.
+const HEAPTYPE: u64 = 1 << 9;
+
+/// Types, by image and address.
+pub type Types = BTreeMap<(u64, u64), KnownType>;
+
 /// A type whose name is known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownType {
     /// Its name.
     pub name: String,
@@ -25,6 +37,46 @@ impl KnownType {
     pub const fn has_gc_head(&self) -> bool {
         self.flags & HAVE_GC != 0
     }
+
+    /// Whether its objects are types.
+    #[must_use]
+    pub const fn is_meta(&self) -> bool {
+        self.flags & TYPE_SUBCLASS != 0
+    }
+
+    /// Whether it was made while the program ran.
+    #[must_use]
+    pub const fn is_heap_type(&self) -> bool {
+        self.flags & HEAPTYPE != 0
+    }
+}
+
+/// An object that owns the memory that was written, and which part of that memory it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its address; 0 = not known.
+    pub address: u64,
+    /// Its type.
+    pub of: String,
+    /// The part.
+    pub part: Part,
+    /// What it is: the module whose namespace it is.
+    pub module: Option<String>,
+    /// Type of the key, if that is no text.
+    pub key_type: Option<String>,
+}
+
+/// A structure of the interpreter itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Structure {
+    /// The thread's chunk of frames.
+    Frames,
+    /// The thread's state.
+    ThreadState,
+    /// An interpreter's state.
+    InterpreterState,
+    /// The bytecode of a code object.
+    Bytecode,
 }
 
 /// The place in `sys.modules` that was written.
@@ -59,11 +111,29 @@ pub struct Evidence<'a> {
     /// Memory around the address before the write.
     pub image: Option<&'a Image>,
     /// Types of the process, by address.
-    pub types: &'a HashMap<(u64, u64), KnownType>,
+    pub types: &'a Types,
     /// First half of the key into `types`.
     pub image_id: u64,
+    /// Distance from an object's start to its type; 0 = no interpreter.
+    pub type_distance: u64,
     /// Set if the address lies in the table of `sys.modules` in use.
     pub module_entry: Option<ModuleEntry>,
+    /// What the instruction stores, and how; `None` = its bytes could not be read, or it is no store.
+    pub store: Option<Store>,
+    /// The allocator's block that holds the address.
+    pub block: Option<Block>,
+    /// The object that owns what the address lies in, verified in memory.
+    pub owner: Option<Owner>,
+    /// The structure of the interpreter that the address lies in.
+    pub structure: Option<Structure>,
+    /// The variable of a program or library that the address lies in.
+    pub data: Option<&'a StaticData>,
+    /// The address lies next to the thread's stack pointer, in the same mapping.
+    pub near_stack: bool,
+    /// Name of the attribute or variable that the innermost frame's instruction stores.
+    pub stored_name: Option<String>,
+    /// A type in one of the registers: what is being made.
+    pub type_in_register: Option<String>,
     /// The interpreter stack.
     pub stack: Option<&'a KnownStack>,
     /// The stack inside whose fork the process was made, or which it forked last.
@@ -84,7 +154,7 @@ pub struct Evidence<'a> {
     pub no_stack: Option<&'static str>,
 }
 
-impl Evidence<'_> {
+impl<'a> Evidence<'a> {
     /// The 8-byte word at this distance from the written one, as it was before; `None` = not kept.
     #[must_use]
     pub fn word(&self, offset: u64) -> Option<u64> {
@@ -98,7 +168,27 @@ impl Evidence<'_> {
 
     /// The type that the word at this distance points to.
     #[must_use]
-    pub fn type_at(&self, offset: u64) -> Option<&KnownType> {
+    pub fn type_at(&self, offset: u64) -> Option<&'a KnownType> {
         self.types.get(&(self.image_id, self.word(offset)?))
+    }
+
+    /// The live object that holds the address, and the distance from its start.
+    #[must_use]
+    pub fn object_part(&self) -> Option<(&Object, u64)> {
+        let object = self.block.as_ref()?.object.as_ref()?;
+        Some((object, self.address.checked_sub(object.address)?))
+    }
+
+    /// Base name of the innermost frame's instruction.
+    #[must_use]
+    pub fn op(&self) -> Option<&'static str> {
+        self.stack?.frames.first()?.shown.op
+    }
+
+    /// Whether the instruction lies in the C library.
+    #[must_use]
+    pub fn in_libc(&self) -> bool {
+        let name = self.object.and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        name.starts_with("libc.so") || name.starts_with("libc-") || name.starts_with("ld-musl")
     }
 }

@@ -1,11 +1,14 @@
 //! Faults → attributed faults: stage 8. Gathers the evidence for each write and asks two sets of questions: what was
 //! written ([`rules`]), and what the workload was doing ([`operation`]).
 
+mod block;
+mod chunks;
 mod collector;
 mod evidence;
 pub mod library;
 mod names;
 pub mod operation;
+mod places;
 pub mod rules;
 pub mod stack;
 
@@ -19,20 +22,24 @@ use std::sync::Arc;
 use cowtrace_ebpf::event::{self as raw, StackEnd, flag};
 use cowtrace_ebpf::outcome::Outcome;
 
-pub use evidence::{Evidence, KnownType, ModuleEntry, Phase};
+pub use block::{Allocator, Block, Object};
+pub use evidence::{Evidence, KnownType, ModuleEntry, Owner, Phase, Structure, Types};
 
 use crate::classify;
 use crate::event::Event;
 use crate::interp::{Found, Place, Slot};
-use crate::process::maps::Mapping;
+use crate::process::maps::{Kind, Mapping};
 use crate::process::tree::{Mapped, Tree};
 use crate::record::schema::{
     Confidence, Fault, Id, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write,
 };
-use crate::symbolize::{native::Native, syscalls};
+use crate::symbolize::instruction::{self, Form, Store};
+use crate::symbolize::native::{Native, StaticData};
+use crate::symbolize::syscalls;
 
 use collector::{Collections, Writer};
 use names::Names;
+use places::{Places, Query};
 use stack::KnownStack;
 
 /// Attributes the faults of one tree, in the order in which the events come.
@@ -47,9 +54,27 @@ pub struct Attributor {
     native: Native,
     symbols: HashMap<(u64, u64), Symbol>,
     collections: Collections,
+    places: Places,
+    data: HashMap<(u64, u64), Option<Arc<StaticData>>>,
     ran: HashSet<(usize, u64)>,
     early: HashMap<u64, Vec<usize>>,
     executables: HashMap<u64, Option<String>>,
+}
+
+/// Variables that are remembered at most.
+const MOST_DATA: usize = 1 << 18;
+
+/// What memory and the instruction tell of one write.
+#[derive(Default)]
+struct Around {
+    type_distance: u64,
+    store: Option<Store>,
+    block: Option<Block>,
+    owner: Option<Owner>,
+    structure: Option<Structure>,
+    data: Option<Arc<StaticData>>,
+    near_stack: bool,
+    type_in_register: Option<String>,
 }
 
 /// What attribution makes.
@@ -80,6 +105,8 @@ pub struct Output {
 #[derive(Clone, Debug)]
 struct Symbol {
     frame: NativeFrame,
+    /// The instruction.
+    code: Option<[u8; instruction::LONGEST]>,
     id: Id<Vec<NativeFrame>>,
     in_interpreter: bool,
 }
@@ -97,6 +124,8 @@ impl Attributor {
             native: Native::default(),
             symbols: HashMap::new(),
             collections: Collections::default(),
+            places: Places::default(),
+            data: HashMap::new(),
             ran: HashSet::new(),
             early: HashMap::new(),
             executables: HashMap::new(),
@@ -185,6 +214,7 @@ impl Attributor {
         let image_id = self.tree.get(process).image;
         let phase = self.phase(fault, process);
         let (frames_missing, no_stack) = self.missing(fault, image_id);
+        let around = self.around(fault, process, mapping, symbol);
         let mut evidence = Evidence {
             address: fault.address,
             region_kind: region.kind,
@@ -193,7 +223,16 @@ impl Attributor {
             image: (fault.flags & flag::IMAGE != 0).then_some(&fault.image),
             types: self.names.types(),
             image_id,
+            type_distance: around.type_distance,
             module_entry: self.module_entry(fault, process, stack.as_deref()),
+            store: around.store,
+            block: around.block,
+            owner: around.owner,
+            structure: around.structure,
+            data: around.data.as_deref(),
+            near_stack: around.near_stack,
+            stored_name: None,
+            type_in_register: around.type_in_register,
             stack: stack.as_deref(),
             fork_stack: fork_stack.as_deref(),
             symbol: symbol.and_then(|symbol| symbol.frame.symbol.as_deref()),
@@ -241,6 +280,74 @@ impl Attributor {
             native: symbol.map_or_else(|| output.native.intern(Vec::new()), |symbol| symbol.id),
             collection,
         }
+    }
+
+    /// What memory and the instruction tell.
+    fn around(
+        &mut self,
+        fault: &raw::Fault,
+        process: usize,
+        mapping: Option<&Mapping>,
+        symbol: Option<&Symbol>,
+    ) -> Around {
+        let image = self.tree.get(process).image;
+        let detail = fault.flags & flag::DETAIL != 0;
+        let in_user = fault.flags & flag::KERNEL_MODE == 0;
+        let registers = (detail && in_user).then_some(&fault.detail.registers);
+        let code = symbol.filter(|_| in_user).and_then(|symbol| symbol.code);
+        let mut around = Around {
+            store: code.and_then(|code| instruction::decode(&code, registers)),
+            ..Around::default()
+        };
+        if let Some(found) = self.names.interpreter_of(image).map(Arc::clone) {
+            let relatives = if detail { self.tree.living_relatives(process) } else { Vec::new() };
+            let query = Query {
+                fault,
+                process,
+                image,
+                found: &found,
+                mapping,
+                relatives: &relatives,
+                modules: &self.tree.get(process).modules,
+            };
+            around.type_distance = found.plan.object_type.into();
+            let block = self.places.block(&query, &mut self.names);
+            let alive = block.as_ref().is_some_and(|block| block.object.as_ref().is_some_and(|o| o.alive));
+            if !alive {
+                around.owner = self.places.owner(&query, block.as_ref(), &mut self.names);
+            }
+            around.structure = places::structure(&query, block.as_ref(), &self.names);
+            around.near_stack = places::near_stack(&query);
+            let stored = around.store.and_then(|store| match store.form {
+                Form::Register(value) => value,
+                _ => None,
+            });
+            if block.is_some() && !alive {
+                around.type_in_register = places::type_in_register(&query, stored, &self.names);
+            }
+            around.block = block;
+        }
+        if around.block.is_none() {
+            around.data = self.data(fault.address, process, mapping);
+        }
+        around
+    }
+
+    /// The variable of a program or library.
+    fn data(&mut self, address: u64, process: usize, mapping: Option<&Mapping>) -> Option<Arc<StaticData>> {
+        let key = (self.tree.get(process).image, address);
+        if let Some(known) = self.data.get(&key) {
+            return known.clone();
+        }
+        mapping.filter(|mapping| matches!(mapping.kind, Kind::File | Kind::Anonymous | Kind::Heap))?;
+        let Mapped { maps, .. } = self.tree.maps_at(process, address)?;
+        let pid = self.tree.living_relatives(process).first().copied().unwrap_or_else(std::process::id);
+        let data = self.native.data(pid, &maps, address).map(Arc::new);
+        if self.data.len() >= MOST_DATA {
+            self.data.clear();
+        }
+        self.data.insert(key, data.clone());
+        data
     }
 
     /// Whether a main thread without interpreter frames is before its first or behind its last. A forked child goes on
@@ -348,7 +455,8 @@ impl Attributor {
         let in_interpreter =
             interpreter.is_some_and(|found| frame.object.as_deref() == Some(found.interpreter.path.as_str()));
         let native = self.output.native.intern(vec![frame.clone()]);
-        let symbol = Symbol { frame, id: native, in_interpreter };
+        let code = self.native.code(pid, mapping, ip);
+        let symbol = Symbol { frame, code, id: native, in_interpreter };
         self.symbols.insert((id, ip), symbol.clone());
         Some(symbol)
     }

@@ -1,22 +1,27 @@
 //! Names that the kernel program sends ahead of what uses them: code objects, types, texts, stacks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, StackEnd};
-use cowtrace_ebpf::plan::UNUSED;
+use cowtrace_ebpf::plan::{Plan, UNUSED};
 use cowtrace_ebpf::state::ProcessKey;
 
-use super::evidence::KnownType;
+use super::evidence::{KnownType, Types};
 use super::library;
 use super::stack::{KnownFrame, KnownStack};
 use crate::event::{Code, Stack};
 use crate::interp::{CodeFacts, Found};
-use crate::memory::Live;
+use crate::memory::{Live, Memory as _};
 use crate::record::schema::{PythonFrame, Table};
 
 /// Texts that are kept; they are needed until the stack that follows them.
 const MOST_TEXTS: usize = 4096;
+
+/// Addresses that are remembered to be no types.
+const MOST_NO_TYPES: usize = 1 << 16;
+/// Bytecode units of a code object that are believed.
+const MOST_UNITS: u64 = 1 << 20;
 
 /// Names, by where they lie in an image.
 #[derive(Default)]
@@ -25,7 +30,16 @@ pub(super) struct Names {
     codes: HashMap<(u64, u64, u64), KnownCode>,
     texts: HashMap<(ProcessKey, u64), raw::ShortText>,
     stacks: HashMap<u64, Arc<KnownStack>>,
-    types: HashMap<(u64, u64), KnownType>,
+    types: Types,
+    /// Addresses that turned out to be no types.
+    no_types: HashSet<(u64, u64)>,
+    /// Bytecode units of code objects, by image and address.
+    bytecode: BTreeMap<(u64, u64), u64>,
+}
+
+/// `tp_name` of a type made in C has its module in front; the short name is what people know it by.
+fn short(name: &str) -> String {
+    name.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
 struct KnownCode {
@@ -58,7 +72,7 @@ impl Names {
 
     /// Types, by image and address.
     #[must_use]
-    pub(super) const fn types(&self) -> &HashMap<(u64, u64), KnownType> {
+    pub(super) const fn types(&self) -> &Types {
         &self.types
     }
 
@@ -82,6 +96,9 @@ impl Names {
             lines: code.lines.clone(),
             whole: code.lines.len() == code.lines_full as usize,
         };
+        if (1..MOST_UNITS).contains(&code.units) {
+            self.bytecode.insert((code.image, code.address), code.units);
+        }
         self.codes.insert((code.image, code.address, code.identity), known);
     }
 
@@ -109,11 +126,40 @@ impl Names {
         } else {
             Some(String::from_utf8_lossy(bytes).into_owned())
         };
-        // `tp_name` of a type made in C has its module in front; the short name is what people know it by.
-        let name = name.map(|name| name.rsplit('.').next().unwrap_or_default().to_owned());
-        if let Some(name) = name.filter(|name| !name.is_empty()) {
+        if let Some(name) = name.map(|name| short(&name)).filter(|name| !name.is_empty()) {
             self.types.insert((record.image, record.address), KnownType { name, flags: record.flags });
         }
+    }
+
+    /// A type that was met in memory: read now, if it is one.
+    pub(super) fn learn_type(&mut self, image: u64, address: u64, found: &Found, relatives: &[u32]) {
+        let key = (image, address);
+        if address < 0x1_0000 || self.types.contains_key(&key) || self.no_types.contains(&key) {
+            return;
+        }
+        if self.no_types.len() >= MOST_NO_TYPES {
+            self.no_types.clear();
+        }
+        let Found { language, plan, type_type, .. } = found;
+        let learned = relatives.iter().find_map(|&pid| {
+            let memory = Live::new(pid);
+            let name = language.type_name(plan, &memory, *type_type, address)?;
+            let flags = memory.u64(address.checked_add(plan.type_flags.into())?).ok()?;
+            Some(KnownType { name: short(&name), flags })
+        });
+        match learned {
+            Some(known) => drop(self.types.insert(key, known)),
+            None => drop(self.no_types.insert(key)),
+        }
+    }
+
+    /// Whether an address lies in the bytecode of a code object that is known.
+    pub(super) fn is_bytecode(&self, image: u64, address: u64, plan: &Plan) -> bool {
+        let Some((&(of, start), &units)) = self.bytecode.range(..=(image, address)).next_back() else {
+            return false;
+        };
+        let offset = address.wrapping_sub(start).wrapping_sub(plan.code_bytecode.into());
+        of == image && offset < units.saturating_mul(2)
     }
 
     /// A stack, whose code objects and texts have come before it.

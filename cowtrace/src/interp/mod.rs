@@ -146,6 +146,54 @@ pub trait Language: fmt::Debug + Sync {
 
     /// Where the parts of the module table lie; `None` = there is no table, or its header makes no sense.
     fn module_table(&self, table: &ModuleTable) -> Option<DictTable>;
+
+    /// Which part of what an object owns outside itself an address lies in; `None` = in nothing that it owns.
+    fn part(
+        &self,
+        plan: &Plan,
+        memory: &dyn Memory,
+        object: u64,
+        of: (&str, u64),
+        address: u64,
+    ) -> Option<Part>;
+
+    /// The part of a dict's table that an address lies in, if one begins where a block of memory does.
+    fn table_part(&self, block: u64, header: &[u8; 32], size: u64, address: u64) -> Option<Place>;
+
+    /// The namespaces of the modules in a module table.
+    fn namespaces(
+        &self,
+        plan: &Plan,
+        memory: &dyn Memory,
+        string_type: u64,
+        table: &ModuleTable,
+    ) -> Vec<Namespace>;
+}
+
+/// Part of what an object owns outside itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// A list's items.
+    Item,
+    /// A dict's table.
+    Dict(Place),
+    /// The attributes of an instance whose keys its class keeps.
+    Values,
+    /// A set's table.
+    SetEntry,
+    /// Plain data.
+    Buffer,
+}
+
+/// A module's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// The module's name.
+    pub name: String,
+    /// Address of its dict.
+    pub dict: u64,
+    /// Address of the dict's table.
+    pub keys: u64,
 }
 
 /// Looks for a known interpreter in a process.

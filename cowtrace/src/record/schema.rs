@@ -378,6 +378,9 @@ pub struct Write {
     pub of: Option<String>,
     /// Which one, e.g. `sys.modules['statistics']`.
     pub name: Option<String>,
+    /// What was done to it: `incref`, `decref`, `new object`, …; `None` = not told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'static str>,
     /// How sure.
     pub confidence: Confidence,
     /// Why it is not known.

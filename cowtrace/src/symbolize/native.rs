@@ -8,12 +8,15 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 
+use super::instruction::LONGEST;
+use crate::memory::{Live, Memory as _};
 use crate::process::maps::{Kind, Mapping, Maps};
 use crate::process::object::{self, Object};
 use crate::record::schema::NativeFrame;
@@ -34,6 +37,8 @@ pub struct Native {
     symbolizer: Symbolizer,
     /// Open files: the symbolizer goes by path, and that of an open file means the same file while it is open.
     files: HashMap<Key, File>,
+    /// Their headers, for data.
+    objects: HashMap<Key, Object>,
     found: HashMap<(Key, Position), Option<String>>,
 }
 
@@ -63,7 +68,7 @@ impl Default for Native {
             .enable_inlined_fns(false)
             .enable_demangling(true)
             .build();
-        Self { symbolizer, files: HashMap::new(), found: HashMap::new() }
+        Self { symbolizer, files: HashMap::new(), objects: HashMap::new(), found: HashMap::new() }
     }
 }
 
@@ -90,11 +95,46 @@ impl Native {
             Kind::Stack | Kind::Special(_) => return None,
         };
         let shown = file.path_to_show().filter(|_| file.kind == Kind::File)?;
-        let object = Object::of_mapping(pid, file).ok()?;
+        let key = (file.device, file.inode, file.path.clone());
+        if !self.objects.contains_key(&key) {
+            if self.objects.len() >= MAX_FILES {
+                return None;
+            }
+            self.objects.insert(key.clone(), Object::of_mapping(pid, file).ok()?);
+        }
+        let object = self.objects.get(&key)?;
         let position = address.wrapping_sub(object.bias(file)?);
         let symbol =
             object.is_loaded(position).then(|| self.symbol(pid, file, Position::Address(position)))?;
         Some(StaticData { symbol, object: shown })
+    }
+
+    /// The instruction at an address: its bytes, and those behind it; `None` = they could not be read. Code without a file
+    /// is read from the process.
+    pub fn code(&mut self, pid: u32, mapping: &Mapping, address: u64) -> Option<[u8; LONGEST]> {
+        let mut bytes = [0; LONGEST];
+        if mapping.kind != Kind::File {
+            return Live::new(pid).read(address, &mut bytes).ok().map(|()| bytes);
+        }
+        let offset = mapping.file_offset(address);
+        let (_, file) = self.file(pid, mapping)?;
+        // Less than that may be left of the file; what follows an instruction does not matter.
+        let read = file.read_at(&mut bytes, offset).ok()?;
+        (read > 0).then_some(bytes)
+    }
+
+    fn file(&mut self, pid: u32, mapping: &Mapping) -> Option<(Key, &File)> {
+        let key = (mapping.device, mapping.inode, mapping.path.clone());
+        if !self.files.contains_key(&key) {
+            if self.files.len() >= MAX_FILES {
+                return None;
+            }
+            // A failure is not remembered: another process may still show the file.
+            let file = object::open_mapped(pid, mapping).ok()?;
+            self.files.insert(key.clone(), file);
+        }
+        let file = self.files.get(&key)?;
+        Some((key, file))
     }
 
     fn symbol(&mut self, pid: u32, mapping: &Mapping, position: Position) -> Option<String> {
@@ -106,14 +146,7 @@ impl Native {
         if let Some(known) = self.found.get(&place) {
             return known.clone();
         }
-        if !self.files.contains_key(&place.0) {
-            if self.files.len() >= MAX_FILES {
-                return None;
-            }
-            // A failure is not remembered: another process may still show the file.
-            let file = object::open_mapped(pid, mapping).ok()?;
-            self.files.insert(place.0.clone(), file);
-        }
+        self.file(pid, mapping)?;
         let symbol = look_up(&self.symbolizer, self.files.get(&place.0)?, position);
         if self.found.len() >= MAX_FOUND {
             self.found.clear();

@@ -8,18 +8,20 @@ use crate::attribute::Evidence;
 
 /// A type whose objects have a head lies where the object's type would, counted from the written word.
 pub(super) const RULE: Rule = Rule {
-    kind: "gc_header",
+    id: "gc_header",
     about: "The garbage collector's links before an object were written: by a collection, or as an object beside it in \
             the collector's list came or went.",
     judge,
 };
 
 fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
-    if !evidence.address.is_multiple_of(8) {
+    if evidence.type_distance != 8 || !evidence.address.is_multiple_of(8) {
         return None;
     }
     // `_gc_prev`, then `_gc_next`. Without a head the word would be the end of the object before.
-    let of =
-        [16, 24].into_iter().filter_map(|offset| evidence.type_at(offset)).find(|of| of.has_gc_head())?;
-    Some(Verdict { of: Some(of.name.clone()), ..Verdict::default() })
+    let (of, count) = [16, 24].into_iter().find_map(|offset| {
+        Some((evidence.type_at(offset).filter(|of| of.has_gc_head())?, evidence.word(offset - 8)?))
+    })?;
+    // An object without references is one that is being made in memory that is used again.
+    (count != 0).then(|| Verdict::new("gc_header").of(&of.name))
 }

@@ -1,48 +1,98 @@
-//! What was written: one rule a kind, each a small pure function over the evidence.
+//! What was written: small pure functions over the evidence, one table.
 //!
-//! The rules are asked in the order of [`RULES`], the more specific structure first: an entry of a known dict before an
-//! object's header, a header before the region it lies in. The first that answers wins; there are no ties.
+//! The rules are asked in the order of [`RULES`]: what is exact by its address first (a system call, an entry of a table
+//! whose place is known, a structure of the interpreter), then what the memory around the address shows, then the
+//! allocator's block and what lies in it, then the instruction, last the name of the function. The first that answers
+//! wins; there are no ties.
 
-mod dict_entry;
+mod allocator;
+mod buffer;
+mod dict;
+mod function;
 mod gc_header;
 mod kernel_copy;
+mod library;
+mod malloc;
+mod object;
+mod owner;
 mod refcount;
-mod region;
+mod stack;
+mod structure;
 
 use crate::record::schema::{Confidence, Write};
 
 use super::Evidence;
 
-/// One kind of write.
+/// One way to recognise a kind of write.
 #[derive(Debug)]
 pub struct Rule {
-    /// `write.kind`.
-    pub kind: &'static str,
-    /// What it is, a sentence for a person.
+    /// Its name.
+    pub id: &'static str,
+    /// What it looks at, a sentence for a person.
     pub about: &'static str,
-    /// Looks at the evidence; `None` = not this kind.
+    /// Looks at the evidence; `None` = cannot tell.
     pub judge: fn(&Evidence<'_>) -> Option<Verdict>,
 }
 
 /// A rule's answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
+    /// `write.kind`.
+    pub kind: &'static str,
     /// Type of the object.
     pub of: Option<String>,
     /// Which one.
     pub name: Option<String>,
+    /// What was done to it.
+    pub action: Option<&'static str>,
     /// Whether something else could look the same.
     pub likely: bool,
+}
+
+impl Verdict {
+    fn new(kind: &'static str) -> Self {
+        Self { kind, ..Self::default() }
+    }
+
+    fn of(self, of: &str) -> Self {
+        Self { of: Some(of.to_owned()), ..self }
+    }
+
+    fn name(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    fn action(self, action: &'static str) -> Self {
+        Self { action: Some(action), ..self }
+    }
+
+    fn likely(self) -> Self {
+        Self { likely: true, ..self }
+    }
 }
 
 /// Every rule, in the order in which they are asked.
 pub static RULES: &[Rule] = &[
     kernel_copy::RULE,
-    dict_entry::RULE,
+    dict::SYS_MODULES,
+    structure::RULE,
+    stack::RULE,
     refcount::RULE,
     gc_header::RULE,
-    region::C_STACK,
-    region::LIBRARY_DATA,
+    refcount::WITHOUT_LOCK,
+    allocator::HEADER,
+    object::RULE,
+    malloc::HEADER,
+    owner::RULE,
+    dict::TABLE,
+    library::VARIABLE,
+    object::FRESH,
+    allocator::LINK,
+    buffer::RULE,
+    malloc::BOOKKEEPING,
+    object::ATTRIBUTE,
+    function::RULE,
+    library::FILE,
 ];
 
 /// Answers what was written.
@@ -51,9 +101,10 @@ pub fn judge(evidence: &Evidence<'_>) -> Write {
     for rule in RULES {
         if let Some(verdict) = (rule.judge)(evidence) {
             return Write {
-                kind: rule.kind,
+                kind: verdict.kind,
                 of: verdict.of,
                 name: verdict.name,
+                action: verdict.action,
                 confidence: if verdict.likely { Confidence::Likely } else { Confidence::Certain },
                 reason: None,
             };
@@ -63,6 +114,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Write {
         kind: "unknown",
         of: None,
         name: None,
+        action: None,
         confidence: Confidence::None,
         reason: Some(reason(evidence).to_owned()),
     }
@@ -77,11 +129,15 @@ fn reason(evidence: &Evidence<'_>) -> &'static str {
             "the memory around the address could not be read"
         });
     }
-    match evidence.region_kind {
-        "heap" | "anonymous" => {
-            "neither an object's header nor an entry of sys.modules: no rule for what else lies here"
+    match (evidence.region_kind, &evidence.block) {
+        ("unknown", _) => "the mapping that holds the address is not known",
+        ("heap" | "anonymous", Some(block)) if block.by == super::Allocator::Pool => {
+            "a block of the object allocator that holds no object, of which no owner was found"
         }
-        "unknown" => "the mapping that holds the address is not known",
+        ("heap" | "anonymous", Some(_)) => {
+            "a block of malloc's that holds no object, of which no owner was found"
+        }
+        ("heap" | "anonymous", None) => "memory of which neither the allocator nor the owner was found",
         _ => "no rule for this kind of memory",
     }
 }

@@ -5,6 +5,7 @@ pub mod dict;
 mod discover;
 pub mod layout;
 pub mod lines;
+mod objects;
 mod opcodes;
 mod strings;
 mod types;
@@ -13,7 +14,7 @@ use cowtrace_ebpf::plan::Plan;
 use cowtrace_ebpf::state::ModuleTable;
 
 use self::layout::{Layout, Lines, OuterUnit};
-use super::{CodeFacts, DictTable, FrameFacts, Language, Recogniser};
+use super::{CodeFacts, DictTable, FrameFacts, Language, Namespace, Part, Place, Recogniser};
 use crate::memory::Memory;
 
 /// Row of [`super::INTERPRETERS`].
@@ -57,6 +58,31 @@ impl Language for Layout {
 
     fn module_table(&self, table: &ModuleTable) -> Option<DictTable> {
         self.dict.parse(table.keys, &table.header)
+    }
+
+    fn part(
+        &self,
+        plan: &Plan,
+        memory: &dyn Memory,
+        object: u64,
+        of: (&str, u64),
+        address: u64,
+    ) -> Option<Part> {
+        objects::part(self, plan, memory, object, of, address)
+    }
+
+    fn table_part(&self, block: u64, header: &[u8; 32], size: u64, address: u64) -> Option<Place> {
+        objects::table_part(self, block, header, size, address)
+    }
+
+    fn namespaces(
+        &self,
+        plan: &Plan,
+        memory: &dyn Memory,
+        string_type: u64,
+        table: &ModuleTable,
+    ) -> Vec<Namespace> {
+        objects::namespaces(self, plan, memory, string_type, table)
     }
 }
 

@@ -1,0 +1,161 @@
+//! The blocks of glibc's `malloc`: where they begin and end, from their own headers.
+//!
+//! Each chunk begins with the size of the one before it, if that is free, and its own size, whose low three bits are flags;
+//! what the program got begins 16 bytes behind. The chunks of the `brk` heap lie one behind the other from its start;
+//! a large one has a mapping of its own.
+//! <https://sourceware.org/git/?p=glibc.git;a=blob;f=malloc/malloc.c;hb=glibc-2.36#l1130>
+
+use std::ops::Range;
+
+use crate::memory::Memory;
+
+/// Bytes in front of what the program got.
+pub(super) const HEADER: u64 = 16;
+/// Smallest chunk.
+const LEAST: u64 = 32;
+/// Flags in a chunk's size.
+const FLAGS: u64 = 7;
+/// The flag of a chunk that has a mapping of its own.
+const IS_MAPPED: u64 = 2;
+/// Bytes of a heap that are looked through at most.
+const MOST_BYTES: u64 = 1 << 30;
+/// Chunks with a mapping of their own that are looked at, one behind the other.
+const MOST_MAPPED: u32 = 256;
+/// Bytes read at a time.
+const PIECE: usize = 1 << 20;
+
+/// The chunks of one heap at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chunks {
+    start: u64,
+    /// Distances from `start`, in units of 16 bytes, of each chunk, and of the end of the last.
+    bounds: Vec<u32>,
+}
+
+impl Chunks {
+    /// Walks a heap; what cannot be read or makes no sense ends the walk.
+    pub(super) fn of_heap(memory: &dyn Memory, heap: &Range<u64>) -> Self {
+        let mut chunks = Self { start: heap.start, bounds: Vec::new() };
+        let end = heap.end.min(heap.start.saturating_add(MOST_BYTES));
+        let mut piece = Piece::default();
+        let mut at = heap.start;
+        while let Some(size) = piece.word(memory, at.saturating_add(8), end) {
+            let Ok(bound) = u32::try_from((at - heap.start) / 16) else { break };
+            chunks.bounds.push(bound);
+            let size = size & !FLAGS;
+            let next = at.saturating_add(size);
+            if size < LEAST || !size.is_multiple_of(16) || next > end {
+                break;
+            }
+            at = next;
+        }
+        chunks
+    }
+
+    /// The chunk that holds an address.
+    pub(super) fn find(&self, address: u64) -> Option<Range<u64>> {
+        let distance = u32::try_from(address.checked_sub(self.start)? / 16).ok()?;
+        let after = self.bounds.partition_point(|&bound| bound <= distance);
+        let (first, next) = (self.bounds.get(after.checked_sub(1)?)?, self.bounds.get(after)?);
+        Some(self.start + u64::from(*first) * 16..self.start + u64::from(*next) * 16)
+    }
+}
+
+/// Memory that was read together.
+#[derive(Default)]
+struct Piece {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Piece {
+    fn word(&mut self, memory: &dyn Memory, address: u64, end: u64) -> Option<u64> {
+        if address.checked_add(8)? > end {
+            return None;
+        }
+        if self.get(address).is_none() {
+            let len = usize::try_from(end - address).ok()?.min(PIECE);
+            self.bytes.resize(len, 0);
+            self.start = address;
+            if memory.read(address, &mut self.bytes).is_err() {
+                self.bytes.clear();
+                return memory.u64(address).ok();
+            }
+        }
+        self.get(address)
+    }
+
+    fn get(&self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
+        self.bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+}
+
+/// The chunk with a mapping of its own that holds an address, looked for from the start of the mapping: neighbours
+/// are shown as one.
+pub(super) fn mapped(memory: &dyn Memory, mapping: &Range<u64>, address: u64) -> Option<Range<u64>> {
+    let mut at = mapping.start;
+    for _ in 0..MOST_MAPPED {
+        let size = memory.u64(at.checked_add(8)?).ok()?;
+        let next = at.checked_add(size & !FLAGS)?;
+        if size & FLAGS != IS_MAPPED
+            || !(size & !FLAGS).is_multiple_of(4096)
+            || size == IS_MAPPED
+            || next > mapping.end
+        {
+            return None;
+        }
+        if address < next {
+            return Some(at..next);
+        }
+        at = next;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Fixture;
+
+    fn heap(sizes: &[u64]) -> Fixture {
+        let mut at = 0x1000;
+        sizes.iter().fold(Fixture::default(), |memory, size| {
+            let memory = memory.with(at, [0; 8]).with(at + 8, size.to_le_bytes());
+            at += size & !7;
+            memory
+        })
+    }
+
+    /// Chunks lie one behind the other; the flags are no part of a size.
+    #[test]
+    fn chunks_of_a_heap() {
+        let chunks = Chunks::of_heap(&heap(&[0x291, 0x20, 0x31, 0x1d1f]), &(0x1000..0x3000));
+        assert_eq!(chunks.find(0x1000), Some(0x1000..0x1290));
+        assert_eq!(chunks.find(0x12af), Some(0x1290..0x12b0));
+        assert_eq!(chunks.find(0x12b8), Some(0x12b0..0x12e0));
+        assert_eq!(chunks.find(0xfff), None);
+    }
+
+    /// A size that makes no sense ends the walk: nothing behind it is known, and it does not go on for ever.
+    #[test]
+    fn nonsense_ends_the_walk() {
+        for size in [0, 8, u64::MAX, 0x38 + 8 * 1024, 1 << 60] {
+            let chunks = Chunks::of_heap(&heap(&[0x291, size]), &(0x1000..0x3000));
+            assert_eq!(chunks.find(0x1290), None, "{size:#x}");
+            assert_eq!(chunks.find(0x1010), Some(0x1000..0x1290), "{size:#x}");
+        }
+    }
+
+    /// Large blocks have mappings of their own, which may be neighbours.
+    #[test]
+    fn mapped_chunks() {
+        let memory = heap(&[0x2002, 0x1002]);
+        let mapping = 0x1000..0x4000;
+        assert_eq!(mapped(&memory, &mapping, 0x2abc), Some(0x1000..0x3000));
+        assert_eq!(mapped(&memory, &mapping, 0x3010), Some(0x3000..0x4000));
+        assert_eq!(mapped(&heap(&[0x2001]), &mapping, 0x2abc), None, "no mapping of its own");
+        assert_eq!(mapped(&heap(&[2]), &mapping, 0x2abc), None);
+        assert_eq!(mapped(&heap(&[u64::MAX - 5]), &mapping, 0x2abc), None);
+    }
+}

@@ -1,0 +1,39 @@
+//! Plain data: filled or copied by the C library, or written in one piece.
+
+use super::{Rule, Verdict};
+use crate::attribute::Evidence;
+use crate::symbolize::instruction::Form;
+
+/// The C library's functions for memory (`memcpy`, `memset`) write vectors or use string instructions.
+pub(super) const RULE: Rule =
+    Rule { id: "buffer", about: "Memory was filled or copied as plain data.", judge };
+
+fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
+    let heap = matches!(evidence.region_kind, "heap" | "anonymous");
+    let form = evidence.store?.form;
+    let copies = match form {
+        Form::String => true,
+        Form::Vector => {
+            evidence.in_libc() && evidence.store.is_some_and(|store| store.size > 16 || !is_malloc(evidence))
+        }
+        _ => false,
+    };
+    (heap && copies).then(|| Verdict::new("buffer").likely())
+}
+
+/// A function of malloc's that has a name.
+fn is_malloc(evidence: &Evidence<'_>) -> bool {
+    matches!(
+        evidence.symbol,
+        Some(
+            "malloc"
+                | "free"
+                | "realloc"
+                | "calloc"
+                | "_int_malloc"
+                | "_int_free"
+                | "_int_realloc"
+                | "malloc_consolidate"
+        )
+    )
+}

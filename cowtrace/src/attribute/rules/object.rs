@@ -1,0 +1,101 @@
+//! A part of an object whose start and type are known from its block.
+
+use super::refcount::count_written;
+use super::{Rule, Verdict};
+use crate::attribute::{Evidence, KnownType, Object};
+
+/// Bytes of an object's count and type.
+const HEAD: u64 = 16;
+/// Bytes of the collector's head, before the object.
+const GC_HEAD: u64 = 16;
+/// `Py_TPFLAGS_DICT_SUBCLASS`.
+const DICT: u64 = 1 << 29;
+
+/// `tp_flags` and `tp_version_tag` of a type; behind the latter, what lookups and the specializer remember.
+/// <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/object.h#L148>
+const TYPE_FLAGS: u64 = 168;
+const TYPE_VERSION: u64 = 384;
+/// End of the part of a type that every type has.
+const TYPE_END: u64 = 416;
+
+/// A live object.
+pub(super) const RULE: Rule = Rule {
+    id: "object",
+    about: "A part of an object was written: its allocator's block tells where it begins, its head of which type it is.",
+    judge: |evidence| {
+        let object = evidence.block.as_ref()?.object.as_ref().filter(|object| object.alive)?;
+        part(evidence, object)
+    },
+};
+
+/// What is written to a live object.
+fn part(evidence: &Evidence<'_>, object: &Object) -> Option<Verdict> {
+    let of = &object.of;
+    let Some(offset) = evidence.address.checked_sub(object.address) else {
+        let before = object.address - evidence.address;
+        return Some(if before <= GC_HEAD {
+            Verdict::new("gc_header").of(&of.name)
+        } else {
+            // In front of the collector's head: the instance's dict or values, its weak references.
+            attribute(evidence, of).unwrap_or_else(|| Verdict::new("object_body").of(&of.name))
+        });
+    };
+    if offset < 8 {
+        return Some(count_written(&of.name, evidence.word(0).unwrap_or(0), evidence.store));
+    }
+    if offset < HEAD {
+        // Its class was changed, which nothing but `__class__ =` does, or it is made anew.
+        return Some(Verdict::new("allocator").of(&of.name).action("new object").likely());
+    }
+    let body = |kind| Some(Verdict::new(kind).of(&of.name));
+    match of.name.as_str() {
+        _ if of.is_meta() => Some(type_part(of, offset)),
+        "frame" | "generator" | "coroutine" | "async_generator" => body("interpreter_frame"),
+        "code" => body("bytecode"),
+        "bytes" if offset >= 32 => body("buffer"),
+        _ if of.flags & DICT != 0 => body(if offset < 32 { "dict_entry" } else { "dict_resize" }),
+        _ => attribute(evidence, of).or_else(|| body("object_body")),
+    }
+}
+
+/// What is written to a type.
+fn type_part(of: &KnownType, offset: u64) -> Verdict {
+    let cache =
+        matches!(offset, TYPE_FLAGS..176) || (TYPE_VERSION..392).contains(&offset) || offset >= TYPE_END;
+    Verdict::new(if cache { "type_cache" } else { "object_body" }).of(&of.name)
+}
+
+/// A store to an attribute of an instance of a class.
+fn attribute(evidence: &Evidence<'_>, of: &KnownType) -> Option<Verdict> {
+    let stores = matches!(evidence.op(), Some("STORE_ATTR" | "DELETE_ATTR"));
+    (of.is_heap_type() && stores)
+        .then(|| Verdict { name: evidence.stored_name.clone(), ..Verdict::new("attribute").of(&of.name) })
+}
+
+/// The memory of an object that is no more: a new one is made in its place.
+pub(super) const FRESH: Rule = Rule {
+    id: "fresh_object",
+    about: "A new object was made in memory that had held another.",
+    judge: |evidence| {
+        let object = evidence.block.as_ref()?.object.as_ref().filter(|object| !object.alive)?;
+        if matches!(object.of.name.as_str(), "frame" | "generator" | "coroutine")
+            && evidence.address >= object.address
+        {
+            return Some(Verdict::new("interpreter_frame").of(&object.of.name).likely());
+        }
+        let of = evidence.type_in_register.clone();
+        Some(Verdict { of, ..Verdict::new("allocator").action("new object") })
+    },
+};
+
+/// An instance's values lie in a block of their own up to 3.12; the instruction tells what it stores.
+pub(super) const ATTRIBUTE: Rule = Rule {
+    id: "attribute_values",
+    about: "An attribute of an instance was stored in the array that holds the values of its attributes.",
+    judge: |evidence| {
+        let block = evidence.block.as_ref()?;
+        let stores = matches!(evidence.op(), Some("STORE_ATTR" | "DELETE_ATTR"));
+        (!block.is_header && block.object.is_none() && stores && evidence.in_interpreter)
+            .then(|| Verdict { name: evidence.stored_name.clone(), ..Verdict::new("attribute") }.likely())
+    },
+};

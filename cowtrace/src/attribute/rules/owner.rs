@@ -1,0 +1,24 @@
+//! Memory that an object owns outside itself. The owner's address was in a register of the writing instruction, and its
+//! memory says that it owns what was written.
+
+use super::{Rule, Verdict, dict};
+use crate::attribute::Evidence;
+use crate::interp::Part;
+
+/// An owner was found.
+pub(super) const RULE: Rule = Rule {
+    id: "owner",
+    about: "A list's item, a dict's entry, an instance's attribute or a buffer's byte was stored.",
+    judge,
+};
+
+fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
+    let owner = evidence.owner.as_ref().filter(|owner| owner.address != 0)?;
+    Some(match owner.part {
+        Part::Item => Verdict::new("list_item").of(&owner.of),
+        Part::Dict(place) => dict::table(evidence, owner, place),
+        Part::Values => Verdict { name: evidence.stored_name.clone(), ..Verdict::new("attribute") },
+        Part::SetEntry => Verdict::new("object_body").of(&owner.of),
+        Part::Buffer => Verdict::new("buffer").of(&owner.of),
+    })
+}

@@ -1,0 +1,153 @@
+//! What objects own outside themselves: the items of lists, the tables of dicts, the bytes of byte arrays. Offsets count
+//! from the end of the object's header (count and type), which differs between builds; behind it they have been the
+//! same since 3.8.
+//!
+//! * list: <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/listobject.h#L5>
+//! * dict: <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/dictobject.h#L11>
+//! * bytearray: <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/bytearrayobject.h#L6>
+//! * set: <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/setobject.h#L36>
+//! * array.array: <https://github.com/python/cpython/blob/v3.11.7/Modules/arraymodule.c#L45>
+
+use std::ops::Range;
+
+use cowtrace_ebpf::plan::Plan;
+use cowtrace_ebpf::state::ModuleTable;
+
+use super::dict::HEADER;
+use super::layout::Layout;
+use super::strings;
+use crate::interp::{Namespace, Part, Place, Slot};
+use crate::memory::Memory;
+
+/// `Py_TPFLAGS_LIST_SUBCLASS`.
+const LIST: u64 = 1 << 25;
+/// `Py_TPFLAGS_DICT_SUBCLASS`.
+const DICT: u64 = 1 << 29;
+
+/// Words behind an object's header that are looked at.
+const WORDS: usize = 6;
+/// Largest buffer that is believed.
+const MOST_BYTES: u64 = 1 << 40;
+/// Modules whose namespaces are looked at.
+const MOST_MODULES: u64 = 8192;
+/// Slots of a values array: a class has at most 30 keys in common.
+const MOST_VALUES: u64 = 64;
+
+/// Which part of what an object owns an address lies in; `None` = in nothing that it owns.
+pub(super) fn part(
+    layout: &Layout,
+    plan: &Plan,
+    memory: &dyn Memory,
+    object: u64,
+    (name, flags): (&str, u64),
+    address: u64,
+) -> Option<Part> {
+    let kind = Kind::of(name, flags)?;
+    let body = object.checked_add(u64::from(plan.object_type) + 8)?;
+    let mut words = [0; WORDS];
+    for (at, word) in (0..).zip(&mut words) {
+        *word = memory.u64(body.checked_add(at * 8)?).ok()?;
+    }
+    match kind {
+        // ob_size, ob_item, allocated
+        Kind::List => within(words[1], words[2].checked_mul(8)?, address).then_some(Part::Item),
+        // ob_size, ob_alloc, ob_bytes
+        Kind::Bytearray => within(words[2], words[1], address).then_some(Part::Buffer),
+        // ob_size, ob_item, allocated; an item has at most 8 bytes
+        Kind::Array => within(words[1], words[2].checked_mul(8)?, address).then_some(Part::Buffer),
+        // fill, used, mask, table
+        Kind::Set => {
+            within(words[3], words[2].checked_add(1)?.checked_mul(16)?, address).then_some(Part::SetEntry)
+        }
+        // ma_used, ma_version_tag, ma_keys, ma_values
+        Kind::Dict => {
+            if words[3] != 0 && within(words[3], MOST_VALUES * 8, address) {
+                return Some(Part::Values);
+            }
+            let mut header = [0; HEADER];
+            memory.read(words[2], &mut header).ok()?;
+            layout.dict.parse(words[2], &header)?.find(address).map(Part::Dict)
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    List,
+    Dict,
+    Bytearray,
+    Set,
+    Array,
+}
+
+impl Kind {
+    fn of(name: &str, flags: u64) -> Option<Self> {
+        match name {
+            _ if flags & LIST != 0 => Some(Self::List),
+            _ if flags & DICT != 0 => Some(Self::Dict),
+            "list" => Some(Self::List),
+            "dict" => Some(Self::Dict),
+            "bytearray" => Some(Self::Bytearray),
+            "set" | "frozenset" => Some(Self::Set),
+            "array" => Some(Self::Array),
+            _ => None,
+        }
+    }
+}
+
+fn within(start: u64, len: u64, address: u64) -> bool {
+    start != 0 && len <= MOST_BYTES && address.wrapping_sub(start) < len
+}
+
+/// The namespaces of the modules in a module table: what their dicts are and where their tables lie.
+pub(super) fn namespaces(
+    layout: &Layout,
+    plan: &Plan,
+    memory: &dyn Memory,
+    string_type: u64,
+    table: &ModuleTable,
+) -> Vec<Namespace> {
+    let Some(modules) = layout.dict.parse(table.keys, &table.header) else { return Vec::new() };
+    let read = |range: Range<u64>| {
+        let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+        let mut bytes = vec![0; len.min(MOST_MODULES as usize * 24)];
+        memory.read(range.start, &mut bytes).ok().map(|()| bytes)
+    };
+    let Some(entries) = read(modules.entries.clone()) else { return Vec::new() };
+    let word = |bytes: &[u8], at: u64| {
+        let at = usize::try_from(at).ok()?;
+        bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    };
+    let header = u64::from(plan.object_type) + 8;
+    (0..modules.used.min(MOST_MODULES))
+        .filter_map(|index| {
+            let end = (index + 1) * modules.entry_size;
+            let (key, module) = (word(&entries, end - 16)?, word(&entries, end - 8)?);
+            if module == 0 {
+                return None;
+            }
+            // md_dict is the module's first member.
+            let dict = memory.u64(module.checked_add(header)?).ok()?;
+            let keys = memory.u64(dict.checked_add(plan.dict_keys.into())?).ok()?;
+            let name = strings::read(layout.string_state, plan, memory, string_type, key)?;
+            Some(Namespace { name, dict, keys })
+        })
+        .collect()
+}
+
+/// The part of a dict's table that an address lies in, if a table begins at `block`: told by its header alone.
+pub(super) fn table_part(
+    layout: &Layout,
+    block: u64,
+    header: &[u8; HEADER],
+    size: u64,
+    address: u64,
+) -> Option<Place> {
+    let table = layout.dict.parse(block, header)?;
+    // A table that is in use by one dict, or shared by the instances of a class.
+    (table.entries.end.checked_sub(block)? <= size).then_some(())?;
+    match table.find(address)? {
+        Place::Entry { slot: Slot::Hash, .. } if table.entry_size == 16 => None,
+        place => Some(place),
+    }
+}
