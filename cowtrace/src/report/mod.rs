@@ -6,6 +6,7 @@
 mod answer;
 mod causes;
 mod closing;
+mod collections;
 mod cuts;
 pub mod escape;
 mod json;
@@ -122,6 +123,10 @@ pub fn write(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> i
     if trace.processes.len() > 1 {
         paper.line(Tone::Plain, "")?;
         processes::grid(&scope, options.all).write(&mut paper)?;
+    }
+    if let Some(collections) = collections::grid(&scope, options.all) {
+        paper.line(Tone::Plain, "")?;
+        collections.write(&mut paper)?;
     }
     paper.line(Tone::Plain, "")?;
     for closing::Line { label, text, tone } in closing::lines(&scope) {
