@@ -5,6 +5,7 @@ mod block;
 mod chunks;
 mod collector;
 mod evidence;
+mod keys;
 pub mod library;
 mod names;
 pub mod operation;
@@ -19,7 +20,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use cowtrace_ebpf::event::{self as raw, StackEnd, flag};
+use cowtrace_ebpf::event::{self as raw, StackEnd, flag, fork_flag};
 use cowtrace_ebpf::outcome::Outcome;
 
 pub use block::{Allocator, Block, Object};
@@ -31,13 +32,14 @@ use crate::interp::{Found, Place, Slot};
 use crate::process::maps::{Kind, Mapping};
 use crate::process::tree::{Mapped, Tree};
 use crate::record::schema::{
-    Confidence, Fault, Id, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write,
+    Confidence, Fault, Id, ModuleTable, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write,
 };
 use crate::symbolize::instruction::{self, Form, Store};
 use crate::symbolize::native::{Native, StaticData};
 use crate::symbolize::syscalls;
 
 use collector::{Collections, Writer};
+use keys::{Forked, Keys};
 use names::Names;
 use places::{Places, Query};
 use stack::KnownStack;
@@ -54,6 +56,7 @@ pub struct Attributor {
     native: Native,
     symbols: HashMap<(u64, u64), Symbol>,
     collections: Collections,
+    keys: Keys,
     places: Places,
     data: HashMap<(u64, u64), Option<Arc<StaticData>>>,
     ran: HashSet<(usize, u64)>,
@@ -94,6 +97,8 @@ pub struct Output {
     pub python: Table<Vec<PythonFrame>>,
     /// Native stacks.
     pub native: Table<Vec<NativeFrame>>,
+    /// Where the entries of `sys.modules` lay.
+    pub module_tables: Vec<ModuleTable>,
     /// Generations of the numbered collections, by [`Fault::collection`] − 1.
     pub generations: Vec<Option<u8>>,
     /// Faults that the kernel program took for a reuse and that were writes to a shared mapping: by process, listed or
@@ -124,6 +129,7 @@ impl Attributor {
             native: Native::default(),
             symbols: HashMap::new(),
             collections: Collections::default(),
+            keys: Keys::default(),
             places: Places::default(),
             data: HashMap::new(),
             ran: HashSet::new(),
@@ -167,11 +173,33 @@ impl Attributor {
                 self.names.define_type(record, &relatives);
             }
             Event::Text(text) => self.names.text(text),
-            Event::Fork(fork) => self.tree.fork(fork),
+            Event::Fork(fork) => {
+                self.tree.fork(fork);
+                self.module_table(fork);
+            }
             Event::Exec(exec) => self.tree.exec(exec),
             Event::Exit(exit) => self.tree.exit(exit),
             Event::Hint(_) => {}
         }
+    }
+
+    /// Where the entries of `sys.modules` lie when a process forks.
+    fn module_table(&mut self, fork: &raw::Fork) {
+        let (Some(parent), Some(child)) = (self.tree.index(fork.parent), self.tree.index(fork.child)) else {
+            return;
+        };
+        let shares = fork.flags & (fork_flag::THREAD | fork_flag::SHARES_MEMORY) != 0;
+        let Some(found) = self.names.interpreter_of(fork.image).filter(|_| !shares) else { return };
+        let time = fork.header.time.saturating_sub(self.origin);
+        let readers = self.tree.living_relatives(child);
+        self.keys.fork(&Forked { found, table: &fork.modules, parent, child, time, readers: &readers });
+    }
+
+    /// What there is, when every event has come.
+    #[must_use]
+    pub fn finish(mut self) -> (Tree, Output) {
+        self.output.module_tables = self.keys.take();
+        (self.tree, self.output)
     }
 
     fn fault(&mut self, fault: &raw::Fault) {
@@ -399,22 +427,33 @@ impl Attributor {
         if fault.flags & flag::MODULE_TABLE == 0 || fault.flags & flag::IMAGE == 0 {
             return None;
         }
-        let process = self.tree.get(process);
+        let index = process;
+        let process = self.tree.get(index);
         let language = self.names.interpreter_of(process.image)?.language;
-        let place = language.module_table(&process.modules)?.find(fault.address)?;
+        let table = language.module_table(&process.modules)?;
+        let place = table.find(fault.address)?;
         let key = &fault.image.key[..(fault.image.key_len as usize).min(fault.image.key.len())];
         let key = (!key.is_empty()).then(|| String::from_utf8_lossy(key).into_owned());
         let imported = || stack.and_then(|stack| stack.imports().pop());
+        let word = fault.address.checked_sub(fault.image.address)? / 8;
+        let old = fault.image.words.get(usize::try_from(word).ok()?).copied()?;
+        let existing = |key| Some(ModuleEntry { key, existing: true });
+        let new = |key| Some(ModuleEntry { key, existing: false });
         match place {
-            Place::Entry { slot: Slot::Value, .. } => {
-                let word = fault.address.checked_sub(fault.image.address)? / 8;
-                let old = fault.image.words.get(usize::try_from(word).ok()?)?;
-                Some(ModuleEntry { existing: *old != 0, key: key.or_else(imported) })
-            }
-            Place::Entry { .. } | Place::NewEntry { .. } | Place::Index => {
-                Some(ModuleEntry { key: imported(), existing: false })
-            }
             Place::Header(_) => None,
+            Place::Entry { slot: Slot::Value, .. } | Place::NewEntry { slot: Slot::Value, .. } => {
+                Some(ModuleEntry { existing: old != 0, key: key.or_else(imported) })
+            }
+            // A key that is taken away; of entries that are newer than the fork the names are not known.
+            Place::Entry { slot: Slot::Key, index: entry } if old != 0 => {
+                existing(self.keys.name(index, &table, entry))
+            }
+            Place::NewEntry { slot: Slot::Key, .. } if old != 0 => existing(None),
+            Place::Index => match keys::index_entry(&table, fault.address, &fault.image) {
+                Some(entry) => existing(self.keys.name(index, &table, entry)),
+                None => new(imported()),
+            },
+            Place::Entry { .. } | Place::NewEntry { .. } => new(imported()),
         }
     }
 

@@ -9,11 +9,11 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::Format;
-use crate::record::json;
 use crate::record::schema::{
     Collection, Fault, Header, Loss, NativeFrame, Operation, Outcome, OutcomeTotal, Process, ProcessTotals,
     PythonFrame, Region, Site, Trace, Write,
 };
+use crate::record::{json, page};
 
 /// The format.
 pub(super) const FORMAT: Format = Format {
@@ -144,7 +144,7 @@ impl Serialize for Totals<'_> {
     }
 }
 
-/// Writes a trace: header, processes, faults, collections, losses, summary.
+/// Writes a trace: header, processes, faults, collections, pages that were asked about, losses, summary.
 fn write(trace: &Trace, out: &mut dyn io::Write) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 16, out);
     line(&mut out, &Line::<&Header> { kind: "header", fields: &trace.header })?;
@@ -156,6 +156,9 @@ fn write(trace: &Trace, out: &mut dyn io::Write) -> io::Result<()> {
     }
     for collection in &trace.collections {
         line(&mut out, &collection_line(trace, collection))?;
+    }
+    for asked in &trace.pages {
+        line(&mut out, &page::line(trace, asked))?;
     }
     for loss in &trace.losses {
         line(&mut out, &Line::<&Loss> { kind: "loss", fields: loss })?;

@@ -78,7 +78,8 @@ pub fn trace(parts: Parts) -> Trace {
         python: output.python,
         native: output.native,
         collections,
-        module_tables: Vec::new(),
+        module_tables: output.module_tables,
+        pages: Vec::new(),
         losses,
         summary,
     }

@@ -5,4 +5,5 @@ mod collections;
 pub(crate) mod fixture;
 pub mod from;
 pub mod json;
+pub mod page;
 pub mod schema;

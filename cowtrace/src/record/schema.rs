@@ -37,6 +37,8 @@ pub struct Trace {
     pub collections: Vec<Collection>,
     /// Where the entries of `sys.modules` lay, for every table that was met at a fork.
     pub module_tables: Vec<ModuleTable>,
+    /// Pages that were asked about, in each process that has them.
+    pub pages: Vec<Page>,
     /// What was lost: a row for every stage and CPU, also where the count is 0.
     pub losses: Vec<Loss>,
     /// Totals, counted in the kernel.
@@ -321,6 +323,35 @@ pub struct ModuleTable {
     pub entries: Vec<(String, u64)>,
     /// Processes (indices into [`Trace::processes`]) that had it, and when: at a fork, its parent and its child.
     pub seen: Vec<(usize, u64)>,
+}
+
+/// What became of a page that was asked about in one process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Index into [`Trace::processes`].
+    pub process: usize,
+    /// The address asked about.
+    pub address: u64,
+    /// The key of `sys.modules` asked about, whose value lies there; `None` = the address was given.
+    pub key: Option<String>,
+    /// What became of it.
+    pub state: PageState,
+    /// Index into [`Trace::faults`] of the last write that made it private; `None` = none is known.
+    pub fault: Option<usize>,
+}
+
+/// What became of a page in one process since its memory was last shared by a fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageState {
+    /// A write made it private.
+    Private,
+    /// A write had made it private before the last fork by the process; since then it is shared again.
+    PrivateBeforeFork,
+    /// No write to it since the fork.
+    Shared,
+    /// No write to it is known, but details of this process were lost.
+    Unknown,
 }
 
 /// The mapping that holds an address.

@@ -11,6 +11,7 @@ mod cuts;
 pub mod escape;
 mod json;
 pub mod numbers;
+pub mod private;
 mod processes;
 mod programs;
 mod scope;
@@ -46,6 +47,10 @@ pub struct Options<'a> {
     pub all: bool,
     /// Files below this directory are named relative to it; `None` = by their last part.
     pub directory: Option<&'a str>,
+    /// Pages whose history is asked about.
+    pub questions: &'a [private::Question],
+    /// Whether every cause is explained.
+    pub explain: bool,
 }
 
 impl Default for Options<'_> {
@@ -58,6 +63,8 @@ impl Default for Options<'_> {
             limit: None,
             all: false,
             directory: None,
+            questions: &[],
+            explain: false,
         }
     }
 }
@@ -128,6 +135,7 @@ pub fn write(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> i
         paper.line(Tone::Plain, "")?;
         collections.write(&mut paper)?;
     }
+    private::write(&scope, options.questions, options.all, &mut paper)?;
     paper.line(Tone::Plain, "")?;
     for closing::Line { label, text, tone } in closing::lines(&scope) {
         paper.paragraph(tone, &format!("{label:<13}"), &text)?;
