@@ -354,9 +354,15 @@ fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) -> bool {
     {
         return true;
     }
-    let next = define::type_of(image_word(thread, word + 16), thread, process, plan);
-    let last = define::type_of(image_word(thread, word + 24), thread, process, plan);
-    if ((next | last) >> (plan.type_has_gc_bit & 63)) & 1 != 0 {
+    // Without references it is no object any more.
+    let mut flags = 0;
+    if image_word(thread, word + 8) != 0 {
+        flags = define::type_of(image_word(thread, word + 16), thread, process, plan);
+    }
+    if image_word(thread, word + 16) != 0 {
+        flags |= define::type_of(image_word(thread, word + 24), thread, process, plan);
+    }
+    if (flags >> (plan.type_has_gc_bit & 63)) & 1 != 0 {
         thread.fault.generation = generation(thread.fault.state, process, plan);
         return true;
     }

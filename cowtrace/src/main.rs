@@ -32,7 +32,8 @@ fn log_to_stderr(verbose: u8) {
     let level = match verbose {
         0 => log::LevelFilter::Off,
         1 => log::LevelFilter::Info,
-        _ => log::LevelFilter::Debug,
+        2 => log::LevelFilter::Debug,
+        _ => log::LevelFilter::Trace,
     };
     env_logger::Builder::new().filter_level(level).format_timestamp(None).init();
 }

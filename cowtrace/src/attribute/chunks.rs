@@ -19,8 +19,10 @@ const FLAGS: u64 = 7;
 const IS_MAPPED: u64 = 2;
 /// Bytes of a heap that are looked through at most.
 const MOST_BYTES: u64 = 1 << 30;
-/// Chunks with a mapping of their own that are looked at, one behind the other.
-const MOST_MAPPED: u32 = 256;
+/// Bytes of a page.
+const PAGE: u64 = 4096;
+/// Pages that are looked at to find the start of a chunk with a mapping of its own, if that is not the mapping's.
+const MOST_PAGES: u32 = 1024;
 /// Bytes read at a time.
 const PIECE: usize = 1 << 20;
 
@@ -91,26 +93,36 @@ impl Piece {
     }
 }
 
-/// The chunk with a mapping of its own that holds an address, looked for from the start of the mapping: neighbours
-/// are shown as one.
+/// The chunk with a mapping of its own that holds an address: it begins at the start of a page. Neighbouring mappings, other
+/// memory among them, are shown as one, so the pages are looked at from the address downwards.
 pub(super) fn mapped(memory: &dyn Memory, mapping: &Range<u64>, address: u64) -> Option<Range<u64>> {
-    let mut at = mapping.start;
-    for _ in 0..MOST_MAPPED {
-        let size = memory.u64(at.checked_add(8)?).ok()?;
-        let next = at.checked_add(size & !FLAGS)?;
-        if size & FLAGS != IS_MAPPED
-            || !(size & !FLAGS).is_multiple_of(4096)
-            || size == IS_MAPPED
-            || next > mapping.end
-        {
-            return None;
+    let first = header(memory, mapping.start, mapping);
+    if let Some(chunk) = first.filter(|chunk| chunk.contains(&address)) {
+        return Some(chunk);
+    }
+    let mut at = address & !(PAGE - 1);
+    for _ in 0..MOST_PAGES {
+        if at < mapping.start {
+            break;
         }
-        if address < next {
-            return Some(at..next);
+        if let Some(chunk) = header(memory, at, mapping) {
+            return chunk.contains(&address).then_some(chunk);
         }
-        at = next;
+        at = at.checked_sub(PAGE)?;
     }
     None
+}
+
+/// The chunk whose header begins a page, if one does.
+fn header(memory: &dyn Memory, at: u64, mapping: &Range<u64>) -> Option<Range<u64>> {
+    let mut bytes = [0; 16];
+    memory.read(at, &mut bytes).ok()?;
+    let (before, size) = bytes.split_first_chunk()?;
+    let (before, size) = (u64::from_le_bytes(*before), u64::from_le_bytes(*size.first_chunk()?));
+    let len = size & !FLAGS;
+    let next = at.checked_add(len)?;
+    let sound = before == 0 && size & FLAGS == IS_MAPPED && len != 0 && len.is_multiple_of(PAGE);
+    (sound && next <= mapping.end).then_some(at..next)
 }
 
 #[cfg(test)]
@@ -154,6 +166,7 @@ mod tests {
         let mapping = 0x1000..0x4000;
         assert_eq!(mapped(&memory, &mapping, 0x2abc), Some(0x1000..0x3000));
         assert_eq!(mapped(&memory, &mapping, 0x3010), Some(0x3000..0x4000));
+        assert_eq!(mapped(&memory, &(0x1000..0x5000), 0x4010), None, "behind it");
         assert_eq!(mapped(&heap(&[0x2001]), &mapping, 0x2abc), None, "no mapping of its own");
         assert_eq!(mapped(&heap(&[2]), &mapping, 0x2abc), None);
         assert_eq!(mapped(&heap(&[u64::MAX - 5]), &mapping, 0x2abc), None);

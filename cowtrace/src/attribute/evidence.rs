@@ -1,6 +1,7 @@
 //! Everything that is known about one write, gathered for the rules. Nothing here decides.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use cowtrace_ebpf::event::Image;
 
@@ -122,6 +123,8 @@ pub struct Evidence<'a> {
     pub store: Option<Store>,
     /// The allocator's block that holds the address.
     pub block: Option<Block>,
+    /// The pool of that block; empty = none.
+    pub pool: Range<u64>,
     /// The object that owns what the address lies in, verified in memory.
     pub owner: Option<Owner>,
     /// The structure of the interpreter that the address lies in.
@@ -134,6 +137,8 @@ pub struct Evidence<'a> {
     pub stored_name: Option<String>,
     /// A type in one of the registers: what is being made.
     pub type_in_register: Option<String>,
+    /// … which is what the instruction stores.
+    pub stores_type: bool,
     /// The interpreter stack.
     pub stack: Option<&'a KnownStack>,
     /// The stack inside whose fork the process was made, or which it forked last.
@@ -177,6 +182,12 @@ impl<'a> Evidence<'a> {
     pub fn object_part(&self) -> Option<(&Object, u64)> {
         let object = self.block.as_ref()?.object.as_ref()?;
         Some((object, self.address.checked_sub(object.address)?))
+    }
+
+    /// Whether an address lies in the pool that holds the written one.
+    #[must_use]
+    pub fn is_same_pool(&self, address: u64) -> bool {
+        self.pool.contains(&address)
     }
 
     /// Base name of the innermost frame's instruction.

@@ -3,7 +3,7 @@
 //! Entries never move within a table, so a table that has only grown since it was read last is the same one. Everything
 //! read is the target's: keys and tables are bounded, and what is no text has no name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cowtrace_ebpf::event::Image;
 use cowtrace_ebpf::state;
@@ -51,12 +51,10 @@ impl Keys {
         let table = match known {
             Some(table) => table,
             None => {
-                let memory = fork.readers.iter().map(|&pid| Live::new(pid));
-                let read =
-                    memory.into_iter().find_map(|memory| entries(fork.found, fork.table, &shape, &memory));
-                let Some(entries) = read.filter(|entries| self.names + entries.len() <= MOST_NAMES) else {
+                let entries = read(fork, &shape);
+                if entries.is_empty() || self.names + entries.len() > MOST_NAMES {
                     return;
-                };
+                }
                 self.names += entries.len();
                 self.tables.push(ModuleTable { entries, seen: Vec::new() });
                 self.tables.len() - 1
@@ -81,6 +79,20 @@ impl Keys {
         self.last.clear();
         std::mem::take(&mut self.tables)
     }
+}
+
+/// Processes that are asked for one table at most.
+const READERS: usize = 2;
+
+/// Keys and the addresses of their values, from whoever still has the table: what one of them has deleted since, another
+/// may still have.
+fn read(fork: &Forked<'_>, shape: &DictTable) -> Vec<(String, u64)> {
+    let mut all: BTreeMap<u64, String> = BTreeMap::new();
+    let read = |&pid: &u32| entries(fork.found, fork.table, shape, &Live::new(pid));
+    for (name, address) in fork.readers.iter().filter_map(read).take(READERS).flatten() {
+        all.entry(address).or_insert(name);
+    }
+    all.into_iter().map(|(address, name)| (name, address)).collect()
 }
 
 /// Keys and the addresses of their values; `None` = the table is not there any more, or cannot be read.

@@ -16,6 +16,7 @@ pub mod stack;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -73,11 +74,13 @@ struct Around {
     type_distance: u64,
     store: Option<Store>,
     block: Option<Block>,
+    pool: Range<u64>,
     owner: Option<Owner>,
     structure: Option<Structure>,
     data: Option<Arc<StaticData>>,
     near_stack: bool,
     type_in_register: Option<String>,
+    stores_type: bool,
 }
 
 /// What attribution makes.
@@ -191,7 +194,8 @@ impl Attributor {
         let shares = fork.flags & (fork_flag::THREAD | fork_flag::SHARES_MEMORY) != 0;
         let Some(found) = self.names.interpreter_of(fork.image).filter(|_| !shares) else { return };
         let time = fork.header.time.saturating_sub(self.origin);
-        let readers = self.tree.living_relatives(child);
+        let mut readers = self.tree.living_relatives(parent);
+        readers.insert(readers.len().min(1), fork.child.pid);
         self.keys.fork(&Forked { found, table: &fork.modules, parent, child, time, readers: &readers });
     }
 
@@ -255,12 +259,14 @@ impl Attributor {
             module_entry: self.module_entry(fault, process, stack.as_deref()),
             store: around.store,
             block: around.block,
+            pool: around.pool,
             owner: around.owner,
             structure: around.structure,
             data: around.data.as_deref(),
             near_stack: around.near_stack,
             stored_name: None,
             type_in_register: around.type_in_register,
+            stores_type: around.stores_type,
             stack: stack.as_deref(),
             fork_stack: fork_stack.as_deref(),
             symbol: symbol.and_then(|symbol| symbol.frame.symbol.as_deref()),
@@ -272,6 +278,17 @@ impl Attributor {
             no_stack,
         };
         let write = rules::judge(&evidence);
+        if write.kind == "unknown" && evidence.image.is_some() {
+            log::trace!(
+                "unknown write to {:#x}: {:?} {:?} {:x?} {:x?} {:?}",
+                fault.address,
+                evidence.symbol,
+                evidence.store,
+                evidence.block,
+                fault.image.words,
+                mapping.map(|mapping| (&mapping.kind, format!("{:x}-{:x}", mapping.start, mapping.end)))
+            );
+        }
         let seen = collector::Seen {
             process,
             tid: fault.tid,
@@ -351,7 +368,12 @@ impl Attributor {
                 _ => None,
             });
             if block.is_some() && !alive {
+                around.stores_type = stored.is_some_and(|value| self.names.types().contains_key(&(image, value)));
                 around.type_in_register = places::type_in_register(&query, stored, &self.names);
+            }
+            if fault.detail.pool != 0 {
+                let size = 1_u64.checked_shl(found.plan.pool_shift.into()).unwrap_or(0);
+                around.pool = fault.detail.pool..fault.detail.pool.saturating_add(size);
             }
             around.block = block;
         }

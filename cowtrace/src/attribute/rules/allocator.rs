@@ -4,6 +4,10 @@
 
 use super::{Rule, Verdict};
 use crate::attribute::{Allocator, Evidence};
+use crate::symbolize::instruction::{Form, Store};
+
+/// Above this a number is no object's size.
+const SMALL: u64 = 1 << 32;
 
 /// The header of a pool: how many of its blocks are used, which is free, its neighbours.
 pub(super) const HEADER: Rule = Rule {
@@ -24,12 +28,31 @@ pub(super) const LINK: Rule = Rule {
 };
 
 fn link(evidence: &Evidence<'_>) -> Option<Verdict> {
-    let block = evidence.block.as_ref()?;
-    if block.by != Allocator::Pool || block.is_header || block.object.is_some() {
+    let block = evidence.block.as_ref().filter(|block| block.by == Allocator::Pool && !block.is_header)?;
+    if block.object.is_some() {
         return None;
     }
-    block.is_linked.then(|| Verdict {
+    // A block that is given back gets the next free one of its pool, or none, as its first word.
+    if evidence.address == block.address
+        && let Some(Store { size: 8, form: Form::Register(Some(value)), .. }) = evidence.store
+        && (value == 0 || evidence.is_same_pool(value))
+    {
+        return Some(Verdict { likely: value == 0, ..Verdict::new("allocator").action("freed") });
+    }
+    // A free block that begins with a link, or is the last one; or the memory of an object without references, kept by
+    // its type: nothing else begins with 0 and is then made an object.
+    let made = evidence.type_in_register.is_some() || block.head[0] == 0 && makes_object(evidence.store);
+    (block.is_linked || block.head[0] == 0 && made).then(|| Verdict {
         of: evidence.type_in_register.clone(),
-        ..Verdict::new("allocator").action("used again").likely()
+        ..Verdict::new("allocator").action("new object").likely()
+    })
+}
+
+/// Stores of a constant, of two words at once, or of a small number: what initializes an object.
+fn makes_object(store: Option<Store>) -> bool {
+    store.is_some_and(|store| match store.form {
+        Form::Constant(_) | Form::Vector => true,
+        Form::Register(value) => value.is_some_and(|value| value < SMALL),
+        _ => false,
     })
 }

@@ -43,6 +43,17 @@ fn variable(evidence: &Evidence<'_>) -> Option<Verdict> {
     })
 }
 
+/// Memory of the loader's own: lists of what is loaded, and for each library what of it is bound.
+pub(super) const LOADER: Rule = Rule {
+    id: "loader",
+    about: "The loader of libraries wrote to its own data.",
+    judge: |evidence: &Evidence<'_>| {
+        let heap = matches!(evidence.region_kind, "heap" | "anonymous");
+        (heap && evidence.object.is_some_and(library::is_loader))
+            .then(|| Verdict::new("library_data").name("the loader's own data").likely())
+    },
+};
+
 /// A private mapping of a file.
 pub(super) const FILE: Rule = Rule {
     id: "library_data",

@@ -88,6 +88,20 @@ pub(super) const FRESH: Rule = Rule {
     },
 };
 
+/// A block of `malloc`'s that holds no object is made one: its type is stored.
+pub(super) const MADE: Rule = Rule {
+    id: "made_object",
+    about: "A new object was made in memory that had held something else.",
+    judge: |evidence| {
+        let block = evidence.block.as_ref().filter(|block| !block.is_header && block.object.is_none())?;
+        let near = evidence.address - block.address < 64;
+        (near && evidence.stores_type).then(|| Verdict {
+            of: evidence.type_in_register.clone(),
+            ..Verdict::new("allocator").action("new object")
+        })
+    },
+};
+
 /// An instance's values lie in a block of their own up to 3.12; the instruction tells what it stores.
 pub(super) const ATTRIBUTE: Rule = Rule {
     id: "attribute_values",

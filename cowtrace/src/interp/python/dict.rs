@@ -6,23 +6,40 @@
 
 use std::ops::Range;
 
+use cowtrace_ebpf::plan::UNUSED;
+
 /// Bytes of a table that tell its shape.
 pub const HEADER: usize = 32;
 /// Largest table that is believed, as the logarithm of its hash slots.
 const MAX_LOG2_SIZE: u8 = 32;
 
-/// Offsets in the header of a table that tells its sizes as logarithms.
+/// How a header tells the size of its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeAt {
+    /// Offsets of the logarithms (u8) of the number of hash slots, and of the bytes of the whole index.
+    Logarithms {
+        /// Of the number of slots.
+        slots: u16,
+        /// Of the bytes of the index.
+        index: u16,
+    },
+    /// Offset of the number of hash slots (i64), which decides the bytes of each.
+    /// <https://github.com/python/cpython/blob/v3.10.13/Objects/dict-common.h#L86>
+    Slots(u16),
+}
+
+/// Offsets in the header of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DictLayout {
-    /// Logarithm of the number of hash slots (u8).
-    pub log2_size: u16,
-    /// Logarithm of the bytes of the whole index (u8).
-    pub log2_index: u16,
-    /// Kind (u8): 0 general, 1 only strings as keys, 2 shared between instances (no values in it).
+    /// The size.
+    pub size: SizeAt,
+    /// Kind (u8): 0 general, 1 only strings as keys, 2 shared between instances (no values in it); `UNUSED` = the header
+    /// does not tell, and all entries have the general form.
     pub kind: u16,
     /// Entries that may still be added (i64).
     pub usable: u16,
-    /// Entries that were ever added (i64).
+    /// Entries that were ever added (i64); `UNUSED` = it lies behind what is kept of the header, and follows from `usable`:
+    /// two thirds of the slots can be used.
     pub entries: u16,
     /// First byte of the index.
     pub indices: u16,
@@ -86,21 +103,44 @@ impl DictLayout {
             let bytes = header.get(usize::from(offset)..)?.first_chunk()?;
             Some(u64::from_le_bytes(*bytes))
         };
-        let (log2_size, log2_index) = (byte(self.log2_size)?, byte(self.log2_index)?);
-        // An index slot has 1, 2, 4 or 8 bytes.
-        let slot_fits = log2_index >= log2_size && log2_index - log2_size <= 3;
-        if address == 0 || log2_size > MAX_LOG2_SIZE || !slot_fits {
+        let (slots, index) = match self.size {
+            SizeAt::Logarithms { slots, index } => {
+                let (slots, index) = (byte(slots)?, byte(index)?);
+                // An index slot has 1, 2, 4 or 8 bytes.
+                if slots > MAX_LOG2_SIZE || index < slots || index - slots > 3 {
+                    return None;
+                }
+                (1 << slots, 1 << index)
+            }
+            SizeAt::Slots(at) => {
+                let slots = word(at)?;
+                if !slots.is_power_of_two() || slots > 1 << MAX_LOG2_SIZE {
+                    return None;
+                }
+                let width = match slots {
+                    ..=0xff => 1,
+                    0x100..=0xffff => 2,
+                    _ => 4,
+                };
+                (slots, slots * width)
+            }
+        };
+        if address == 0 {
             return None;
         }
-        let entry_size = match byte(self.kind)? {
-            0 => 24,
-            1 => 16,
+        let entry_size = match (self.kind, byte(self.kind)) {
+            (UNUSED, _) | (_, Some(0)) => 24,
+            (_, Some(1)) => 16,
             _ => return None,
         };
-        let (usable, used) = (word(self.usable)?, word(self.entries)?);
-        let capacity = usable.checked_add(used).filter(|&capacity| capacity <= 1 << log2_size)?;
+        let usable = word(self.usable)?;
+        let used = match self.entries {
+            UNUSED => (slots * 2 / 3).checked_sub(usable)?,
+            entries => word(entries)?,
+        };
+        let capacity = usable.checked_add(used).filter(|&capacity| capacity <= slots)?;
         let indices = address.checked_add(self.indices.into())?;
-        let entries = indices.checked_add(1 << log2_index)?;
+        let entries = indices.checked_add(index)?;
         let end = entries.checked_add(capacity.checked_mul(entry_size)?)?;
         Some(DictTable { address, indices: indices..entries, entries: entries..end, entry_size, used })
     }
@@ -147,7 +187,7 @@ impl DictTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interp::python::layout::PYTHON_3_11;
+    use crate::interp::python::layout::{PYTHON_3_10, PYTHON_3_11};
 
     fn header(log2_size: u8, log2_index: u8, kind: u8, usable: u64, used: u64) -> [u8; HEADER] {
         let mut header = [0; HEADER];
@@ -194,6 +234,22 @@ mod tests {
         assert_eq!(table.find(0x1038), entry(0, Slot::Value));
         assert_eq!(table.find(0x1040), entry(1, Slot::Hash));
         assert_eq!((table.key_address(0), table.value_address(0)), (Some(0x1030), Some(0x1038)));
+    }
+
+    /// Until 3.10: `sys.modules` with 128 slots of a byte, 70 of its 85 entries used.
+    #[test]
+    fn table_that_tells_its_slots() {
+        let mut header = [0; HEADER];
+        (header[0], header[8], header[24]) = (1, 128, 15);
+        let table = PYTHON_3_10.dict.parse(0x1000, &header).unwrap();
+        assert_eq!((table.indices.clone(), table.used), (0x1028..0x10a8, 70));
+        assert_eq!(table.entries, 0x10a8..0x10a8 + 85 * 24);
+        assert_eq!(table.find(0x10a8 + 16), Some(Place::Entry { index: 0, slot: Slot::Value }));
+        for (at, byte) in [(8, 127), (15, 1), (24, 86), (31, 0x80)] {
+            let mut header = header;
+            header[at] = byte;
+            assert_eq!(PYTHON_3_10.dict.parse(0x1000, &header), None, "{at}");
+        }
     }
 
     #[test]

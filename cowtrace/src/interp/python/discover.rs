@@ -9,7 +9,8 @@ use cowtrace_ebpf::plan::Plan;
 
 use super::NAME;
 use super::dict::HEADER;
-use super::layout::{self, Layout, Version};
+use super::layout::{self, Layout};
+use super::version;
 use crate::interp::{Discovery, Found, Reason, Target};
 use crate::memory::Memory;
 use crate::process::maps::{Kind, Mapping};
@@ -90,20 +91,34 @@ fn look(target: &Target<'_>, mapping: &Mapping) -> Result<Option<File>, ObjectEr
 }
 
 fn identify(target: &Target<'_>, mapping: &Mapping, file: &File) -> Discovery {
+    let told = file.runtime.and_then(|runtime| layout::told(target.memory, runtime));
     let version = match file.version.map(|address| target.memory.u32(address)).transpose() {
-        Ok(version) => version.map(Version),
+        Ok(version) => told.map(|told| told.version).or(version.map(layout::Version)),
         Err(source) => return unsupported(mapping, version_of_name(mapping), Reason::Memory(source)),
     };
+    let version = version.or_else(|| version::of_file(target.pid, mapping));
     let version_text = version.map_or_else(|| version_of_name(mapping), |version| version.to_string());
-    let layout = version.and_then(layout::of_version);
+    let free_threaded = told.is_some_and(|told| told.free_threaded);
+    let layout = version.and_then(|version| layout::of_version(version, free_threaded));
     let Some((layout, runtime)) = layout.zip(file.runtime) else {
         let reason = Reason::NoLayout { version: version_text.clone(), known: layout::known() };
         return unsupported(mapping, version_text, reason);
     };
-    match check(layout, target.memory, runtime, file) {
+    let mut plan = layout.plan;
+    if let Some(own) = layout.own
+        && told.is_some()
+        && let Err(unusable) = own.apply(&mut plan, target.memory, runtime)
+    {
+        let what = match unusable {
+            layout::Unusable::Unreadable => "the offsets that it tells of itself cannot be read",
+            layout::Unusable::Absurd => "the offsets that it tells of itself make no sense",
+        };
+        return unsupported(mapping, version_text, Reason::Inconsistent { layout: layout.name, what });
+    }
+    match check(layout, &plan, target.memory, runtime, file) {
         Ok(types) => Discovery::Found(Box::new(Found {
             interpreter: interpreter(mapping, version_text, Some(layout.name)),
-            plan: layout.plan,
+            plan,
             runtime,
             type_type: types.type_type,
             string_type: types.string_type,
@@ -158,8 +173,13 @@ impl From<io::Error> for Misfit {
 }
 
 /// Follows the layout through a live interpreter: main interpreter, its first thread, its modules, their types.
-fn check(layout: &Layout, memory: &dyn Memory, runtime: u64, file: &File) -> Result<Types, Misfit> {
-    let plan = &layout.plan;
+fn check(
+    layout: &Layout,
+    plan: &Plan,
+    memory: &dyn Memory,
+    runtime: u64,
+    file: &File,
+) -> Result<Types, Misfit> {
     let word = |address: u64, offset: u16| {
         let address =
             address.checked_add(offset.into()).ok_or(Misfit::Wrong("a pointer leaves the address space"))?;
@@ -252,7 +272,7 @@ mod tests {
             .iter()
             .chain(changes)
             .fold(memory, |memory, (address, word)| memory.with(*address, word.to_le_bytes()));
-        check(&PYTHON_3_11, &memory, RUNTIME, &FILE)
+        check(&PYTHON_3_11, &PYTHON_3_11.plan, &memory, RUNTIME, &FILE)
     }
 
     #[test]

@@ -40,6 +40,44 @@ pub fn locations(table: &[u8], first_line: i32, offset: u32) -> Option<u32> {
     None
 }
 
+/// Line of the instruction at a byte offset by `co_lnotab`, until 3.9: pairs of a step in bytes (u8) and one in lines
+/// (i8). A line holds until the next pair with steps in both.
+/// <https://github.com/python/cpython/blob/v3.9.18/Objects/lnotab_notes.txt>
+#[must_use]
+pub fn lnotab(table: &[u8], first_line: i32, offset: u32) -> Option<u32> {
+    let mut line = i64::from(first_line);
+    let mut address = 0_u64;
+    for pair in table.chunks_exact(2) {
+        address += u64::from(pair[0]);
+        if address > u64::from(offset) {
+            break;
+        }
+        line += i64::from(pair[1].cast_signed());
+    }
+    u32::try_from(line).ok().filter(|&line| line > 0)
+}
+
+/// Line of the instruction at a byte offset by `co_linetable` of 3.10: pairs of a length in bytes (u8) and a step in lines
+/// (i8) that applies before them, −128 for instructions without a line.
+/// <https://github.com/python/cpython/blob/v3.10.13/Objects/lnotab_notes.txt>
+#[must_use]
+pub fn linetable(table: &[u8], first_line: i32, offset: u32) -> Option<u32> {
+    const NO_LINE: i8 = -128;
+    let mut line = i64::from(first_line);
+    let mut end = 0_u64;
+    for pair in table.chunks_exact(2) {
+        let step = pair[1].cast_signed();
+        if step != NO_LINE {
+            line += i64::from(step);
+        }
+        end += u64::from(pair[0]);
+        if u64::from(offset) < end {
+            return u32::try_from(line).ok().filter(|&line| step != NO_LINE && line > 0);
+        }
+    }
+    None
+}
+
 fn skip(bytes: &mut impl Iterator<Item = u8>, count: usize) -> Option<()> {
     bytes.nth(count - 1).map(|_| ())
 }
@@ -143,6 +181,21 @@ mod tests {
         ),
         (18, "80009021906191258000", &[(12, 18)]),
     ];
+
+    /// A loop that goes back in lines, a step of more than 255 bytes, one of more than 127 lines.
+    #[test]
+    fn tables_of_pairs() {
+        let table = [0, 1, 8, 1, 6, 0xff, 255, 0, 3, 127, 0, 73];
+        for (offset, line) in [(0, 11), (7, 11), (8, 12), (13, 12), (14, 11), (271, 11), (272, 211), (9999, 211)] {
+            assert_eq!(lnotab(&table, 10, offset), Some(line), "{offset}");
+        }
+        assert_eq!(lnotab(&[0, 0x80], 10, 0), None);
+        let table = [0, 1, 8, 0, 6, 0x80, 4, 2, 2, 0xff];
+        for (offset, line) in [(0, Some(11)), (7, Some(11)), (8, None), (14, Some(13)), (18, Some(12)), (20, None)] {
+            assert_eq!(linetable(&table, 10, offset), line, "{offset}");
+        }
+        assert_eq!((linetable(&[], 10, 0), linetable(&[1], 10, 0)), (None, None));
+    }
 
     fn bytes(hex: &str) -> Vec<u8> {
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()

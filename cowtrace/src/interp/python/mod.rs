@@ -9,8 +9,9 @@ mod objects;
 mod opcodes;
 mod strings;
 mod types;
+mod version;
 
-use cowtrace_ebpf::plan::Plan;
+use cowtrace_ebpf::plan::{Plan, UNUSED};
 use cowtrace_ebpf::state::ModuleTable;
 
 use self::layout::{Layout, Lines, OuterUnit};
@@ -24,21 +25,23 @@ const NAME: &str = "CPython";
 
 impl Language for Layout {
     fn frame(&self, plan: &Plan, code: &CodeFacts<'_>, instruction: u64) -> FrameFacts {
+        if plan.frame_index_shift != UNUSED {
+            return self.numbered(code, instruction);
+        }
         let start = code.address.wrapping_add(plan.code_bytecode.into());
         // A new frame points to the unit before the first.
         // https://github.com/python/cpython/blob/v3.11.7/Include/internal/pycore_frame.h#L113
-        if instruction == start.wrapping_sub(2) {
+        if instruction == start.wrapping_sub(2) && self.outer_unit != OuterUnit::Exact {
             return FrameFacts { line: u32::try_from(code.first_line).ok(), entry: true };
         }
-        let line = u32::try_from(instruction.wrapping_sub(start)).ok().and_then(|offset| match self.lines {
-            Lines::Locations311 => lines::locations(code.lines, code.first_line, offset),
-        });
-        FrameFacts { line, entry: false }
+        let line = u32::try_from(instruction.wrapping_sub(start)).ok();
+        FrameFacts { line: line.and_then(|offset| self.line(code, offset)), entry: false }
     }
 
     fn opcode(&self, unit: u16, innermost: bool) -> Option<&'static str> {
         let number = unit.to_le_bytes()[0];
         let uncertain = match self.outer_unit {
+            OuterUnit::Exact => false,
             OuterUnit::LastCache { below } => !innermost && number < below,
         };
         Some(self.opcodes[usize::from(number)]).filter(|name| !uncertain && !name.is_empty())
@@ -53,7 +56,7 @@ impl Language for Layout {
     }
 
     fn type_name(&self, plan: &Plan, memory: &dyn Memory, type_type: u64, address: u64) -> Option<String> {
-        types::name(self, plan, memory, type_type, address)
+        types::name(plan, memory, type_type, address)
     }
 
     fn module_table(&self, table: &ModuleTable) -> Option<DictTable> {
@@ -83,6 +86,26 @@ impl Language for Layout {
         table: &ModuleTable,
     ) -> Vec<Namespace> {
         objects::namespaces(self, plan, memory, string_type, table)
+    }
+}
+
+impl Layout {
+    /// A frame that holds the offset of its instruction, negative before the first.
+    fn numbered(&self, code: &CodeFacts<'_>, offset: u64) -> FrameFacts {
+        if offset.cast_signed() < 0 {
+            return FrameFacts { line: u32::try_from(code.first_line).ok(), entry: true };
+        }
+        let line = u32::try_from(offset).ok().and_then(|offset| self.line(code, offset));
+        FrameFacts { line, entry: false }
+    }
+
+    /// Line of the instruction at an offset in bytes.
+    fn line(&self, code: &CodeFacts<'_>, offset: u32) -> Option<u32> {
+        match self.lines {
+            Lines::Lnotab => lines::lnotab(code.lines, code.first_line, offset),
+            Lines::Linetable310 => lines::linetable(code.lines, code.first_line, offset),
+            Lines::Locations311 => lines::locations(code.lines, code.first_line, offset),
+        }
     }
 }
 

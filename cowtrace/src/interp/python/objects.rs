@@ -24,6 +24,11 @@ const LIST: u64 = 1 << 25;
 /// `Py_TPFLAGS_DICT_SUBCLASS`.
 const DICT: u64 = 1 << 29;
 
+/// Kinds of tables: only strings as keys; the same, and the values elsewhere.
+/// <https://github.com/python/cpython/blob/v3.11.7/Include/internal/pycore_dict.h#L59>
+const STRINGS: u8 = 1;
+const SPLIT: u8 = 2;
+
 /// Words behind an object's header that are looked at.
 const WORDS: usize = 6;
 /// Largest buffer that is believed.
@@ -56,9 +61,7 @@ pub(super) fn part(
         // ob_size, ob_item, allocated; an item has at most 8 bytes
         Kind::Array => within(words[1], words[2].checked_mul(8)?, address).then_some(Part::Buffer),
         // fill, used, mask, table
-        Kind::Set => {
-            within(words[3], words[2].checked_add(1)?.checked_mul(16)?, address).then_some(Part::SetEntry)
-        }
+        Kind::Set => within(words[3], words[2].checked_add(1)?.checked_mul(16)?, address).then_some(Part::SetEntry),
         // ma_used, ma_version_tag, ma_keys, ma_values
         Kind::Dict => {
             if words[3] != 0 && within(words[3], MOST_VALUES * 8, address) {
@@ -136,15 +139,13 @@ pub(super) fn namespaces(
 }
 
 /// The part of a dict's table that an address lies in, if a table begins at `block`: told by its header alone.
-pub(super) fn table_part(
-    layout: &Layout,
-    block: u64,
-    header: &[u8; HEADER],
-    size: u64,
-    address: u64,
-) -> Option<Place> {
-    let table = layout.dict.parse(block, header)?;
-    // A table that is in use by one dict, or shared by the instances of a class.
+pub(super) fn table_part(layout: &Layout, block: u64, header: &[u8; HEADER], size: u64, address: u64) -> Option<Place> {
+    // A table that is shared by the instances of a class has keys alone, in entries of the same form.
+    let mut header = *header;
+    if let Some(kind) = header.get_mut(usize::from(layout.dict.kind)).filter(|kind| **kind == SPLIT) {
+        *kind = STRINGS;
+    }
+    let table = layout.dict.parse(block, &header)?;
     (table.entries.end.checked_sub(block)? <= size).then_some(())?;
     match table.find(address)? {
         Place::Entry { slot: Slot::Hash, .. } if table.entry_size == 16 => None,

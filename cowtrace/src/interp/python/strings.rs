@@ -15,6 +15,10 @@ pub enum StringState {
     /// ASCII.
     /// <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/unicodeobject.h#L186>
     Bits32,
+    /// A byte of other matters, then a byte: bits 0 to 2 the bytes of a character, 3 whether the characters lie in the
+    /// object, 4 whether they are ASCII. Builds without the lock, since 3.14.
+    /// <https://github.com/python/cpython/blob/v3.14.0/Include/cpython/unicodeobject.h>
+    Bytes,
 }
 
 /// Form of a string whose characters lie in the object.
@@ -26,8 +30,11 @@ struct Form {
 
 impl StringState {
     fn form(self, state: u32) -> Option<Form> {
-        let Self::Bits32 = self;
-        let (width, compact, ascii) = ((state >> 2) & 7, state & (1 << 5) != 0, state & (1 << 6) != 0);
+        let bits = match self {
+            Self::Bits32 => state >> 2,
+            Self::Bytes => state >> 8,
+        };
+        let (width, compact, ascii) = (bits & 7, bits & (1 << 3) != 0, bits & (1 << 4) != 0);
         (compact && matches!(width, 1 | 2 | 4) && (!ascii || width == 1))
             .then_some(Form { width: width as usize, ascii })
     }

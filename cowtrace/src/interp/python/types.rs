@@ -3,7 +3,6 @@
 use cowtrace_ebpf::event::TYPE_NAME;
 use cowtrace_ebpf::plan::Plan;
 
-use super::layout::Layout;
 use crate::memory::Memory;
 
 /// Types of types of types that are followed: real programs have one or two.
@@ -14,7 +13,6 @@ const TYPE_SUBCLASS: u64 = 1 << 31;
 
 /// The name of the type object at an address; `None` = there is no type object.
 pub(super) fn name(
-    layout: &Layout,
     plan: &Plan,
     memory: &dyn Memory,
     type_type: u64,
@@ -30,7 +28,7 @@ pub(super) fn name(
         if metatype == type_type {
             return text(&memory.c_string(word(address, plan.type_name)?, TYPE_NAME).ok()?);
         }
-        if word(metatype, layout.plan.type_flags)? & TYPE_SUBCLASS == 0 {
+        if word(metatype, plan.type_flags)? & TYPE_SUBCLASS == 0 {
             return None;
         }
         metatype = word(metatype, plan.object_type)?;
@@ -72,7 +70,7 @@ mod tests {
             .with(INSTANCE, object(CLASS, 0))
             .with(CYCLE, object(CYCLE, TYPE_SUBCLASS))
             .with(NAME, *b"Name\0");
-        name(&PYTHON_3_11, &PYTHON_3_11.plan, &memory, TYPE, address)
+        name(&PYTHON_3_11.plan, &memory, TYPE, address)
     }
 
     #[test]

@@ -1,35 +1,13 @@
-//! Names of bytecode instructions, by version: each base instruction with its own number and those of its specialised
-//! forms, which the interpreter writes over it while a program runs.
-//!
-//! A table is made by the interpreter's own `opcode` module (`opmap`, `_specializations`: the forms take the unused
-//! numbers in order).
+//! Instructions of CPython 3.11, from its own `opcode` module.
 
-use super::layout::OpcodeTable;
-
-/// The name at each number, empty where there is none.
-const fn names(rows: &[(&'static str, &[u8])]) -> OpcodeTable {
-    let mut names = [""; 256];
-    let mut row = 0;
-    while row < rows.len() {
-        let (name, numbers) = rows[row];
-        let mut index = 0;
-        while index < numbers.len() {
-            let number = numbers[index] as usize;
-            assert!(names[number].is_empty(), "two instructions have one number");
-            names[number] = name;
-            index += 1;
-        }
-        row += 1;
-    }
-    names
-}
+use super::{OpcodeTable, names};
 
 /// CPython 3.11. `CACHE` (0) is left out: it is no instruction.
 ///
 /// <https://github.com/python/cpython/blob/v3.11.7/Include/opcode.h>,
 /// <https://github.com/python/cpython/blob/v3.11.7/Lib/opcode.py>
 #[rustfmt::skip]
-pub(super) static PYTHON_3_11: OpcodeTable = names(&[
+pub(in super::super) static PYTHON_3_11: OpcodeTable = names(&[
     ("POP_TOP", &[1]),
     ("PUSH_NULL", &[2]),
     ("NOP", &[9]),
@@ -140,19 +118,3 @@ pub(super) static PYTHON_3_11: OpcodeTable = names(&[
     ("POP_JUMP_BACKWARD_IF_FALSE", &[175]),
     ("POP_JUMP_BACKWARD_IF_TRUE", &[176]),
 ]);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn specialised_forms_have_the_base_name() {
-        let name = |number: usize| PYTHON_3_11[number];
-        assert_eq!(
-            (name(60), name(168), name(169), name(170)),
-            ("STORE_SUBSCR", "STORE_SUBSCR", "STORE_SUBSCR", "STORE_SUBSCR")
-        );
-        assert_eq!((name(108), name(171), name(23), name(64)), ("IMPORT_NAME", "CALL", "CALL", "PRECALL"));
-        assert_eq!((name(0), name(255), name(254)), ("", "", ""));
-    }
-}
