@@ -115,6 +115,18 @@ fn script(file: &str) -> Option<&'static str> {
     workers.filter(|_| directory.ends_with("/bin")).map(|workers| workers.name)
 }
 
+/// Whether a file starts processes by a program that it gives as text: `python -c 'from multiprocessing.spawn import …'`.
+#[must_use]
+pub fn is_starter(file: &str) -> bool {
+    matches!(part(file), Some("forkserver" | "spawn" | "resource tracker"))
+}
+
+/// Whether code was made by a library that names it as a file: `__init__`, in a file `__init__` that is none.
+#[must_use]
+pub fn is_generated(file: &str, function: &str) -> bool {
+    file == function.rsplit('.').next().unwrap_or(function)
+}
+
 fn is_installed(file: &str) -> bool {
     INSTALLED.iter().any(|directory| file.contains(directory)) || is_standard_library(file)
 }

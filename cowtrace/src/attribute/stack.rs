@@ -36,9 +36,17 @@ impl KnownStack {
     #[must_use]
     pub fn new(id: Id<Vec<PythonFrame>>, frames: Vec<KnownFrame>, cut: Option<&'static str>) -> Self {
         // Text that a program was given as is the outermost frame; other text belongs to who runs it.
-        let is_program = frames.last().is_some_and(|frame| frame.shown.file == library::TEXT);
+        let is_program = match frames.as_slice() {
+            [.., inside, last] => {
+                last.shown.file == library::TEXT && !library::is_starter(&inside.shown.file)
+            }
+            [last] => last.shown.file == library::TEXT,
+            [] => false,
+        };
         let is_own = |frame: &KnownFrame| {
-            frame.library == Library::Own && (is_program || frame.shown.file != library::TEXT)
+            let made = frame.shown.file == library::TEXT && !is_program
+                || library::is_generated(&frame.shown.file, &frame.shown.function);
+            frame.library == Library::Own && !made
         };
         let own = frames.iter().position(is_own);
         Self { id, frames, own, cut }

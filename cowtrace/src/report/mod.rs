@@ -9,6 +9,7 @@ mod closing;
 mod collections;
 mod cuts;
 pub mod escape;
+mod explain;
 mod json;
 pub mod numbers;
 pub mod private;
@@ -16,6 +17,7 @@ mod processes;
 mod programs;
 mod scope;
 mod sheet;
+mod starts;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -134,6 +136,9 @@ pub fn write(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> i
     if let Some(collections) = collections::grid(&scope, options.all) {
         paper.line(Tone::Plain, "")?;
         collections.write(&mut paper)?;
+    }
+    if options.explain {
+        explain::write(&scope, options.all, &mut paper)?;
     }
     private::write(&scope, options.questions, options.all, &mut paper)?;
     paper.line(Tone::Plain, "")?;

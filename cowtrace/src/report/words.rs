@@ -22,9 +22,21 @@ static WRITES: &[(&str, &str)] = &[
 ];
 
 /// A kind in words: what the table of words says, otherwise the kind with spaces.
-fn kind_words(kind: &str) -> String {
+pub(super) fn kind_words(kind: &str) -> String {
     let known = WRITES.iter().find(|(name, _)| *name == kind);
     known.map_or_else(|| kind.replace('_', " "), |(_, words)| (*words).to_owned())
+}
+
+/// A kind of operation in words.
+pub(super) fn operation_kind(kind: &str) -> String {
+    match kind {
+        "gc" => "garbage collector".to_owned(),
+        "module_swap" => "swap in sys.modules".to_owned(),
+        "fork_bookkeeping" => "fork and its hooks".to_owned(),
+        "worker_bookkeeping" => "worker pool".to_owned(),
+        "startup" => "start-up".to_owned(),
+        _ => kind.replace('_', " "),
+    }
 }
 
 /// A write by its kind and type, e.g. `refcount of str`: what many writes of a row have in common.

@@ -50,6 +50,8 @@ fn asked(
         structure: None,
         data: None,
         near_stack: false,
+        pool: false,
+        stores_type: false,
         stored_name: None,
         type_in_register: None,
         module_entry: None,
@@ -80,6 +82,25 @@ fn calls_and_pools() {
     assert_eq!(kind(&[(POOL, "worker", 114, None), bottom]), "worker_bookkeeping");
     assert_eq!(kind(&[(POOL, "_handle_results", 579, None)]), "worker_bookkeeping");
     assert_eq!(kind(&[("/usr/lib/python3.11/json/__init__.py", "loads", 3, None), bottom]), "call");
+}
+
+/// The text that starts a fork server is nobody's own line; a program that was given as text is its user's.
+#[test]
+fn text_of_a_forkserver() {
+    let server = "/usr/lib/python3.14/multiprocessing/forkserver.py";
+    let spawn = "/usr/lib/python3.14/multiprocessing/spawn.py";
+    let started = [
+        (BOOTSTRAP, "_find_and_load", 1176, Some("multiprocessing.pool")),
+        (spawn, "_main", 129, None),
+        (server, "main", 284, None),
+        ("<string>", "<module>", 1, None),
+    ];
+    let started = stack(&started);
+    let operation = asked(Some(&started), None, |_| {});
+    assert_eq!((operation.kind, operation.name.as_deref()), ("import", Some("multiprocessing.pool")));
+    assert_eq!(started.own, None);
+    assert_eq!(stack(&[("<string>", "<module>", 1, None)]).own, Some(0));
+    assert_eq!(stack(&[("__init__", "A.__init__", 0, None), (OWN, "f", 1, None)]).own, Some(1));
 }
 
 /// Every library's workers by their frames, with the part of it; a task's own function below them is a call.
