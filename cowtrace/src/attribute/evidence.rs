@@ -160,6 +160,41 @@ pub struct Evidence<'a> {
 }
 
 impl<'a> Evidence<'a> {
+    /// Nothing is known but where the write was.
+    #[cfg(test)]
+    pub(crate) fn of_nothing(address: u64, types: &'a Types) -> Self {
+        Self {
+            address,
+            region_kind: "anonymous",
+            kernel_mode: false,
+            syscall: None,
+            image: None,
+            types,
+            image_id: 1,
+            type_distance: 8,
+            module_entry: None,
+            store: None,
+            block: None,
+            pool: 0..0,
+            owner: None,
+            structure: None,
+            data: None,
+            near_stack: false,
+            stored_name: None,
+            type_in_register: None,
+            stores_type: false,
+            stack: None,
+            fork_stack: None,
+            symbol: None,
+            object: None,
+            in_interpreter: false,
+            collector_run: false,
+            frames_missing: false,
+            phase: None,
+            no_stack: None,
+        }
+    }
+
     /// The 8-byte word at this distance from the written one, as it was before; `None` = not kept.
     #[must_use]
     pub fn word(&self, offset: u64) -> Option<u64> {

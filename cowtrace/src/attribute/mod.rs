@@ -164,9 +164,10 @@ impl Attributor {
         match event {
             Event::Fault(fault) => self.fault(fault),
             Event::Stack(stack) => {
-                let image = self.tree.index(stack.process).map(|index| self.tree.get(index).image);
-                if let Some(image) = image {
-                    self.names.define_stack(stack, image, &mut self.output.python);
+                if let Some(index) = self.tree.index(stack.process) {
+                    let relatives = self.tree.living_relatives(index);
+                    let image = self.tree.get(index).image;
+                    self.names.define_stack(stack, image, &relatives, &mut self.output.python);
                 }
             }
             Event::Code(code) => self.names.code(code),
@@ -179,10 +180,22 @@ impl Attributor {
             Event::Fork(fork) => {
                 self.tree.fork(fork);
                 self.module_table(fork);
+                self.survey(fork);
             }
             Event::Exec(exec) => self.tree.exec(exec),
             Event::Exit(exit) => self.tree.exit(exit),
             Event::Hint(_) => {}
+        }
+    }
+
+    /// Looks at the memory of a process that forks: it may be gone when its children's faults are attributed.
+    fn survey(&mut self, fork: &raw::Fork) {
+        let Some(parent) = self.tree.index(fork.parent) else { return };
+        let process = self.tree.get(parent);
+        let (image, pid) = (process.image, process.key.pid);
+        let Some(found) = self.names.interpreter_of(image).map(Arc::clone) else { return };
+        if let Some(Mapped { maps, .. }) = self.tree.maps_at(parent, found.runtime) {
+            self.places.survey(image, pid, &maps);
         }
     }
 
@@ -264,7 +277,7 @@ impl Attributor {
             structure: around.structure,
             data: around.data.as_deref(),
             near_stack: around.near_stack,
-            stored_name: None,
+            stored_name: stack.as_ref().and_then(|stack| stack.stored.clone()),
             type_in_register: around.type_in_register,
             stores_type: around.stores_type,
             stack: stack.as_deref(),
@@ -353,6 +366,7 @@ impl Attributor {
                 found: &found,
                 mapping,
                 relatives: &relatives,
+                kept: self.places.kept(image),
                 modules: &self.tree.get(process).modules,
             };
             around.type_distance = found.plan.object_type.into();
@@ -368,7 +382,8 @@ impl Attributor {
                 _ => None,
             });
             if block.is_some() && !alive {
-                around.stores_type = stored.is_some_and(|value| self.names.types().contains_key(&(image, value)));
+                around.stores_type =
+                    stored.is_some_and(|value| self.names.types().contains_key(&(image, value)));
                 around.type_in_register = places::type_in_register(&query, stored, &self.names);
             }
             if fault.detail.pool != 0 {

@@ -163,7 +163,13 @@ impl Names {
     }
 
     /// A stack, whose code objects and texts have come before it.
-    pub(super) fn define_stack(&mut self, stack: &Stack, image: u64, table: &mut Table<Vec<PythonFrame>>) {
+    pub(super) fn define_stack(
+        &mut self,
+        stack: &Stack,
+        image: u64,
+        relatives: &[u32],
+        table: &mut Table<Vec<PythonFrame>>,
+    ) {
         let Some(found) = self.interpreters.get(&image).map(Arc::clone) else { return };
         let frames: Vec<KnownFrame> = stack
             .frames
@@ -173,7 +179,14 @@ impl Names {
             .collect();
         let id = table.intern(frames.iter().map(|frame| frame.shown.clone()).collect());
         let cut = (stack.end != StackEnd::Complete).then(|| stack.end.about());
-        self.stacks.insert(stack.hash, Arc::new(KnownStack::new(id, frames, cut)));
+        let stored = stack.frames.first().filter(|frame| frame.unit_read != 0).and_then(|frame| {
+            let Found { language, plan, string_type, .. } = &*found;
+            relatives.iter().find_map(|&pid| {
+                language.stored_name(plan, &Live::new(pid), *string_type, frame.code, frame.unit)
+            })
+        });
+        let known = KnownStack { stored, ..KnownStack::new(id, frames, cut) };
+        self.stacks.insert(stack.hash, Arc::new(known));
     }
 
     fn frame(

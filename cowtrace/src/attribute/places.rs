@@ -2,8 +2,10 @@
 //! program has read at the fault; what is stable (where blocks begin, whose table one is) is read here, from the process
 //! itself or from one that it was forked from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, BLOCK_WORDS, STACK_POINTER, flag};
 use cowtrace_ebpf::plan::UNUSED;
@@ -13,12 +15,18 @@ use super::block::Block;
 use super::chunks::{self, Chunks};
 use super::evidence::{Owner, Structure};
 use super::names::Names;
-use crate::interp::{Found, Namespace, Part, Place};
+use crate::interp::{Found, Namespace, Owned, Part, Place};
 use crate::memory::{Live, Memory};
-use crate::process::maps::{Kind, Mapping};
+use crate::process::maps::{Kind, Mapping, Maps};
 
 /// Bytes of heaps that are looked through in one session at most.
 const MOST_WALKED: u64 = 8 << 30;
+/// Bytes of anonymous memory that are looked through at an image's first fork at most.
+const MOST_SURVEYED: u64 = 64 << 20;
+/// Bytes of a heap that are kept at most.
+const MOST_KEPT: usize = 16 << 20;
+/// Objects of which is remembered what they own.
+const MOST_OWNED: usize = 4096;
 /// A thread's stack reaches this far from its pointer: below it the red zone, above it its callers.
 const BELOW_STACK: u64 = 256;
 const ABOVE_STACK: u64 = 256 << 10;
@@ -33,8 +41,28 @@ pub(super) struct Places {
     heaps: HashMap<u64, Chunks>,
     walked: u64,
     namespaces: HashMap<u64, Spaces>,
+    mapped: HashMap<u64, BTreeMap<u64, u64>>,
+    kept: HashMap<u64, Arc<Kept>>,
+    /// What objects that were found owned, for when their memory is gone, by image and address.
+    owned: HashMap<(u64, u64), (String, Owned)>,
     /// The owner that was found last in each process: loops write to one thing.
     owners: HashMap<usize, u64>,
+}
+
+/// The heap of an image as it was at its first fork.
+#[derive(Debug)]
+pub(super) struct Kept {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Memory for Kept {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let at = address.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let bytes = at.and_then(|at| self.bytes.get(at..)?.get(..buffer.len()));
+        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::NotFound)?);
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -53,6 +81,8 @@ pub(super) struct Query<'a> {
     pub(super) mapping: Option<&'a Mapping>,
     /// Processes whose memory is that of this one, nearest first.
     pub(super) relatives: &'a [u32],
+    /// What was kept of that memory, for when they are gone.
+    pub(super) kept: Option<Arc<Kept>>,
     pub(super) modules: &'a ModuleTable,
 }
 
@@ -62,8 +92,9 @@ impl Query<'_> {
     }
 
     /// Reads from the nearest relative that has something there.
-    fn read<T>(&self, read: impl Fn(&Live) -> Option<T>) -> Option<T> {
-        self.relatives.iter().find_map(|&pid| read(&Live::new(pid)))
+    fn read<T>(&self, read: impl Fn(&dyn Memory) -> Option<T>) -> Option<T> {
+        let live = self.relatives.iter().find_map(|&pid| read(&Live::new(pid)));
+        live.or_else(|| read(self.kept.as_deref()?))
     }
 
     /// General registers that may hold addresses.
@@ -77,6 +108,40 @@ impl Query<'_> {
 }
 
 impl Places {
+    /// What was kept of an image's memory.
+    pub(super) fn kept(&self, image: u64) -> Option<Arc<Kept>> {
+        self.kept.get(&image).map(Arc::clone)
+    }
+
+    /// Looks at the memory of a process that has an interpreter and forks: where its blocks are. It may be gone by the time
+    /// that they are asked for.
+    pub(super) fn survey(&mut self, image: u64, pid: u32, maps: &Maps) {
+        if self.heaps.contains_key(&image) {
+            return;
+        }
+        let memory = Live::new(pid);
+        let mut left = MOST_SURVEYED;
+        for mapping in maps.iter().filter(|mapping| mapping.writable && !mapping.shared) {
+            let range = mapping.start..mapping.end;
+            match mapping.kind {
+                Kind::Heap => {
+                    self.heaps.insert(image, Chunks::of_heap(&memory, &range));
+                    let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                    let mut bytes = vec![0; len.min(MOST_KEPT)];
+                    if memory.read(range.start, &mut bytes).is_ok() {
+                        self.kept.insert(image, Arc::new(Kept { start: range.start, bytes }));
+                    }
+                }
+                Kind::Anonymous if range.end - range.start <= left => {
+                    left -= range.end - range.start;
+                    let found = self.mapped.entry(image).or_default();
+                    found.extend(chunks::all_mapped(&memory, &range).map(|chunk| (chunk.start, chunk.end)));
+                }
+                Kind::Anonymous | Kind::Stack | Kind::File | Kind::Special(_) => {}
+            }
+        }
+    }
+
     /// The block that holds the address.
     pub(super) fn block(&mut self, query: &Query<'_>, names: &mut Names) -> Option<Block> {
         if !query.has_detail() {
@@ -116,19 +181,29 @@ impl Places {
         match mapping.kind {
             Kind::Heap => {
                 let known = self.heaps.get(&query.image).and_then(|chunks| chunks.find(address));
-                if let Some(chunk) = known.filter(|chunk| still(query, chunk)) {
+                if let Some(chunk) = known.clone().filter(|chunk| still(query, chunk)) {
                     return Some(chunk);
                 }
                 if self.walked > MOST_WALKED {
-                    return None;
+                    return known;
                 }
                 self.walked += range.end - range.start;
-                let chunks = query.read(|memory| Some(Chunks::of_heap(memory, &range)))?;
+                let Some(chunks) = query.read(|memory| Chunks::of_heap(memory, &range).not_empty()) else {
+                    return known;
+                };
                 let chunk = chunks.find(address);
                 self.heaps.insert(query.image, chunks);
                 chunk
             }
-            Kind::Anonymous => query.read(|memory| chunks::mapped(memory, &range, address)),
+            Kind::Anonymous => {
+                let found = self.mapped.entry(query.image).or_default();
+                let chunk = query.read(|memory| chunks::mapped(memory, &range, address));
+                if let Some(chunk) = &chunk {
+                    found.insert(chunk.start, chunk.end);
+                }
+                let known = || found.range(..=address).next_back().map(|(start, end)| *start..*end);
+                chunk.or_else(|| known().filter(|chunk| chunk.contains(&address)))
+            }
             Kind::Stack | Kind::File | Kind::Special(_) => None,
         }
     }
@@ -145,10 +220,10 @@ impl Places {
         }
         let last = self.owners.get(&query.process).copied();
         let again = last.filter(|last| query.pointers().any(|pointer| pointer == *last));
-        let mut owner = again
+        let candidates: Vec<u64> = again.into_iter().chain(query.pointers()).collect();
+        let mut owner = candidates
             .into_iter()
-            .chain(query.pointers())
-            .find_map(|object| owned_by(object, query, names))
+            .find_map(|object| self.owned_by(object, query, names))
             .or_else(|| table(query, block?))?;
         if owner.address != 0 {
             self.owners.insert(query.process, owner.address);
@@ -158,6 +233,28 @@ impl Places {
             owner.key_type = key_type(query, place, names);
         }
         Some(owner)
+    }
+
+    fn owned_by(&mut self, object: u64, query: &Query<'_>, names: &mut Names) -> Option<Owner> {
+        let Found { language, plan, .. } = query.found;
+        let address = query.fault.address;
+        let owner =
+            |of: &str, part| Owner { address: object, of: of.to_owned(), part, module: None, key_type: None };
+        let type_address = query.read(|memory| memory.u64(object.checked_add(plan.object_type.into())?).ok());
+        let Some(type_address) = type_address else {
+            let (of, owned) = self.owned.get(&(query.image, object))?;
+            return owned.part(address).map(|part| owner(of, part));
+        };
+        names.learn_type(query.image, type_address, query.found, query.relatives);
+        let of = names.types().get(&(query.image, type_address))?;
+        let owned = query.read(|memory| language.owned(plan, memory, object, (&of.name, of.flags)))?;
+        let part = owned.part(address);
+        if self.owned.len() >= MOST_OWNED {
+            self.owned.clear();
+        }
+        let found = part.map(|part| owner(&of.name, part));
+        self.owned.insert((query.image, object), (of.name.clone(), owned));
+        found
     }
 
     /// The module whose namespace a dict is.
@@ -190,16 +287,6 @@ fn still(query: &Query<'_>, chunk: &Range<u64>) -> bool {
     query
         .read(|memory| memory.u64(chunk.start + 8).ok())
         .is_some_and(|size| size & !7 == chunk.end - chunk.start)
-}
-
-fn owned_by(object: u64, query: &Query<'_>, names: &mut Names) -> Option<Owner> {
-    let Found { language, plan, .. } = query.found;
-    let type_address = query.read(|memory| memory.u64(object.checked_add(plan.object_type.into())?).ok())?;
-    names.learn_type(query.image, type_address, query.found, query.relatives);
-    let of = names.types().get(&(query.image, type_address))?;
-    let part = query
-        .read(|memory| language.part(plan, memory, object, (&of.name, of.flags), query.fault.address))?;
-    Some(Owner { address: object, of: of.name.clone(), part, module: None, key_type: None })
 }
 
 /// A dict's table that begins the block.

@@ -14,6 +14,8 @@ pub struct KnownStack {
     pub frames: Vec<KnownFrame>,
     /// Position of the innermost frame of the user's own code; `None` = there is none.
     pub own: Option<usize>,
+    /// The name that the innermost instruction stores to: of an attribute, or of a module's variable.
+    pub stored: Option<String>,
     /// Why the walk ended, if it was not at the outermost frame.
     pub cut: Option<&'static str>,
 }
@@ -49,7 +51,7 @@ impl KnownStack {
             frame.library == Library::Own && !made
         };
         let own = frames.iter().position(is_own);
-        Self { id, frames, own, cut }
+        Self { id, frames, own, stored: None, cut }
     }
 
     /// The frames that run on behalf of the user's innermost line: all, if no line is the user's.

@@ -34,7 +34,7 @@ pub(crate) fn operation(kind: &'static str, name: &str) -> Operation {
 /// A write.
 pub(crate) fn write(kind: &'static str, of: &str, name: &str) -> Write {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    Write { kind, action: None, of: text(of), name: text(name), confidence: Confidence::Likely, reason: None }
+    Write { kind, of: text(of), name: text(name), action: None, confidence: Confidence::Likely, reason: None }
 }
 
 /// An operation that is not known.

@@ -34,37 +34,8 @@ fn asked(
     fork: Option<&KnownStack>,
     change: impl FnOnce(&mut Evidence<'_>),
 ) -> Operation {
-    let types = Types::default();
-    let mut evidence = Evidence {
-        address: 0x1000,
-        region_kind: "anonymous",
-        kernel_mode: false,
-        syscall: None,
-        image: None,
-        types: &types,
-        image_id: 1,
-        type_distance: 8,
-        store: None,
-        block: None,
-        owner: None,
-        structure: None,
-        data: None,
-        near_stack: false,
-        pool: false,
-        stores_type: false,
-        stored_name: None,
-        type_in_register: None,
-        module_entry: None,
-        stack,
-        fork_stack: fork,
-        symbol: None,
-        object: None,
-        in_interpreter: false,
-        collector_run: false,
-        frames_missing: false,
-        phase: None,
-        no_stack: None,
-    };
+    let types: Types = Types::new();
+    let mut evidence = Evidence { stack, fork_stack: fork, ..Evidence::of_nothing(0x1000, &types) };
     change(&mut evidence);
     let write = super::super::rules::judge(&evidence);
     of(&evidence, &write)

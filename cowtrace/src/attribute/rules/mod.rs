@@ -91,6 +91,7 @@ pub static RULES: &[Rule] = &[
     object::MADE,
     allocator::LINK,
     buffer::RULE,
+    buffer::BYTE,
     malloc::BOOKKEEPING,
     object::ATTRIBUTE,
     function::RULE,

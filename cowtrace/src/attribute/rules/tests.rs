@@ -1,10 +1,8 @@
-use std::collections::HashMap;
-
 use bytemuck::Zeroable as _;
 use cowtrace_ebpf::event::{IMAGE_BEFORE, Image};
 
 use super::*;
-use crate::attribute::{KnownType, ModuleEntry};
+use crate::attribute::{KnownType, ModuleEntry, Types};
 
 /// `Py_TPFLAGS_HAVE_GC`.
 const GC: u64 = 1 << 14;
@@ -14,9 +12,9 @@ const TUPLE: u64 = 0x7f00_0000_2000;
 /// Where something is written.
 const AT: u64 = 0x7f00_1234_5678;
 
-fn types() -> HashMap<(u64, u64), KnownType> {
+fn types() -> Types {
     let known = |name: &str, flags| KnownType { name: name.to_owned(), flags };
-    HashMap::from([((1, STR), known("str", 0)), ((1, TUPLE), known("tuple", GC))])
+    Types::from([((1, STR), known("str", 0)), ((1, TUPLE), known("tuple", GC))])
 }
 
 /// Memory around [`AT`]: the word itself and those behind it.
@@ -30,26 +28,8 @@ fn image(words: &[u64]) -> Image {
     image
 }
 
-fn evidence<'a>(image: &'a Image, types: &'a HashMap<(u64, u64), KnownType>) -> Evidence<'a> {
-    Evidence {
-        address: AT,
-        region_kind: "anonymous",
-        kernel_mode: false,
-        syscall: None,
-        image: Some(image),
-        types,
-        image_id: 1,
-        module_entry: None,
-        stack: None,
-        fork_stack: None,
-        symbol: None,
-        object: None,
-        in_interpreter: false,
-        collector_run: false,
-        frames_missing: false,
-        phase: None,
-        no_stack: None,
-    }
+fn evidence<'a>(image: &'a Image, types: &'a Types) -> Evidence<'a> {
+    Evidence { image: Some(image), ..Evidence::of_nothing(AT, types) }
 }
 
 fn judged(words: &[u64]) -> (String, Option<String>) {
@@ -58,12 +38,12 @@ fn judged(words: &[u64]) -> (String, Option<String>) {
     (write.kind.to_owned(), write.of)
 }
 
-/// Kinds are unique, and each has a sentence.
+/// Names are unique, and each has a sentence.
 #[test]
 fn rules_are_well_formed() {
     for (index, rule) in RULES.iter().enumerate() {
-        assert!(RULES[..index].iter().all(|other| other.kind != rule.kind), "{} twice", rule.kind);
-        assert!(rule.about.ends_with('.'), "{}", rule.kind);
+        assert!(RULES[..index].iter().all(|other| other.id != rule.id), "{} twice", rule.id);
+        assert!(rule.about.ends_with('.'), "{}", rule.id);
     }
 }
 

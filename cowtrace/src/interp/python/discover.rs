@@ -96,8 +96,10 @@ fn identify(target: &Target<'_>, mapping: &Mapping, file: &File) -> Discovery {
         Ok(version) => told.map(|told| told.version).or(version.map(layout::Version)),
         Err(source) => return unsupported(mapping, version_of_name(mapping), Reason::Memory(source)),
     };
-    let version = version.or_else(|| version::of_file(target.pid, mapping));
+    let version = version.or_else(|| version::of_file(target.pid, target.maps, mapping));
     let version_text = version.map_or_else(|| version_of_name(mapping), |version| version.to_string());
+    // The micro release is not known then; one row covers them all.
+    let version = version.or_else(|| version::of_name(&version_text));
     let free_threaded = told.is_some_and(|told| told.free_threaded);
     let layout = version.and_then(|version| layout::of_version(version, free_threaded));
     let Some((layout, runtime)) = layout.zip(file.runtime) else {

@@ -186,12 +186,16 @@ mod tests {
     #[test]
     fn tables_of_pairs() {
         let table = [0, 1, 8, 1, 6, 0xff, 255, 0, 3, 127, 0, 73];
-        for (offset, line) in [(0, 11), (7, 11), (8, 12), (13, 12), (14, 11), (271, 11), (272, 211), (9999, 211)] {
+        for (offset, line) in
+            [(0, 11), (7, 11), (8, 12), (13, 12), (14, 11), (271, 11), (272, 211), (9999, 211)]
+        {
             assert_eq!(lnotab(&table, 10, offset), Some(line), "{offset}");
         }
         assert_eq!(lnotab(&[0, 0x80], 10, 0), None);
         let table = [0, 1, 8, 0, 6, 0x80, 4, 2, 2, 0xff];
-        for (offset, line) in [(0, Some(11)), (7, Some(11)), (8, None), (14, Some(13)), (18, Some(12)), (20, None)] {
+        for (offset, line) in
+            [(0, Some(11)), (7, Some(11)), (8, None), (14, Some(13)), (18, Some(12)), (20, None)]
+        {
             assert_eq!(linetable(&table, 10, offset), line, "{offset}");
         }
         assert_eq!((linetable(&[], 10, 0), linetable(&[1], 10, 0)), (None, None));

@@ -12,12 +12,7 @@ const MAX_METATYPES: u32 = 4;
 const TYPE_SUBCLASS: u64 = 1 << 31;
 
 /// The name of the type object at an address; `None` = there is no type object.
-pub(super) fn name(
-    plan: &Plan,
-    memory: &dyn Memory,
-    type_type: u64,
-    address: u64,
-) -> Option<String> {
+pub(super) fn name(plan: &Plan, memory: &dyn Memory, type_type: u64, address: u64) -> Option<String> {
     let word = |address: u64, offset: u16| memory.u64(address.checked_add(offset.into())?).ok();
     if address == 0 || !address.is_multiple_of(8) {
         return None;

@@ -8,8 +8,13 @@ use crate::interp::python::opcodes;
 use crate::interp::python::strings::StringState;
 
 /// Tables of dicts since 3.11.
-pub(super) const DICT_311: DictLayout =
-    DictLayout { size: SizeAt::Logarithms { slots: 8, index: 9 }, kind: 10, usable: 16, entries: 24, indices: 32 };
+pub(super) const DICT_311: DictLayout = DictLayout {
+    size: SizeAt::Logarithms { slots: 8, index: 9 },
+    kind: 10,
+    usable: 16,
+    entries: 24,
+    indices: 32,
+};
 
 /// CPython 3.11, all final releases.
 ///

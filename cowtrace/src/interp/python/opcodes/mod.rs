@@ -4,20 +4,20 @@
 //! A table is made by the interpreter's own `opcode` module (`opmap`, `_specializations`: the forms take the unused
 //! numbers in order).
 
-mod v3_8;
-mod v3_9;
 mod v3_10;
 mod v3_11;
 mod v3_12;
 mod v3_13;
 mod v3_14;
 mod v3_15;
+mod v3_8;
+mod v3_9;
 
 use super::layout::OpcodeTable;
 
 pub(super) use self::{
-    v3_8::PYTHON_3_8, v3_9::PYTHON_3_9, v3_10::PYTHON_3_10, v3_11::PYTHON_3_11, v3_12::PYTHON_3_12, v3_13::PYTHON_3_13,
-    v3_14::PYTHON_3_14, v3_15::PYTHON_3_15,
+    v3_8::PYTHON_3_8, v3_9::PYTHON_3_9, v3_10::PYTHON_3_10, v3_11::PYTHON_3_11, v3_12::PYTHON_3_12,
+    v3_13::PYTHON_3_13, v3_14::PYTHON_3_14, v3_15::PYTHON_3_15,
 };
 
 /// The name at each number, empty where there is none.
