@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, StackEnd};
-use cowtrace_ebpf::plan::Plan;
+use cowtrace_ebpf::plan::{Plan, UNUSED};
 use cowtrace_ebpf::state::ProcessKey;
 
 use super::evidence::{KnownType, Types};
@@ -60,6 +60,14 @@ impl Names {
     #[must_use]
     pub(super) fn interpreter_of(&self, image: u64) -> Option<&Arc<Found>> {
         self.interpreters.get(&image)
+    }
+
+    /// Whether the collector of an image's interpreter has generations whose counts the kernel program reads.
+    #[must_use]
+    pub(super) fn counts_generations(&self, image: u64) -> bool {
+        self.interpreters.get(&image).is_some_and(|found| {
+            found.plan.interpreter_gc_counts != UNUSED || found.plan.runtime_gc_counts != UNUSED
+        })
     }
 
     /// Types, by image and address.
