@@ -24,8 +24,8 @@ const KEYRING: &str = "debian-archive-keyring";
 /// What the tests run on.
 #[derive(Debug)]
 pub(crate) struct Pythons {
-    /// Value of [`ROOTS`]; `None` = there is no root.
-    pub(crate) roots: Option<OsString>,
+    /// Value of [`ROOTS`]; empty = there is no root.
+    pub(crate) roots: OsString,
     /// Minor versions of which there is no interpreter.
     pub(crate) missing: Vec<u32>,
 }
@@ -66,8 +66,8 @@ pub(crate) fn find(make: bool) -> Result<Pythons> {
         }
     }
     let missing = MINORS.filter(|minor| !minors.contains(minor)).collect();
-    let joined = env::join_paths(&roots).context("a root has a colon in its name")?;
-    Ok(Pythons { roots: Some(joined).filter(|_| !roots.is_empty()), missing })
+    let roots = env::join_paths(&roots).context("a root has a colon in its name")?;
+    Ok(Pythons { roots, missing })
 }
 
 /// Directories of the programs of pyenv's versions.

@@ -34,7 +34,7 @@ pub(crate) fn run(workspace: Workspace, filters: Vec<String>, make_pythons: bool
     if make_pythons || steps.iter().any(|step| step.tests) {
         say("\n== interpreters");
         let found = pythons::find(make_pythons)?;
-        python_roots = found.roots;
+        python_roots = Some(found.roots);
         for minor in found.missing {
             all += Counts::allowed_skip(&format!("no CPython 3.{minor} here"));
         }

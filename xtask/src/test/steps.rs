@@ -48,7 +48,7 @@ pub(super) struct Run {
     pub(super) filters: Vec<String>,
     /// The object to embed where the committed one was built by another toolchain.
     pub(super) object: Option<PathBuf>,
-    /// Roots with more interpreters, as the tests are told of them; `None` = there are none.
+    /// Roots with more interpreters, as the tests are told of them; `None` = nobody looked.
     pub(super) python_roots: Option<OsString>,
 }
 
