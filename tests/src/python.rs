@@ -1,13 +1,123 @@
 //! Which interpreters the tests run on.
 
+use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::needs;
+use crate::run::Run;
+
+/// By this variable `cargo xtask test` tells of directories that are roots of their own, separated by colons. Where it is
+/// set, what is missing was told as well.
+const ROOTS: &str = "COWTRACE_PYTHON_ROOTS";
+/// Debian's interpreter, which must be there.
+const DEBIANS: &str = "/usr/bin/python3.11";
+/// Where a root's copies of scripts are put, as the programs in it see it.
+const COPIES: &str = "/tmp/cowtrace-tests";
+/// The versions that cowtrace knows, and that the tests want.
+const MINORS: std::ops::RangeInclusive<u32> = 8..=15;
+/// The versions that are taken from the roots.
+const MINORS_OF_ROOTS: std::ops::RangeInclusive<u32> = 13..=15;
+
+/// An interpreter of a version that cowtrace knows.
+#[derive(Clone, Debug)]
+pub struct Interpreter {
+    /// Its path as a program in its root sees it.
+    pub path: PathBuf,
+    /// The root that it runs in; `None` = this machine's own.
+    pub root: Option<PathBuf>,
+    /// Version, e.g. (3, 11).
+    pub minor: (u32, u32),
+}
+
+impl fmt::Display for Interpreter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let root = self.root.as_deref().unwrap_or(Path::new("")).display();
+        write!(f, "CPython {}.{}, {root}{}", self.minor.0, self.minor.1, self.path.display())
+    }
+}
+
+impl Interpreter {
+    /// A run of a script.
+    #[must_use]
+    pub fn run(&self, script: &Path) -> Run {
+        self.run_with::<&str>(&[], script)
+    }
+
+    /// A run of a script, with options of the interpreter before it.
+    #[must_use]
+    pub fn run_with<S: AsRef<OsStr>>(&self, options: &[S], script: &Path) -> Run {
+        let script = self.seen(script);
+        let run = match &self.root {
+            None => Run::new(&self.path),
+            Some(root) => Run::new("chroot").arg(root).arg(&self.path),
+        };
+        let words = options.iter().map(|option| option.as_ref().to_owned()).chain([OsString::from(script)]);
+        words.fold(run.env("PYTHONDONTWRITEBYTECODE", "1"), Run::arg)
+    }
+
+    /// A script's path as the program sees it: in a root it is that of a copy, beside copies of all that lies beside it.
+    #[must_use]
+    pub fn seen(&self, script: &Path) -> PathBuf {
+        let Some(root) = &self.root else { return script.to_owned() };
+        let (Some(folder), Some(name)) = (script.parent(), script.file_name()) else {
+            panic!("{} is no script", script.display());
+        };
+        let seen = Path::new(COPIES).join(folder.file_name().unwrap_or_default());
+        let copies = root.join(seen.strip_prefix("/").unwrap_or(&seen));
+        std::fs::create_dir_all(&copies).expect("a folder in the root");
+        for file in folder.read_dir().expect("the script's folder").flatten().map(|entry| entry.path()) {
+            let copy = copies.join(file.file_name().unwrap_or_default());
+            let Ok(content) = std::fs::read(&file) else { continue };
+            if std::fs::read(&copy).ok().as_ref() != Some(&content) {
+                std::fs::write(&copy, content).expect("a copy of a script");
+            }
+        }
+        seen.join(name)
+    }
+}
+
+/// Every interpreter of a version that cowtrace knows: Debian's, pyenv's, the roots'.
+#[must_use]
+pub fn all() -> &'static [Interpreter] {
+    static ALL: OnceLock<Vec<Interpreter>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let debians = PathBuf::from(DEBIANS);
+        assert!(debians.exists(), "Debian's {DEBIANS} is not there, and is required");
+        let mut all = Vec::new();
+        for path in std::iter::once(debians).chain(pyenv("")) {
+            all.extend(minor_of(&path).map(|minor| Interpreter { path, root: None, minor: (3, minor) }));
+        }
+        let roots = std::env::var_os(ROOTS);
+        for root in std::env::split_paths(roots.as_deref().unwrap_or_default()) {
+            for minor in MINORS_OF_ROOTS {
+                let path = PathBuf::from(format!("/usr/bin/python3.{minor}"));
+                if root.join(path.strip_prefix("/").unwrap_or(&path)).exists() {
+                    all.push(Interpreter { path, root: Some(root.clone()), minor: (3, minor) });
+                }
+            }
+        }
+        all.sort_by_key(|interpreter| interpreter.minor);
+        for minor in MINORS.filter(|_| roots.is_none()) {
+            if all.iter().all(|interpreter| interpreter.minor != (3, minor)) {
+                needs::skipped(&format!("no CPython 3.{minor} here"));
+            }
+        }
+        all
+    })
+}
+
+/// The minor version in the name of a program, if it is one that cowtrace knows.
+fn minor_of(path: &Path) -> Option<u32> {
+    let minor = path.file_name()?.to_str()?.strip_prefix("python3.")?.parse().ok()?;
+    Some(minor).filter(|minor| MINORS.contains(minor))
+}
 
 /// The CPython 3.11 builds: Debian's, which must be there, and pyenv's, which may be missing.
 #[must_use]
 pub fn builds_of_3_11() -> Vec<PathBuf> {
-    let debian = PathBuf::from("/usr/bin/python3.11");
+    let debian = PathBuf::from(DEBIANS);
     assert!(debian.exists(), "Debian's {} is not there, and is required", debian.display());
     let mut builds = vec![debian];
     match pyenv("3.11.") {

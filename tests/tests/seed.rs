@@ -1,25 +1,44 @@
-//! The six scripts of the question that cowtrace was made to answer, on both builds of CPython 3.11.
+//! The six scripts of the question that cowtrace was made to answer, on every version of
+//! CPython that cowtrace knows.
 #![expect(clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use cowtrace_tests::python::Interpreter;
 use cowtrace_tests::{Fault, Run, Trace, check, needs, programs, python, repeats};
 
 /// Tasks that each script gives to its pool.
 const TASKS: usize = 3;
 
-/// Runs a script on every build and hands over the trace and the workers that ran a task.
-fn on_every_build(script: &str, judge: impl Fn(&Path, &Trace, &BTreeSet<u32>)) {
+/// From 3.14 on pools do not fork unless they are told to.
+const FORKING: &str = "import multiprocessing, runpy, sys; multiprocessing.set_start_method('fork'); \
+                       runpy.run_path(sys.argv[1], run_name='__main__')";
+
+/// What a script did.
+struct Ran {
+    /// Minor version of the interpreter.
+    minor: u32,
+    /// The script, as the program sees it.
+    script: PathBuf,
+    /// The script, as this test sees it.
+    source: PathBuf,
+    trace: Trace,
+    /// The workers that ran a task.
+    workers: BTreeSet<u32>,
+}
+
+/// Runs a script on every build and hands over what it did.
+fn on_every_build(script: &str, judge: impl Fn(&Ran)) {
     if !needs::tracing() {
         return;
     }
-    let script = programs::workload(&format!("seed/{script}.py"));
-    for interpreter in python::builds_of_3_11() {
-        for _ in 0..repeats(2) {
-            println!("{} {}", interpreter.display(), script.display());
+    let source = programs::workload(&format!("seed/{script}.py"));
+    for interpreter in python::all() {
+        for _ in 0..repeats(1) {
+            println!("{interpreter}, {}", source.display());
             // On a pipe the workers' lines would die with them: the pool ends them by a signal.
-            let traced = run(&interpreter, &script).on_terminal().trace();
+            let traced = run(interpreter, &source).on_terminal().trace();
             let workers = workers(&traced.finished.stdout_text());
             for &worker in &workers {
                 assert_eq!(traced.trace.process(worker).generation, 1, "worker {worker}");
@@ -27,13 +46,22 @@ fn on_every_build(script: &str, judge: impl Fn(&Path, &Trace, &BTreeSet<u32>)) {
             check::nothing_lost(&traced.trace);
             check::totals_add_up(&traced.trace);
             assert!(traced.finished.stderr.is_empty(), "stderr: {}", traced.finished.stderr_text());
-            judge(&script, &traced.trace, &workers);
+            judge(&Ran {
+                minor: interpreter.minor.1,
+                script: interpreter.seen(&source),
+                source: source.clone(),
+                trace: traced.trace,
+                workers,
+            });
         }
     }
 }
 
-fn run(interpreter: &Path, script: &Path) -> Run {
-    Run::new(interpreter).arg(script).env("PYTHONDONTWRITEBYTECODE", "1")
+fn run(interpreter: &Interpreter, script: &Path) -> Run {
+    match interpreter.minor {
+        (3, ..14) => interpreter.run(script),
+        _ => interpreter.run_with(&["-c", FORKING], script),
+    }
 }
 
 /// The script's output is `pid id` for each task, as without cowtrace; gives the pids. The lines come whole, because each is
@@ -56,7 +84,7 @@ fn swaps(trace: &Trace) -> Vec<&Fault> {
 }
 
 fn no_swaps(script: &str) {
-    on_every_build(script, |_, trace, _| assert!(swaps(trace).is_empty(), "{:?}", swaps(trace)));
+    on_every_build(script, |ran| assert!(swaps(&ran.trace).is_empty(), "{:?}", swaps(&ran.trace)));
 }
 
 /// Equal ids of `sys` show nothing: no module is swapped.
@@ -80,8 +108,9 @@ fn script_3_id_of_statistics() {
 /// Every worker that ran a task imported `statistics` and what that pulls in, at the line that says so.
 #[test]
 fn script_4_import_in_worker() {
-    on_every_build("4_import_in_worker", |script, trace, workers| {
-        let line = programs::line_ending(script, "import statistics");
+    on_every_build("4_import_in_worker", |ran| {
+        let Ran { script, trace, workers, .. } = ran;
+        let line = programs::line_ending(&ran.source, "import statistics");
         assert_eq!(line, 6);
         for &worker in workers {
             let imports: Vec<&Fault> = trace
@@ -89,7 +118,9 @@ fn script_4_import_in_worker() {
                 .filter(|f| f.operation.kind == "import" && f.operation.name.as_deref() == Some("statistics"))
                 .collect();
             let copied = imports.iter().filter(|fault| fault.outcome == "copy").count();
-            assert!(copied >= 200, "{copied} pages copied by the import in worker {worker}");
+            // From 3.12 on there are objects whose references are not counted, and fewer pages are written.
+            let least = if ran.minor >= 12 { 150 } else { 200 };
+            assert!(copied >= least, "{copied} pages copied by the import in worker {worker}");
             for fault in &imports {
                 assert_eq!(fault.line_in(script), Some(line), "{fault:?}");
                 assert_eq!(
@@ -116,8 +147,9 @@ fn script_4_import_in_worker() {
 
 /// Exactly one swap of `statistics` for every worker that ran a task, at the assignment, and none elsewhere.
 fn one_swap_each(script: &str, assignment: &str, expected_line: u32) {
-    on_every_build(script, |script, trace, workers| {
-        let line = programs::line_ending(script, assignment);
+    on_every_build(script, |ran| {
+        let Ran { script, trace, workers, .. } = ran;
+        let line = programs::line_ending(&ran.source, assignment);
         assert_eq!(line, expected_line);
         let swaps = swaps(trace);
         let swapped: Vec<u32> = swaps.iter().map(|fault| fault.pid).collect();
@@ -130,7 +162,7 @@ fn one_swap_each(script: &str, assignment: &str, expected_line: u32) {
             assert_eq!(fault.line_in(script), Some(line), "{fault:?}");
             let innermost = fault.python.first().unwrap_or_else(|| panic!("no frame: {fault:?}"));
             assert_eq!(innermost.op.as_deref(), Some("STORE_SUBSCR"), "{fault:?}");
-            assert_eq!(PathBuf::from(&innermost.file), script, "{fault:?}");
+            assert_eq!(&PathBuf::from(&innermost.file), script, "{fault:?}");
             assert_eq!((innermost.function.as_str(), innermost.line), ("f", Some(line)), "{fault:?}");
         }
     });

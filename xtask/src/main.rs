@@ -10,6 +10,7 @@ mod debian;
 mod digest;
 mod ebpf;
 mod layers;
+mod pythons;
 mod say;
 mod test;
 mod trace;
@@ -52,6 +53,9 @@ enum Chore {
     Test {
         /// Names of steps (fmt clippy clippy-bpf doc object unit noop layers integration), or parts of names of tests
         filters: Vec<String>,
+        /// Make sure of the newest CPythons, in a Debian root in the user's cache: the network, root, some minutes once
+        #[arg(long)]
+        pythons: bool,
     },
     /// Check that cowtrace's modules use only what lies below them
     Layers,
@@ -79,7 +83,7 @@ impl Chore {
             }
             // The parser takes a leading `--` away, but where it stands means something to cowtrace.
             Self::Trace { arguments: _ } => match trace::run(&workspace, env::args_os().skip(2))? {},
-            Self::Test { filters } => return test::run(workspace, filters),
+            Self::Test { filters, pythons } => return test::run(workspace, filters, pythons),
             Self::Layers => layers::check(&workspace)?,
             Self::Bench(options) => bench::run(&workspace, &options)?,
         }

@@ -12,11 +12,13 @@ use anyhow::{Result, bail};
 
 use self::counts::Counts;
 use self::steps::{Run, STEPS, Step};
+use crate::pythons;
 use crate::say::{result, say};
 use crate::workspace::Workspace;
 
-/// Runs the steps that `filters` name; other filters are parts of names of tests. Without any, everything.
-pub(crate) fn run(workspace: Workspace, filters: Vec<String>) -> Result<ExitCode> {
+/// Runs the steps that `filters` name; other filters are parts of names of tests. Without any, everything. With `make_pythons`,
+/// the newest interpreters are made sure of.
+pub(crate) fn run(workspace: Workspace, filters: Vec<String>, make_pythons: bool) -> Result<ExitCode> {
     let is_step = |word: &String| STEPS.iter().any(|step| step.name == word);
     let (named, filters): (Vec<String>, Vec<String>) = filters.into_iter().partition(is_step);
     let wanted = |step: &&Step| {
@@ -27,8 +29,18 @@ pub(crate) fn run(workspace: Workspace, filters: Vec<String>) -> Result<ExitCode
         bail!("{} names neither a step nor, without `unit` or `integration`, a test", filters.join(", "));
     }
 
-    let mut run = Run { workspace, filters, object: None };
     let (mut all, mut failed) = (Counts::default(), Vec::new());
+    let mut python_roots = None;
+    if make_pythons || steps.iter().any(|step| step.tests) {
+        say("\n== interpreters");
+        let found = pythons::find(make_pythons)?;
+        python_roots = Some(found.roots);
+        for minor in found.missing {
+            all += Counts::allowed_skip(&format!("no CPython 3.{minor} here"));
+        }
+        all.skipped.iter().for_each(say);
+    }
+    let mut run = Run { workspace, filters, object: None, python_roots };
     for step in steps {
         say(format_args!("\n== {}: {}", step.name, step.heading));
         let mut counts = (step.run)(&mut run).unwrap_or_else(|error| {

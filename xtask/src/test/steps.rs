@@ -12,7 +12,7 @@ use super::counts::{Counts, Reader};
 use crate::ebpf::{self, Checked, Tools};
 use crate::say::say;
 use crate::workspace::Workspace;
-use crate::{cargo, command, debian, layers};
+use crate::{cargo, command, debian, layers, pythons};
 
 /// One step: its name on the command line, its heading, and what it does.
 pub(super) struct Step {
@@ -48,6 +48,8 @@ pub(super) struct Run {
     pub(super) filters: Vec<String>,
     /// The object to embed where the committed one was built by another toolchain.
     pub(super) object: Option<PathBuf>,
+    /// Roots with more interpreters, as the tests are told of them; `None` = nobody looked.
+    pub(super) python_roots: Option<OsString>,
 }
 
 impl Run {
@@ -56,6 +58,9 @@ impl Run {
         cargo.args(arguments);
         if let Some(object) = &self.object {
             cargo.env(cargo::OVERRIDE, object);
+        }
+        if let Some(roots) = &self.python_roots {
+            cargo.env(pythons::ROOTS, roots);
         }
         cargo
     }
@@ -151,6 +156,7 @@ fn integration(run: &mut Run) -> Result<Counts> {
         for key in ["CI", "COWTRACE_BLESS", "RUST_BACKTRACE"] {
             kept.extend(env::var_os(key).map(|value| (key, value)));
         }
+        kept.extend(run.python_roots.clone().map(|roots| (pythons::ROOTS, roots)));
         let kept: Vec<(&str, &OsStr)> = kept.iter().map(|(key, value)| (*key, value.as_os_str())).collect();
         let mut command = command::as_root(program.as_os_str(), &kept)?;
         command.current_dir(&test.package).args(["--test-threads=1", "--show-output"]).args(&run.filters);
