@@ -164,6 +164,7 @@ mod tests {
             entries: 0x1220..0x1220 + 170 * 16,
             entry_size: 16,
             used: 85,
+            slots: 8,
         }
     }
 

@@ -13,7 +13,7 @@ use std::ops::Range;
 use cowtrace_ebpf::plan::Plan;
 use cowtrace_ebpf::state::ModuleTable;
 
-use super::dict::{DictTable, HEADER};
+use super::dict::HEADER;
 use super::layout::Layout;
 use super::strings;
 use crate::interp::{Namespace, Owned, Place, Slot};
