@@ -138,6 +138,7 @@ pub struct Write {
     #[serde(rename = "type")]
     pub of: Option<String>,
     pub name: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// The user's own line.
