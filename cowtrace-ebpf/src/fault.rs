@@ -45,11 +45,16 @@ pub(crate) fn begin(entry: &Entry) {
         return;
     }
     let time = read::now();
+    let repeated = is_pending(thread, entry);
     finish(thread);
     let Some(interrupted) = read::kernel::<Interrupted>(entry.registers + INTERRUPTED) else { return };
     let Some(session) = maps::session() else { return };
     let listed = session.forked != 0 || config!(flags) & LIST_ALL != 0;
 
+    // The look at the page, below, brings its old entry into the TLB; when the kernel then makes the page writable in place,
+    // which needs no flush, the instruction faults once more for nothing.
+    let repeated =
+        repeated && thread.interrupted.ip == interrupted.ip && thread.interrupted.sp == interrupted.sp;
     thread.begun += 1;
     thread.interrupted = interrupted;
     thread.registers = entry.registers;
@@ -78,6 +83,9 @@ pub(crate) fn begin(entry: &Entry) {
     }
     let begun = thread.begun;
     thread.pending = pending::FAULT | if listed { pending::LISTED } else { 0 };
+    if repeated {
+        thread.pending |= pending::REPEATED;
+    }
     if entry.kernel_mode && faults_disabled() {
         thread.pending |= pending::REFUSED;
     } else if listed {
@@ -92,6 +100,16 @@ pub(crate) fn begin(entry: &Entry) {
     {
         thread.totals.probe_ns += (read::now() - time) * MEASURED_EVERY;
     }
+}
+
+/// Whether the thread's last fault was a write to the same place for which no page was allocated.
+#[inline(always)]
+fn is_pending(thread: &Thread, entry: &Entry) -> bool {
+    thread.pending & (pending::FAULT | pending::ALLOCATED | pending::UNDONE | pending::REFUSED)
+        == pending::FAULT
+        && thread.fault.address == entry.address
+        && thread.fault.error == entry.error
+        && entry.error & (ERROR_PRESENT | ERROR_WRITE) == ERROR_PRESENT | ERROR_WRITE
 }
 
 /// Writes into the fault what can only be seen now: of the process, and, if it has an interpreter, of its stack and of the
@@ -254,7 +272,9 @@ pub(crate) fn finish(thread: &mut Thread) {
         threaded: thread.fault.flags & flag::THREADED != 0,
     };
     let mut outcome = decide(&seen);
-    if matches!(outcome, Outcome::Reuse) && thread.fault.flags & flag::THREADED != 0 && too_late(thread) {
+    let spurious = bits & pending::REPEATED != 0
+        || thread.fault.flags & flag::THREADED != 0 && matches!(outcome, Outcome::Reuse) && too_late(thread);
+    if matches!(outcome, Outcome::Reuse) && spurious {
         outcome = Outcome::Other;
     }
     count(thread, outcome, bits & pending::LISTED != 0);

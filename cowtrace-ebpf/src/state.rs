@@ -211,6 +211,8 @@ pub mod pending {
     pub const ZEROED: u32 = 1 << 5;
     /// The access was refused.
     pub const REFUSED: u32 = 1 << 6;
+    /// The instruction faulted again at the same place, with nothing in between.
+    pub const REPEATED: u32 = 1 << 7;
 }
 
 /// State of the whole session.

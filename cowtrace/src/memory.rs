@@ -3,10 +3,10 @@
 //! A read that fails or comes back short is an error: what could not be read is never taken for zeros. Everything read is
 //! the target's and may be anything; whoever follows a pointer bounds the steps, whoever reads a length caps it.
 
+use std::cell::OnceCell;
+use std::fs::File;
 use std::io;
-
-use nix::sys::uio::{RemoteIoVec, process_vm_readv};
-use nix::unistd::Pid;
+use std::os::unix::fs::FileExt as _;
 
 /// Bytes that [`Memory::c_string`] fetches at a time; divides a page, so that a string's end at the end of a mapping
 /// is found without touching what lies behind.
@@ -95,28 +95,53 @@ pub trait Memory {
     }
 }
 
-/// Memory of a running process. Reading does not break the sharing of its pages.
-#[derive(Clone, Copy, Debug)]
+/// Memory of a running process, read through `/proc/PID/mem`.
+///
+/// Not through `process_vm_readv`: that pins the pages, and since Linux 6.0 a page that is still shared since a fork is
+/// copied before it is pinned, also for reading. The process would then find its own page already copied, and what it
+/// writes later would be no copy any more. `/proc/PID/mem` pins nothing.
+/// <https://github.com/torvalds/linux/blob/v6.0/include/linux/mm.h#L3009>
+#[derive(Debug)]
 pub struct Live {
-    pid: Pid,
+    pid: u32,
+    /// Opened by the first read.
+    file: OnceCell<File>,
 }
 
 impl Live {
-    /// The memory of the process with this number at the moment of each read.
+    /// The memory of the process with this number at the moment of the first read.
     #[must_use]
     pub const fn new(pid: u32) -> Self {
-        Self { pid: Pid::from_raw(pid.cast_signed()) }
+        Self { pid, file: OnceCell::new() }
     }
+
+    fn file(&self) -> io::Result<&File> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = File::open(format!("/proc/{}/mem", self.pid)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => gone(),
+            _ => error,
+        })?;
+        Ok(self.file.get_or_init(|| file))
+    }
+}
+
+/// What is said of a process that has ended.
+fn gone() -> io::Error {
+    io::Error::from_raw_os_error(libc::ESRCH)
 }
 
 impl Memory for Live {
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
         let len = buffer.len();
-        let base = usize::try_from(address).map_err(io::Error::other)?;
-        let remote = [RemoteIoVec { base, len }];
-        let read = process_vm_readv(self.pid, &mut [io::IoSliceMut::new(buffer)], &remote)?;
+        let read = self.file()?.read_at(buffer, address)?;
         if read == len {
             return Ok(());
+        }
+        // Memory that is not mapped is an error; nothing at all is read once the process has let go of its memory.
+        if read == 0 {
+            return Err(gone());
         }
         let message = format!("read {read} of {len} bytes at {address:#x} of process {}", self.pid);
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))

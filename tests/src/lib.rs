@@ -21,6 +21,7 @@
 )]
 
 pub mod binary;
+pub mod builds;
 pub mod check;
 pub mod facts;
 pub mod needs;

@@ -51,6 +51,9 @@ pub const CASES: &[(&str, &str)] = &[
     ("huge", "huge_zero"),
 ];
 
+/// What the compiler is told for a program beside what it is told for all.
+const OPTIONS: &[(&str, &str)] = &[("hostile", "-rdynamic")];
+
 /// The built program of this name, compiled if its sources are newer.
 #[must_use]
 pub fn built(name: &str) -> PathBuf {
@@ -72,6 +75,7 @@ pub fn built(name: &str) -> PathBuf {
         .args(["-rdynamic", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"])
         .arg(&aside)
         .args([&program, &shared])
+        .args(OPTIONS.iter().filter(|(program, _)| *program == name).map(|(_, option)| option))
         .output()
         .expect("the C compiler `cc` can be run");
     assert!(output.status.success(), "{name}.c: {}", String::from_utf8_lossy(&output.stderr));

@@ -140,6 +140,7 @@ pub struct Write {
     pub name: Option<String>,
     #[serde(default)]
     pub action: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// The user's own line.
