@@ -187,10 +187,11 @@ pub(crate) fn type_of(candidate: u64, thread: &Thread, process: &Process, plan: 
 fn new_type(candidate: u64, key: u64, thread: &Thread, process: &Process, plan: &Plan) -> u64 {
     let type_at = u64::from(plan.object_type);
     let Some(meta) = read::user::<u64>(candidate + type_at) else { return 0 };
-    // A class's class is `type`, or derived from it.
+    // A class's class is `type`, or a class of classes, which is an object of `type` itself.
     if meta != process.type_type {
         let flags = read::user::<u64>(meta + u64::from(plan.type_flags)).unwrap_or(0);
-        if (flags >> (plan.type_is_meta_bit & 63)) & 1 == 0 || read::user::<u64>(meta + type_at).is_none() {
+        let is_meta = (flags >> (plan.type_is_meta_bit & 63)) & 1 != 0;
+        if !is_meta || read::user::<u64>(meta + type_at) != Some(process.type_type) {
             return 0;
         }
     }

@@ -13,6 +13,7 @@ use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
 use crate::diag::{LARGEST_BUFFER, size};
 use crate::process::identity::RunAs;
+use crate::report::private::{self, Question};
 use crate::{export, report};
 
 const EXAMPLES: &str = "\
@@ -100,6 +101,18 @@ struct Arguments {
     #[arg(long, value_name = "N", help_heading = "Report")]
     limit: Option<usize>,
 
+    /// Say what each cause is, why it writes to shared memory, and what is usually done about it
+    #[arg(long, help_heading = "Report")]
+    explain: bool,
+
+    /// Say since when the page at this address is private in each process, and by which write (repeatable)
+    #[arg(long, value_name = "ADDRESS", help_heading = "Report", value_parser = private::page)]
+    page: Vec<Question>,
+
+    /// The same for the page that holds a module's entry, as in 'sys.modules[statistics]' (repeatable)
+    #[arg(long, value_name = "KEY", help_heading = "Report", value_parser = private::key)]
+    key: Vec<Question>,
+
     /// The report as JSON
     #[arg(long, help_heading = "Report")]
     json: bool,
@@ -149,6 +162,8 @@ pub struct Options {
     pub latency: bool,
     /// List every fault.
     pub all: bool,
+    /// Pages whose history is asked about: in the report, and in the output.
+    pub questions: Vec<Question>,
     /// The report on stderr; `None` = none.
     pub report: Option<Report>,
     /// How much cowtrace says of itself: 0, 1, 2.
@@ -173,6 +188,8 @@ pub struct Report {
     pub sort: Option<String>,
     /// Rows at most; `None` = the default, `Some(0)` = all.
     pub limit: Option<usize>,
+    /// Explain every cause.
+    pub explain: bool,
     /// As JSON.
     pub json: bool,
     /// Coloured or not.
@@ -200,8 +217,8 @@ fn check(arguments: Arguments) -> Result<Options, clap::Error> {
         (false, None) => RunAs::Caller,
     };
     let output = arguments.output.map(|path| output(path, arguments.format)).transpose()?;
-    let (by, sort, limit, json, color) =
-        (arguments.by, arguments.sort, arguments.limit, arguments.json, arguments.color);
+    let Arguments { by, sort, limit, explain, json, color, .. } = arguments;
+    let questions = [arguments.page, arguments.key].concat();
     Ok(Options {
         command: arguments.command,
         run_as,
@@ -210,7 +227,8 @@ fn check(arguments: Arguments) -> Result<Options, clap::Error> {
         buffer: arguments.buffer,
         latency: arguments.latency,
         all: arguments.all,
-        report: (!arguments.quiet).then_some(Report { by, sort, limit, json, color }),
+        questions,
+        report: (!arguments.quiet).then_some(Report { by, sort, limit, explain, json, color }),
         verbose: arguments.verbose,
     })
 }

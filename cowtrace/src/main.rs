@@ -49,7 +49,8 @@ fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failure> {
         all: options.all,
         kernel_log: options.verbose >= 2,
     };
-    let Ended { trace, output, status, child, notices } = session::run(&request, inherited)?;
+    let Ended { mut trace, output, status, child, notices } = session::run(&request, inherited)?;
+    trace.pages = report::private::pages(&trace, &options.questions);
     // The report first: a full disk must not take it away.
     let reported = write_report(options, &trace);
     for notice in &notices {
@@ -98,6 +99,8 @@ fn write_report(options: &Options, trace: &Trace) -> io::Result<()> {
         limit: wanted.limit,
         all: options.all || wanted.limit == Some(0),
         directory,
+        questions: &options.questions,
+        explain: wanted.explain,
     };
     let mut out = io::BufWriter::new(stderr.lock());
     if !wanted.json && follows_output(&stderr) {

@@ -67,8 +67,9 @@ pub fn built(name: &str) -> PathBuf {
     std::fs::create_dir_all(&folder).expect("a folder for the test programs");
     // Another test binary may be doing the same: build aside, then move.
     let aside = folder.join(format!("{name}.{}", std::process::id()));
+    // What a program exports can be found in it as in a stripped one: `-rdynamic`.
     let output = Command::new("cc")
-        .args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"])
+        .args(["-rdynamic", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"])
         .arg(&aside)
         .args([&program, &shared])
         .output()

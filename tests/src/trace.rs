@@ -138,6 +138,8 @@ pub struct Write {
     #[serde(rename = "type")]
     pub of: Option<String>,
     pub name: Option<String>,
+    #[serde(default)]
+    pub action: Option<String>,
 }
 
 /// The user's own line.

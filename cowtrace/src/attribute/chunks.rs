@@ -54,6 +54,11 @@ impl Chunks {
         chunks
     }
 
+    /// `None` if there is no chunk.
+    pub(super) fn not_empty(self) -> Option<Self> {
+        (!self.bounds.is_empty()).then_some(self)
+    }
+
     /// The chunk that holds an address.
     pub(super) fn find(&self, address: u64) -> Option<Range<u64>> {
         let distance = u32::try_from(address.checked_sub(self.start)? / 16).ok()?;
@@ -113,6 +118,22 @@ pub(super) fn mapped(memory: &dyn Memory, mapping: &Range<u64>, address: u64) ->
     None
 }
 
+/// Every chunk with a mapping of its own among neighbouring mappings.
+pub(super) fn all_mapped(memory: &dyn Memory, mapping: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let mut at = mapping.start;
+    let mapping = mapping.clone();
+    std::iter::from_fn(move || {
+        while at < mapping.end {
+            let chunk = header(memory, at, &mapping);
+            at = chunk.as_ref().map_or(at.saturating_add(PAGE), |chunk| chunk.end);
+            if chunk.is_some() {
+                return chunk;
+            }
+        }
+        None
+    })
+}
+
 /// The chunk whose header begins a page, if one does.
 fn header(memory: &dyn Memory, at: u64, mapping: &Range<u64>) -> Option<Range<u64>> {
     let mut bytes = [0; 16];
@@ -121,8 +142,10 @@ fn header(memory: &dyn Memory, at: u64, mapping: &Range<u64>) -> Option<Range<u6
     let (before, size) = (u64::from_le_bytes(*before), u64::from_le_bytes(*size.first_chunk()?));
     let len = size & !FLAGS;
     let next = at.checked_add(len)?;
-    let sound = before == 0 && size & FLAGS == IS_MAPPED && len != 0 && len.is_multiple_of(PAGE);
-    (sound && next <= mapping.end).then_some(at..next)
+    // Whole pages; since glibc 2.42 without what its header takes.
+    let whole = next.checked_next_multiple_of(PAGE)?;
+    let sound = before == 0 && size & FLAGS == IS_MAPPED && len >= LEAST && len.is_multiple_of(16);
+    (sound && whole - next <= HEADER && whole <= mapping.end).then_some(at..whole)
 }
 
 #[cfg(test)]

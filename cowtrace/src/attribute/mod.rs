@@ -5,6 +5,7 @@ mod block;
 mod chunks;
 mod collector;
 mod evidence;
+mod keys;
 pub mod library;
 mod names;
 pub mod operation;
@@ -20,7 +21,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use cowtrace_ebpf::event::{self as raw, StackEnd, flag};
+use cowtrace_ebpf::event::{self as raw, StackEnd, flag, fork_flag};
 use cowtrace_ebpf::outcome::Outcome;
 
 pub use block::{Allocator, Block, Object};
@@ -32,13 +33,14 @@ use crate::interp::{Found, Place, Slot};
 use crate::process::maps::{Kind, Mapping};
 use crate::process::tree::{Mapped, Tree};
 use crate::record::schema::{
-    Confidence, Fault, Id, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write,
+    Confidence, Fault, Id, ModuleTable, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write,
 };
 use crate::symbolize::instruction::{self, Form, Store};
 use crate::symbolize::native::{Native, StaticData};
 use crate::symbolize::syscalls;
 
-use collector::{Answer, Runs};
+use collector::{Collections, Writer};
+use keys::{Forked, Keys};
 use names::Names;
 use places::{Places, Query};
 use stack::KnownStack;
@@ -54,9 +56,10 @@ pub struct Attributor {
     names: Names,
     native: Native,
     symbols: HashMap<(u64, u64), Symbol>,
+    collections: Collections,
+    keys: Keys,
     places: Places,
     data: HashMap<(u64, u64), Option<Arc<StaticData>>>,
-    runs: Runs,
     ran: HashSet<(usize, u64)>,
     early: HashMap<u64, Vec<usize>>,
     executables: HashMap<u64, Option<String>>,
@@ -97,6 +100,10 @@ pub struct Output {
     pub python: Table<Vec<PythonFrame>>,
     /// Native stacks.
     pub native: Table<Vec<NativeFrame>>,
+    /// Where the entries of `sys.modules` lay.
+    pub module_tables: Vec<ModuleTable>,
+    /// Generations of the numbered collections, by [`Fault::collection`] − 1.
+    pub generations: Vec<Option<u8>>,
     /// Faults that the kernel program took for a reuse and that were writes to a shared mapping: by process, listed or
     /// not.
     pub shared_writes: HashMap<usize, u64>,
@@ -124,9 +131,10 @@ impl Attributor {
             names: Names::default(),
             native: Native::default(),
             symbols: HashMap::new(),
+            collections: Collections::default(),
+            keys: Keys::default(),
             places: Places::default(),
             data: HashMap::new(),
-            runs: Runs::default(),
             ran: HashSet::new(),
             early: HashMap::new(),
             executables: HashMap::new(),
@@ -140,6 +148,7 @@ impl Attributor {
         let startup = Operation {
             kind: "startup",
             name: None,
+            detail: None,
             chain: Vec::new(),
             confidence: Confidence::Likely,
             reason: None,
@@ -155,9 +164,10 @@ impl Attributor {
         match event {
             Event::Fault(fault) => self.fault(fault),
             Event::Stack(stack) => {
-                let image = self.tree.index(stack.process).map(|index| self.tree.get(index).image);
-                if let Some(image) = image {
-                    self.names.define_stack(stack, image, &mut self.output.python);
+                if let Some(index) = self.tree.index(stack.process) {
+                    let relatives = self.tree.living_relatives(index);
+                    let image = self.tree.get(index).image;
+                    self.names.define_stack(stack, image, &relatives, &mut self.output.python);
                 }
             }
             Event::Code(code) => self.names.code(code),
@@ -167,11 +177,46 @@ impl Attributor {
                 self.names.define_type(record, &relatives);
             }
             Event::Text(text) => self.names.text(text),
-            Event::Fork(fork) => self.tree.fork(fork),
+            Event::Fork(fork) => {
+                self.tree.fork(fork);
+                self.module_table(fork);
+                self.survey(fork);
+            }
             Event::Exec(exec) => self.tree.exec(exec),
             Event::Exit(exit) => self.tree.exit(exit),
             Event::Hint(_) => {}
         }
+    }
+
+    /// Looks at the memory of a process that forks: it may be gone when its children's faults are attributed.
+    fn survey(&mut self, fork: &raw::Fork) {
+        let Some(parent) = self.tree.index(fork.parent) else { return };
+        let process = self.tree.get(parent);
+        let (image, pid) = (process.image, process.key.pid);
+        let Some(found) = self.names.interpreter_of(image).map(Arc::clone) else { return };
+        if let Some(Mapped { maps, .. }) = self.tree.maps_at(parent, found.runtime) {
+            self.places.survey(image, pid, &maps);
+        }
+    }
+
+    /// Where the entries of `sys.modules` lie when a process forks.
+    fn module_table(&mut self, fork: &raw::Fork) {
+        let (Some(parent), Some(child)) = (self.tree.index(fork.parent), self.tree.index(fork.child)) else {
+            return;
+        };
+        let shares = fork.flags & (fork_flag::THREAD | fork_flag::SHARES_MEMORY) != 0;
+        let Some(found) = self.names.interpreter_of(fork.image).filter(|_| !shares) else { return };
+        let time = fork.header.time.saturating_sub(self.origin);
+        let mut readers = self.tree.living_relatives(parent);
+        readers.insert(readers.len().min(1), fork.child.pid);
+        self.keys.fork(&Forked { found, table: &fork.modules, parent, child, time, readers: &readers });
+    }
+
+    /// What there is, when every event has come.
+    #[must_use]
+    pub fn finish(mut self) -> (Tree, Output) {
+        self.output.module_tables = self.keys.take();
+        (self.tree, self.output)
     }
 
     fn fault(&mut self, fault: &raw::Fault) {
@@ -232,7 +277,7 @@ impl Attributor {
             structure: around.structure,
             data: around.data.as_deref(),
             near_stack: around.near_stack,
-            stored_name: None,
+            stored_name: stack.as_ref().and_then(|stack| stack.stored.clone()),
             type_in_register: around.type_in_register,
             stores_type: around.stores_type,
             stack: stack.as_deref(),
@@ -257,20 +302,19 @@ impl Attributor {
                 mapping.map(|mapping| (&mapping.kind, format!("{:x}-{:x}", mapping.start, mapping.end)))
             );
         }
-        let nameless = evidence.in_interpreter && evidence.symbol.is_none();
-        if write.kind == "gc_header" && nameless {
-            let number = self.output.faults.len();
-            if let Answer::Yes(earlier) = self.runs.head(process, fault.tid, fault.ip, fault.stack, number) {
-                evidence.collector_run = true;
-                let gc = operation::of(&evidence, &write);
-                let id = self.output.operations.intern(gc);
-                for earlier in earlier {
-                    self.output.faults[earlier].operation = id;
-                }
-            }
-        } else {
-            self.runs.other(process, fault.tid, fault.stack);
-        }
+        let seen = collector::Seen {
+            process,
+            tid: fault.tid,
+            epoch: fault.epoch,
+            ip: fault.ip,
+            stack_hash: fault.stack,
+            stack: stack.as_ref(),
+            generation: fault.generation,
+            counted: self.names.counts_generations(image_id),
+            writer: Writer::of(&evidence, &write),
+            fault: self.output.faults.len(),
+        };
+        let collection = self.collections.assign(&seen, &mut evidence, &write, &mut self.output);
         let operation = operation::of(&evidence, &write);
         let site = stack
             .as_ref()
@@ -292,6 +336,7 @@ impl Attributor {
             site: site.map(|site| output.sites.intern(site)),
             python: stack.map_or_else(|| output.python.intern(Vec::new()), |stack| stack.id),
             native: symbol.map_or_else(|| output.native.intern(Vec::new()), |symbol| symbol.id),
+            collection,
         }
     }
 
@@ -321,20 +366,26 @@ impl Attributor {
                 found: &found,
                 mapping,
                 relatives: &relatives,
+                kept: self.places.kept(image),
                 modules: &self.tree.get(process).modules,
             };
             around.type_distance = found.plan.object_type.into();
             let block = self.places.block(&query, &mut self.names);
             let alive = block.as_ref().is_some_and(|block| block.object.as_ref().is_some_and(|o| o.alive));
             if !alive {
-                around.owner = self.places.owner(&query, block.as_ref(), &mut self.names);
+                around.owner = self.places.owner(&query, block.as_ref(), around.store, &mut self.names);
             }
             around.structure = places::structure(&query, block.as_ref(), &self.names);
             around.near_stack = places::near_stack(&query);
             let stored = around.store.and_then(|store| match store.form {
                 Form::Register(value) => value,
+                // Programs with fixed addresses have those of their types in their instructions.
+                Form::Constant(value) => u64::try_from(value).ok(),
                 _ => None,
             });
+            if let Some(value) = stored {
+                self.names.learn_type(image, value, &found, &relatives);
+            }
             if block.is_some() && !alive {
                 around.stores_type =
                     stored.is_some_and(|value| self.names.types().contains_key(&(image, value)));
@@ -418,22 +469,33 @@ impl Attributor {
         if fault.flags & flag::MODULE_TABLE == 0 || fault.flags & flag::IMAGE == 0 {
             return None;
         }
-        let process = self.tree.get(process);
+        let index = process;
+        let process = self.tree.get(index);
         let language = self.names.interpreter_of(process.image)?.language;
-        let place = language.module_table(&process.modules)?.find(fault.address)?;
+        let table = language.module_table(&process.modules)?;
+        let place = table.find(fault.address)?;
         let key = &fault.image.key[..(fault.image.key_len as usize).min(fault.image.key.len())];
         let key = (!key.is_empty()).then(|| String::from_utf8_lossy(key).into_owned());
         let imported = || stack.and_then(|stack| stack.imports().pop());
+        let word = fault.address.checked_sub(fault.image.address)? / 8;
+        let old = fault.image.words.get(usize::try_from(word).ok()?).copied()?;
+        let existing = |key| Some(ModuleEntry { key, existing: true });
+        let new = |key| Some(ModuleEntry { key, existing: false });
         match place {
-            Place::Entry { slot: Slot::Value, .. } => {
-                let word = fault.address.checked_sub(fault.image.address)? / 8;
-                let old = fault.image.words.get(usize::try_from(word).ok()?)?;
-                Some(ModuleEntry { existing: *old != 0, key: key.or_else(imported) })
-            }
-            Place::Entry { .. } | Place::NewEntry { .. } | Place::Index => {
-                Some(ModuleEntry { key: imported(), existing: false })
-            }
             Place::Header(_) => None,
+            Place::Entry { slot: Slot::Value, .. } | Place::NewEntry { slot: Slot::Value, .. } => {
+                Some(ModuleEntry { existing: old != 0, key: key.or_else(imported) })
+            }
+            // A key that is taken away; of entries that are newer than the fork the names are not known.
+            Place::Entry { slot: Slot::Key, index: entry } if old != 0 => {
+                existing(self.keys.name(index, &table, entry))
+            }
+            Place::NewEntry { slot: Slot::Key, .. } if old != 0 => existing(None),
+            Place::Index => match keys::index_entry(&table, fault.address, &fault.image) {
+                Some(entry) => existing(self.keys.name(index, &table, entry)),
+                None => new(imported()),
+            },
+            Place::Entry { .. } | Place::NewEntry { .. } => new(imported()),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, StackEnd};
-use cowtrace_ebpf::plan::Plan;
+use cowtrace_ebpf::plan::{Plan, UNUSED};
 use cowtrace_ebpf::state::ProcessKey;
 
 use super::evidence::{KnownType, Types};
@@ -60,6 +60,14 @@ impl Names {
     #[must_use]
     pub(super) fn interpreter_of(&self, image: u64) -> Option<&Arc<Found>> {
         self.interpreters.get(&image)
+    }
+
+    /// Whether the collector of an image's interpreter has generations whose counts the kernel program reads.
+    #[must_use]
+    pub(super) fn counts_generations(&self, image: u64) -> bool {
+        self.interpreters.get(&image).is_some_and(|found| {
+            found.plan.interpreter_gc_counts != UNUSED || found.plan.runtime_gc_counts != UNUSED
+        })
     }
 
     /// Types, by image and address.
@@ -155,7 +163,13 @@ impl Names {
     }
 
     /// A stack, whose code objects and texts have come before it.
-    pub(super) fn define_stack(&mut self, stack: &Stack, image: u64, table: &mut Table<Vec<PythonFrame>>) {
+    pub(super) fn define_stack(
+        &mut self,
+        stack: &Stack,
+        image: u64,
+        relatives: &[u32],
+        table: &mut Table<Vec<PythonFrame>>,
+    ) {
         let Some(found) = self.interpreters.get(&image).map(Arc::clone) else { return };
         let frames: Vec<KnownFrame> = stack
             .frames
@@ -165,7 +179,14 @@ impl Names {
             .collect();
         let id = table.intern(frames.iter().map(|frame| frame.shown.clone()).collect());
         let cut = (stack.end != StackEnd::Complete).then(|| stack.end.about());
-        self.stacks.insert(stack.hash, Arc::new(KnownStack::new(id, frames, cut)));
+        let stored = stack.frames.first().filter(|frame| frame.unit_read != 0).and_then(|frame| {
+            let Found { language, plan, string_type, .. } = &*found;
+            relatives.iter().find_map(|&pid| {
+                language.stored_name(plan, &Live::new(pid), *string_type, frame.code, frame.unit)
+            })
+        });
+        let known = KnownStack { stored, ..KnownStack::new(id, frames, cut) };
+        self.stacks.insert(stack.hash, Arc::new(known));
     }
 
     fn frame(

@@ -4,6 +4,7 @@
 use crate::record::schema::{Confidence, Operation, Write};
 
 use super::library::{self, Library};
+use super::stack::KnownFrame;
 use super::{Evidence, Phase};
 
 /// A question to the evidence.
@@ -29,6 +30,7 @@ pub fn of(evidence: &Evidence<'_>, write: &Write) -> Operation {
     QUESTIONS.iter().find_map(|(_, question)| question(evidence, write)).unwrap_or_else(|| Operation {
         kind: "unknown",
         name: None,
+        detail: None,
         chain: Vec::new(),
         confidence: Confidence::None,
         reason: Some(evidence.no_stack.unwrap_or("the stack shows nothing that is known").to_owned()),
@@ -36,7 +38,7 @@ pub fn of(evidence: &Evidence<'_>, write: &Write) -> Operation {
 }
 
 fn certain(kind: &'static str, name: Option<String>) -> Operation {
-    Operation { kind, name, chain: Vec::new(), confidence: Confidence::Certain, reason: None }
+    Operation { kind, name, detail: None, chain: Vec::new(), confidence: Confidence::Certain, reason: None }
 }
 
 /// The collector's own functions, or, where they have no names, a run of writes to collector heads from one
@@ -50,14 +52,17 @@ fn collection(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
 }
 
 /// While the outermost frames stand where they stood at the fork, the fork has not returned: what runs is the C
-/// library's, the interpreter's, or a registered hook.
+/// library's, the interpreter's, or a registered hook, which the first frame inside names.
 fn fork(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
-    let inside = match (evidence.stack, evidence.fork_stack) {
-        (Some(stack), Some(fork)) => stack.continues(fork),
-        _ => false,
-    };
+    if let (Some(stack), Some(fork)) = (evidence.stack, evidence.fork_stack)
+        && stack.continues(fork)
+    {
+        let hook = stack.frames.len().checked_sub(fork.frames.len() + 1).and_then(|at| stack.frames.get(at));
+        let hook = hook.map(|frame| library::hook(&frame.shown.file, &frame.shown.function));
+        return Some(certain("fork_bookkeeping", hook));
+    }
     let native = evidence.stack.is_none() && evidence.symbol.is_some_and(library::is_fork);
-    (inside || native).then(|| certain("fork_bookkeeping", None))
+    native.then(|| certain("fork_bookkeeping", None))
 }
 
 /// The loader's own code is startup wherever no interpreter frame is under way; so is an interpreter before its first
@@ -90,26 +95,53 @@ fn exit(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
         .then(|| certain("exit", None))
 }
 
+/// Imports under way; a reload, which runs the same machinery from further in; or frames of the machinery whose module's
+/// name was lost.
 fn import(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
-    let chain = evidence.stack?.imports();
-    let name = chain.first()?.clone();
-    Some(Operation { chain, ..certain("import", Some(name)) })
+    let stack = evidence.stack?;
+    if let Some(name) = stack.reload() {
+        // A file's name is the end of its module's.
+        let detail = Some("reload".to_owned());
+        let name = name.map(str::to_owned);
+        return Some(Operation { detail, confidence: Confidence::Likely, ..certain("import", name) });
+    }
+    let chain = stack.imports();
+    if let Some(name) = chain.first().cloned() {
+        return Some(Operation { chain, ..certain("import", Some(name)) });
+    }
+    let importing = |frame: &KnownFrame| library::is_importing(&frame.shown.file, &frame.shown.function);
+    let unnamed = stack.import_frames().iter().any(importing);
+    unnamed.then(|| Operation { confidence: Confidence::Likely, ..certain("import", None) })
 }
 
-/// The value of an entry of `sys.modules` that was there before, replaced or removed.
+/// The value of an entry of `sys.modules` that was there before, replaced or removed, by whatever instruction.
 fn module_swap(evidence: &Evidence<'_>, write: &Write) -> Option<Operation> {
     let place = evidence.module_entry.as_ref()?;
-    evidence.stack?;
-    (write.kind == "dict_entry" && place.existing).then(|| certain("module_swap", place.key.clone()))
+    let op = evidence.stack?.frames.first().and_then(|frame| frame.shown.op);
+    let detail = op.and_then(|op| SWAPS.iter().find(|(known, _)| *known == op)).map(|(_, how)| *how);
+    (write.kind == "dict_entry" && place.existing)
+        .then(|| Operation { detail: detail.map(str::to_owned), ..certain("module_swap", place.key.clone()) })
 }
+
+/// How an entry is replaced or removed, by the instruction; one that is not here is a call of `update`, `pop`, `setitem`
+/// or the like, which the line shows.
+static SWAPS: &[(&str, &str)] = &[("STORE_SUBSCR", "assign"), ("DELETE_SUBSCR", "delete")];
 
 /// Frames of a pool's machinery between the user's line and the write, or no line of the user's at all.
 fn workers(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
-    let name = evidence.stack?.inner().iter().find_map(|frame| match frame.library {
+    let inner = evidence.stack?.inner();
+    let name = inner.iter().find_map(|frame| match frame.library {
         Library::Workers(name) => Some(name),
         _ => None,
     })?;
-    Some(certain("worker_bookkeeping", Some(name.to_owned())))
+    let part = inner
+        .iter()
+        .filter(|frame| frame.library == Library::Workers(name))
+        .find_map(|frame| library::part(&frame.shown.file));
+    Some(Operation {
+        detail: part.map(str::to_owned),
+        ..certain("worker_bookkeeping", Some(name.to_owned()))
+    })
 }
 
 fn kernel(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {

@@ -2,8 +2,10 @@
 //! program has read at the fault; what is stable (where blocks begin, whose table one is) is read here, from the process
 //! itself or from one that it was forked from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, BLOCK_WORDS, STACK_POINTER, flag};
 use cowtrace_ebpf::plan::UNUSED;
@@ -13,12 +15,21 @@ use super::block::Block;
 use super::chunks::{self, Chunks};
 use super::evidence::{Owner, Structure};
 use super::names::Names;
-use crate::interp::{Found, Namespace, Part, Place};
+use crate::interp::{Found, Namespace, Owned, Part, Place};
 use crate::memory::{Live, Memory};
-use crate::process::maps::{Kind, Mapping};
+use crate::process::maps::{Kind, Mapping, Maps};
+use crate::symbolize::instruction::Store;
 
 /// Bytes of heaps that are looked through in one session at most.
 const MOST_WALKED: u64 = 8 << 30;
+/// Bytes of anonymous memory that are looked through at an image's first fork at most.
+const MOST_SURVEYED: u64 = 64 << 20;
+/// Bytes of a heap that are kept at most.
+const MOST_KEPT: usize = 16 << 20;
+/// Dicts that share a table: the instances of a class.
+const MOST_USERS: u64 = 1 << 24;
+/// Objects of which is remembered what they own.
+const MOST_OWNED: usize = 4096;
 /// A thread's stack reaches this far from its pointer: below it the red zone, above it its callers.
 const BELOW_STACK: u64 = 256;
 const ABOVE_STACK: u64 = 256 << 10;
@@ -33,8 +44,29 @@ pub(super) struct Places {
     heaps: HashMap<u64, Chunks>,
     walked: u64,
     namespaces: HashMap<u64, Spaces>,
+    /// Large blocks of each image: their end and first words, by their start.
+    mapped: HashMap<u64, BTreeMap<u64, (u64, [u64; BLOCK_WORDS])>>,
+    kept: HashMap<u64, Arc<Kept>>,
+    /// What objects that were found owned, for when their memory is gone, by image and address.
+    owned: HashMap<(u64, u64), (String, Owned)>,
     /// The owner that was found last in each process: loops write to one thing.
     owners: HashMap<usize, u64>,
+}
+
+/// The heap of an image as it was at its first fork.
+#[derive(Debug)]
+pub(super) struct Kept {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Memory for Kept {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let at = address.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let bytes = at.and_then(|at| self.bytes.get(at..)?.get(..buffer.len()));
+        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::NotFound)?);
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -53,6 +85,8 @@ pub(super) struct Query<'a> {
     pub(super) mapping: Option<&'a Mapping>,
     /// Processes whose memory is that of this one, nearest first.
     pub(super) relatives: &'a [u32],
+    /// What was kept of that memory, for when they are gone.
+    pub(super) kept: Option<Arc<Kept>>,
     pub(super) modules: &'a ModuleTable,
 }
 
@@ -62,8 +96,9 @@ impl Query<'_> {
     }
 
     /// Reads from the nearest relative that has something there.
-    fn read<T>(&self, read: impl Fn(&Live) -> Option<T>) -> Option<T> {
-        self.relatives.iter().find_map(|&pid| read(&Live::new(pid)))
+    fn read<T>(&self, read: impl Fn(&dyn Memory) -> Option<T>) -> Option<T> {
+        let live = self.relatives.iter().find_map(|&pid| read(&Live::new(pid)));
+        live.or_else(|| read(self.kept.as_deref()?))
     }
 
     /// General registers that may hold addresses.
@@ -77,6 +112,43 @@ impl Query<'_> {
 }
 
 impl Places {
+    /// What was kept of an image's memory.
+    pub(super) fn kept(&self, image: u64) -> Option<Arc<Kept>> {
+        self.kept.get(&image).map(Arc::clone)
+    }
+
+    /// Looks at the memory of a process that has an interpreter and forks: where its blocks are. It may be gone by the time
+    /// that they are asked for.
+    pub(super) fn survey(&mut self, image: u64, pid: u32, maps: &Maps) {
+        if self.heaps.contains_key(&image) {
+            return;
+        }
+        let memory = Live::new(pid);
+        let mut left = MOST_SURVEYED;
+        for mapping in maps.iter().filter(|mapping| mapping.writable && !mapping.shared) {
+            let range = mapping.start..mapping.end;
+            match mapping.kind {
+                Kind::Heap => {
+                    self.heaps.insert(image, Chunks::of_heap(&memory, &range));
+                    let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                    let mut bytes = vec![0; len.min(MOST_KEPT)];
+                    if memory.read(range.start, &mut bytes).is_ok() {
+                        self.kept.insert(image, Arc::new(Kept { start: range.start, bytes }));
+                    }
+                }
+                Kind::Anonymous if range.end - range.start <= left => {
+                    left -= range.end - range.start;
+                    let found = self.mapped.entry(image).or_default();
+                    for chunk in chunks::all_mapped(&memory, &range) {
+                        let head = first_words(&memory, chunk.start + chunks::HEADER).unwrap_or_default();
+                        found.insert(chunk.start, (chunk.end, head));
+                    }
+                }
+                Kind::Anonymous | Kind::Stack | Kind::File | Kind::Special(_) => {}
+            }
+        }
+    }
+
     /// The block that holds the address.
     pub(super) fn block(&mut self, query: &Query<'_>, names: &mut Names) -> Option<Block> {
         if !query.has_detail() {
@@ -100,7 +172,11 @@ impl Places {
             let place = address + at * 8;
             // What was there before the write, if that was kept.
             let kept = image_word(&query.fault.image, place);
-            *word = kept.or_else(|| query.read(|memory| memory.u64(place).ok())).unwrap_or(0);
+            let now = || query.read(|memory| memory.u64(place).ok());
+            let known = || {
+                self.mapped.get(&query.image)?.get(&chunk.start)?.1.get(usize::try_from(at).ok()?).copied()
+            };
+            *word = kept.or_else(now).or_else(known).unwrap_or(0);
         }
         for candidate in [head[1], head[3], head[5]] {
             names.learn_type(query.image, candidate, query.found, query.relatives);
@@ -116,19 +192,30 @@ impl Places {
         match mapping.kind {
             Kind::Heap => {
                 let known = self.heaps.get(&query.image).and_then(|chunks| chunks.find(address));
-                if let Some(chunk) = known.filter(|chunk| still(query, chunk)) {
+                if let Some(chunk) = known.clone().filter(|chunk| still(query, chunk)) {
                     return Some(chunk);
                 }
                 if self.walked > MOST_WALKED {
-                    return None;
+                    return known;
                 }
                 self.walked += range.end - range.start;
-                let chunks = query.read(|memory| Some(Chunks::of_heap(memory, &range)))?;
+                let Some(chunks) = query.read(|memory| Chunks::of_heap(memory, &range).not_empty()) else {
+                    return known;
+                };
                 let chunk = chunks.find(address);
                 self.heaps.insert(query.image, chunks);
                 chunk
             }
-            Kind::Anonymous => query.read(|memory| chunks::mapped(memory, &range, address)),
+            Kind::Anonymous => {
+                let found = self.mapped.entry(query.image).or_default();
+                let chunk = query.read(|memory| chunks::mapped(memory, &range, address));
+                if let Some(chunk) = &chunk {
+                    let head = query.read(|memory| first_words(memory, chunk.start + chunks::HEADER));
+                    found.insert(chunk.start, (chunk.end, head.unwrap_or_default()));
+                }
+                let known = || found.range(..=address).next_back().map(|(start, (end, _))| *start..*end);
+                chunk.or_else(|| known().filter(|chunk| chunk.contains(&address)))
+            }
             Kind::Stack | Kind::File | Kind::Special(_) => None,
         }
     }
@@ -138,6 +225,7 @@ impl Places {
         &mut self,
         query: &Query<'_>,
         block: Option<&Block>,
+        store: Option<Store>,
         names: &mut Names,
     ) -> Option<Owner> {
         if !query.has_detail() || block.is_some_and(|block| block.is_header) {
@@ -145,11 +233,12 @@ impl Places {
         }
         let last = self.owners.get(&query.process).copied();
         let again = last.filter(|last| query.pointers().any(|pointer| pointer == *last));
-        let mut owner = again
+        let candidates: Vec<u64> = again.into_iter().chain(query.pointers()).collect();
+        let mut owner = candidates
             .into_iter()
-            .chain(query.pointers())
-            .find_map(|object| owned_by(object, query, names))
-            .or_else(|| table(query, block?))?;
+            .find_map(|object| self.owned_by(object, query, names))
+            .or_else(|| table(query, block?))
+            .or_else(|| header(query, store?.offset?))?;
         if owner.address != 0 {
             self.owners.insert(query.process, owner.address);
         }
@@ -158,6 +247,28 @@ impl Places {
             owner.key_type = key_type(query, place, names);
         }
         Some(owner)
+    }
+
+    fn owned_by(&mut self, object: u64, query: &Query<'_>, names: &mut Names) -> Option<Owner> {
+        let Found { language, plan, .. } = query.found;
+        let address = query.fault.address;
+        let owner =
+            |of: &str, part| Owner { address: object, of: of.to_owned(), part, module: None, key_type: None };
+        let type_address = query.read(|memory| memory.u64(object.checked_add(plan.object_type.into())?).ok());
+        let Some(type_address) = type_address else {
+            let (of, owned) = self.owned.get(&(query.image, object))?;
+            return owned.part(address).map(|part| owner(of, part));
+        };
+        names.learn_type(query.image, type_address, query.found, query.relatives);
+        let of = names.types().get(&(query.image, type_address))?;
+        let owned = query.read(|memory| language.owned(plan, memory, object, (&of.name, of.flags)))?;
+        let part = owned.part(address);
+        if self.owned.len() >= MOST_OWNED {
+            self.owned.clear();
+        }
+        let found = part.map(|part| owner(&of.name, part));
+        self.owned.insert((query.image, object), (of.name.clone(), owned));
+        found
     }
 
     /// The module whose namespace a dict is.
@@ -185,21 +296,22 @@ impl Places {
     }
 }
 
+/// The first words of a block.
+fn first_words(memory: &dyn Memory, address: u64) -> Option<[u64; BLOCK_WORDS]> {
+    let mut bytes = [0; BLOCK_WORDS * 8];
+    memory.read(address, &mut bytes).ok()?;
+    let mut words = [0; BLOCK_WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    Some(words)
+}
+
 /// Whether a chunk is what it was when the heap was walked.
 fn still(query: &Query<'_>, chunk: &Range<u64>) -> bool {
     query
         .read(|memory| memory.u64(chunk.start + 8).ok())
         .is_some_and(|size| size & !7 == chunk.end - chunk.start)
-}
-
-fn owned_by(object: u64, query: &Query<'_>, names: &mut Names) -> Option<Owner> {
-    let Found { language, plan, .. } = query.found;
-    let type_address = query.read(|memory| memory.u64(object.checked_add(plan.object_type.into())?).ok())?;
-    names.learn_type(query.image, type_address, query.found, query.relatives);
-    let of = names.types().get(&(query.image, type_address))?;
-    let part = query
-        .read(|memory| language.part(plan, memory, object, (&of.name, of.flags), query.fault.address))?;
-    Some(Owner { address: object, of: of.name.clone(), part, module: None, key_type: None })
 }
 
 /// A dict's table that begins the block.
@@ -213,6 +325,25 @@ fn table(query: &Query<'_>, block: &Block) -> Option<Owner> {
     }
     let place = query.found.language.table_part(block.address, &header, block.size, query.fault.address)?;
     Some(Owner { address: 0, of: "dict".to_owned(), part: Part::Dict(place), module: None, key_type: None })
+}
+
+/// A dict's table whose header is written, by the instruction's distance from its start and what lies around the address.
+fn header(query: &Query<'_>, offset: i64) -> Option<Owner> {
+    let offset = u64::try_from(offset).ok().filter(|&offset| offset < 32)?;
+    let start = query.fault.address.checked_sub(offset)?;
+    let mut header = [0; 32];
+    for (at, bytes) in (0..).zip(header.as_chunks_mut().0) {
+        *bytes = image_word(&query.fault.image, start.checked_add(at * 8)?)?.to_le_bytes();
+    }
+    let references = u64::from_le_bytes(*header.first_chunk()?);
+    let place = query.found.language.table_part(start, &header, u64::MAX, query.fault.address)?;
+    (1..MOST_USERS).contains(&references).then(|| Owner {
+        address: 0,
+        of: "dict".to_owned(),
+        part: Part::Dict(place),
+        module: None,
+        key_type: None,
+    })
 }
 
 /// Type of the key beside a value, if it is no text.

@@ -14,6 +14,8 @@ pub struct KnownStack {
     pub frames: Vec<KnownFrame>,
     /// Position of the innermost frame of the user's own code; `None` = there is none.
     pub own: Option<usize>,
+    /// The name that the innermost instruction stores to: of an attribute, or of a module's variable.
+    pub stored: Option<String>,
     /// Why the walk ended, if it was not at the outermost frame.
     pub cut: Option<&'static str>,
 }
@@ -36,12 +38,20 @@ impl KnownStack {
     #[must_use]
     pub fn new(id: Id<Vec<PythonFrame>>, frames: Vec<KnownFrame>, cut: Option<&'static str>) -> Self {
         // Text that a program was given as is the outermost frame; other text belongs to who runs it.
-        let is_program = frames.last().is_some_and(|frame| frame.shown.file == library::TEXT);
+        let is_program = match frames.as_slice() {
+            [.., inside, last] => {
+                last.shown.file == library::TEXT && !library::is_starter(&inside.shown.file)
+            }
+            [last] => last.shown.file == library::TEXT,
+            [] => false,
+        };
         let is_own = |frame: &KnownFrame| {
-            frame.library == Library::Own && (is_program || frame.shown.file != library::TEXT)
+            let made = frame.shown.file == library::TEXT && !is_program
+                || library::is_generated(&frame.shown.file, &frame.shown.function);
+            frame.library == Library::Own && !made
         };
         let own = frames.iter().position(is_own);
-        Self { id, frames, own, cut }
+        Self { id, frames, own, stored: None, cut }
     }
 
     /// The frames that run on behalf of the user's innermost line: all, if no line is the user's.
@@ -65,24 +75,47 @@ impl KnownStack {
         })
     }
 
-    /// Imports under way for the user's innermost line, outermost first. A module's own lines, while it is imported,
-    /// belong to its import.
+    /// Imports under way, outermost first: those that the innermost line began which is not itself a line of a module
+    /// that is being imported. So a module's own lines belong to its import, and that to the import of what imports it.
     #[must_use]
     pub fn imports(&self) -> Vec<String> {
-        let end = match self.own {
-            Some(own) if self.is_module_body(own) => self.import_of_body(own),
-            Some(own) => own,
-            None => self.frames.len(),
-        };
         let mut chain: Vec<String> =
-            self.frames[..end].iter().rev().filter_map(|frame| frame.imports.clone()).collect();
+            self.import_frames().iter().rev().filter_map(|frame| frame.imports.clone()).collect();
         chain.dedup();
         chain
     }
 
-    fn is_module_body(&self, at: usize) -> bool {
+    /// The frames among which the imports under way are.
+    #[must_use]
+    pub fn import_frames(&self) -> &[KnownFrame] {
+        let is_own = |at: &usize| Some(*at) == self.own || self.frames[*at].library == Library::Own;
+        let mut end = self.own.unwrap_or(self.frames.len());
+        while end < self.frames.len() && self.is_imported_body(end) {
+            let beyond = self.import_of_body(end);
+            end = (beyond..self.frames.len()).find(is_own).unwrap_or(self.frames.len());
+        }
+        &self.frames[..end]
+    }
+
+    /// The module that `importlib.reload` is loading again for the user's innermost line: its file's name, once its body
+    /// runs. The outer `None` = nothing is reloaded.
+    #[must_use]
+    pub fn reload(&self) -> Option<Option<&str>> {
+        let frames = self.import_frames();
+        let reload =
+            frames.iter().position(|frame| library::is_reload(&frame.shown.file, &frame.shown.function))?;
+        let body = frames[..reload].iter().rev().find(|frame| frame.library != Library::Frozen);
+        let body = body.filter(|frame| frame.shown.function == library::MODULE_BODY);
+        Some(body.map(|frame| library::module(&frame.shown.file)))
+    }
+
+    /// Whether a frame is a module's body that is being imported.
+    fn is_imported_body(&self, at: usize) -> bool {
+        let imports = |frame: &KnownFrame| {
+            frame.imports.is_some() || library::is_importing(&frame.shown.file, &frame.shown.function)
+        };
         self.frames[at].shown.function == library::MODULE_BODY
-            && self.frames.get(at + 1).is_some_and(|frame| frame.library == Library::Frozen)
+            && self.frames[at + 1..self.import_of_body(at)].iter().any(imports)
     }
 
     /// End of the import machinery's frames just outside a module's body.

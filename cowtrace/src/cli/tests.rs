@@ -158,3 +158,15 @@ fn every_name_of_the_tables_is_accepted() {
     assert_eq!(format_of(Path::new("a/b.jsonl")), Some("jsonl"));
     assert_eq!(format_of(Path::new("jsonl")), None);
 }
+
+/// Pages are asked about by address or key, as often as one likes; the words are checked before anything runs.
+#[test]
+fn questions_about_pages() {
+    use crate::report::private::Question;
+    let asked = options("--page 0x7f00 --key sys.modules['os'] --page 12 --explain ls");
+    let expected = [Question::Page(0x7f00), Question::Page(12), Question::Key("os".to_owned())];
+    assert_eq!(asked.questions, expected);
+    assert!(asked.report.is_some_and(|report| report.explain));
+    refused("--page x ls", "not an address");
+    refused("--key os ls", "not a key");
+}

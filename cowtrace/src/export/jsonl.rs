@@ -9,11 +9,11 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::Format;
-use crate::record::json;
 use crate::record::schema::{
-    Fault, Header, Loss, NativeFrame, Operation, Outcome, OutcomeTotal, Process, ProcessTotals, PythonFrame,
-    Region, Site, Trace, Write,
+    Collection, Fault, Header, Loss, NativeFrame, Operation, Outcome, OutcomeTotal, Process, ProcessTotals,
+    PythonFrame, Region, Site, Trace, Write,
 };
+use crate::record::{json, page};
 
 /// The format.
 pub(super) const FORMAT: Format = Format {
@@ -65,11 +65,35 @@ struct FaultLine<'a> {
     bytes: u64,
     latency: Option<u64>,
     region: Option<&'a Region>,
-    operation: Option<&'a Operation>,
+    operation: Option<OperationField<'a>>,
     write: Option<&'a Write>,
     site: Option<&'a Site>,
     python: &'a [PythonFrame],
     native: &'a [NativeFrame],
+}
+
+/// An operation, with the number of the collection that it is for this fault.
+#[derive(Serialize)]
+struct OperationField<'a> {
+    #[serde(flatten)]
+    operation: &'a Operation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collection: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct CollectionLine<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    number: u32,
+    pid: Option<u32>,
+    tid: u32,
+    generation: Option<u8>,
+    start: u64,
+    end: u64,
+    pages: u64,
+    bytes: u64,
+    site: Option<&'a Site>,
 }
 
 #[derive(Serialize)]
@@ -120,7 +144,7 @@ impl Serialize for Totals<'_> {
     }
 }
 
-/// Writes a trace: header, processes, faults, losses, summary.
+/// Writes a trace: header, processes, faults, collections, pages that were asked about, losses, summary.
 fn write(trace: &Trace, out: &mut dyn io::Write) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 16, out);
     line(&mut out, &Line::<&Header> { kind: "header", fields: &trace.header })?;
@@ -129,6 +153,12 @@ fn write(trace: &Trace, out: &mut dyn io::Write) -> io::Result<()> {
     }
     for fault in &trace.faults {
         line(&mut out, &fault_line(trace, fault))?;
+    }
+    for collection in &trace.collections {
+        line(&mut out, &collection_line(trace, collection))?;
+    }
+    for asked in &trace.pages {
+        line(&mut out, &page::line(trace, asked))?;
     }
     for loss in &trace.losses {
         line(&mut out, &Line::<&Loss> { kind: "loss", fields: loss })?;
@@ -174,11 +204,29 @@ fn fault_line<'a>(trace: &'a Trace, fault: &Fault) -> FaultLine<'a> {
         bytes: fault.bytes,
         latency: fault.latency,
         region: trace.regions.get(fault.region),
-        operation: trace.operations.get(fault.operation),
+        operation: trace
+            .operations
+            .get(fault.operation)
+            .map(|operation| OperationField { operation, collection: fault.collection }),
         write: trace.writes.get(fault.write),
         site: fault.site.and_then(|site| trace.sites.get(site)),
         python: trace.python.get(fault.python).map_or(&[], Vec::as_slice),
         native: trace.native.get(fault.native).map_or(&[], Vec::as_slice),
+    }
+}
+
+fn collection_line<'a>(trace: &'a Trace, collection: &Collection) -> CollectionLine<'a> {
+    CollectionLine {
+        kind: "collection",
+        number: collection.number,
+        pid: trace.processes.get(collection.process).map(|process| process.pid),
+        tid: collection.tid,
+        generation: collection.generation,
+        start: collection.start,
+        end: collection.end,
+        pages: collection.pages,
+        bytes: collection.bytes,
+        site: collection.site.and_then(|site| trace.sites.get(site)),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod python;
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 
 use cowtrace_ebpf::plan::Plan;
 use cowtrace_ebpf::state::ModuleTable;
@@ -147,15 +148,20 @@ pub trait Language: fmt::Debug + Sync {
     /// Where the parts of the module table lie; `None` = there is no table, or its header makes no sense.
     fn module_table(&self, table: &ModuleTable) -> Option<DictTable>;
 
-    /// Which part of what an object owns outside itself an address lies in; `None` = in nothing that it owns.
-    fn part(
+    /// What an object, of a type with this name and these flags, owns outside itself; `None` = nothing that is known of its
+    /// type, or it could not be read.
+    fn owned(&self, plan: &Plan, memory: &dyn Memory, object: u64, of: (&str, u64)) -> Option<Owned>;
+
+    /// The name that a code object's instruction stores to: of an attribute, or of a variable of a module. `None` = it
+    /// stores to none, or it could not be read.
+    fn stored_name(
         &self,
         plan: &Plan,
         memory: &dyn Memory,
-        object: u64,
-        of: (&str, u64),
-        address: u64,
-    ) -> Option<Part>;
+        string_type: u64,
+        code: u64,
+        unit: u16,
+    ) -> Option<String>;
 
     /// The part of a dict's table that an address lies in, if one begins where a block of memory does.
     fn table_part(&self, block: u64, header: &[u8; 32], size: u64, address: u64) -> Option<Place>;
@@ -168,6 +174,38 @@ pub trait Language: fmt::Debug + Sync {
         string_type: u64,
         table: &ModuleTable,
     ) -> Vec<Namespace>;
+}
+
+/// What an object owns outside itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owned {
+    /// A list's items.
+    Items(Range<u64>),
+    /// Plain data.
+    Buffer(Range<u64>),
+    /// A set's table.
+    Set(Range<u64>),
+    /// A dict's.
+    Dict {
+        /// Its table; `None` = that could not be read, or makes no sense.
+        table: Option<DictTable>,
+        /// The values, where the keys are kept by a class; empty = they are in the table.
+        values: Range<u64>,
+    },
+}
+
+impl Owned {
+    /// The part that an address lies in.
+    #[must_use]
+    pub fn part(&self, address: u64) -> Option<Part> {
+        match self {
+            Self::Items(range) => range.contains(&address).then_some(Part::Item),
+            Self::Buffer(range) => range.contains(&address).then_some(Part::Buffer),
+            Self::Set(range) => range.contains(&address).then_some(Part::SetEntry),
+            Self::Dict { values, .. } if values.contains(&address) => Some(Part::Values),
+            Self::Dict { table, .. } => table.as_ref()?.find(address).map(Part::Dict),
+        }
+    }
 }
 
 /// Part of what an object owns outside itself.

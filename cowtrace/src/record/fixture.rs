@@ -1,8 +1,8 @@
 //! A small builder of traces for tests of what reads them.
 
 use super::schema::{
-    Confidence, Fault, Header, Id, Interpreter, Loss, NativeFrame, Operation, Outcome, OutcomeTotal, Process,
-    ProcessTotals, PythonFrame, Region, SCHEMA, Site, Table, Trace, Write,
+    Collection, Confidence, Fault, Header, Id, Interpreter, Loss, NativeFrame, Operation, Outcome,
+    OutcomeTotal, Process, ProcessTotals, PythonFrame, Region, SCHEMA, Site, Table, Trace, Write,
 };
 
 /// A trace under construction. Totals are counted from the faults that are added.
@@ -28,7 +28,7 @@ pub(crate) struct Page {
 /// An operation.
 pub(crate) fn operation(kind: &'static str, name: &str) -> Operation {
     let name = (!name.is_empty()).then(|| name.to_owned());
-    Operation { kind, name, chain: Vec::new(), confidence: Confidence::Certain, reason: None }
+    Operation { kind, name, detail: None, chain: Vec::new(), confidence: Confidence::Certain, reason: None }
 }
 
 /// A write.
@@ -162,9 +162,34 @@ impl Builder {
                 site,
                 python,
                 native,
+                collection: None,
             });
         }
         self.count(process, page.outcome, number, page.bytes, |_| ());
+    }
+
+    /// Adds faults that are one collection's.
+    pub(crate) fn collection(&mut self, process: usize, generation: Option<u8>, number: u64, page: &Page) {
+        let first = self.trace.faults.len();
+        self.faults(process, number, page);
+        let collection = u32::try_from(self.trace.collections.len() + 1).unwrap();
+        let mut table = Collection {
+            number: collection,
+            process,
+            tid: self.trace.processes[process].pid,
+            generation,
+            start: self.trace.faults[first].time,
+            end: self.time,
+            pages: 0,
+            bytes: 0,
+            site: self.trace.faults[first].site,
+        };
+        for fault in &mut self.trace.faults[first..] {
+            fault.collection = Some(collection);
+            table.pages += u64::from(fault.bytes > 0);
+            table.bytes += fault.bytes;
+        }
+        self.trace.collections.push(table);
     }
 
     /// Counts faults that are not listed.

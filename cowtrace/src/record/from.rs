@@ -6,6 +6,7 @@ use cowtrace_ebpf::drops::DropReason;
 use cowtrace_ebpf::outcome::Outcome;
 use cowtrace_ebpf::state::{ProcessKey, Totals};
 
+use super::collections;
 use super::schema::{self, Header, Loss, OutcomeTotal, ProcessTotals, Summary, Trace};
 use crate::attribute::Output;
 use crate::classify;
@@ -44,6 +45,7 @@ pub fn trace(parts: Parts) -> Trace {
     let Parts { header, tree, mut output, totals, drops, undecoded, origin, duration, own_cpu_ns, setup_ns } =
         parts;
     output.faults.sort_by_key(|fault| fault.time);
+    let collections = collections::numbered(&mut output.faults, &output.generations);
     let listed: HashSet<usize> = output
         .faults
         .iter()
@@ -75,6 +77,9 @@ pub fn trace(parts: Parts) -> Trace {
         sites: output.sites,
         python: output.python,
         native: output.native,
+        collections,
+        module_tables: output.module_tables,
+        pages: Vec::new(),
         losses,
         summary,
     }

@@ -33,6 +33,12 @@ pub struct Trace {
     pub python: Table<Vec<PythonFrame>>,
     /// Native stacks, innermost frame first, by [`Fault::native`].
     pub native: Table<Vec<NativeFrame>>,
+    /// Garbage collections in which a page was listed, by number: [`Fault::collection`] 1 is the first.
+    pub collections: Vec<Collection>,
+    /// Where the entries of `sys.modules` lay, for every table that was met at a fork.
+    pub module_tables: Vec<ModuleTable>,
+    /// Pages that were asked about, in each process that has them.
+    pub pages: Vec<Page>,
     /// What was lost: a row for every stage and CPU, also where the count is 0.
     pub losses: Vec<Loss>,
     /// Totals, counted in the kernel.
@@ -283,6 +289,69 @@ pub struct Fault {
     pub python: Id<Vec<PythonFrame>>,
     /// Native stack.
     pub native: Id<Vec<NativeFrame>>,
+    /// Number of the garbage collection that it belongs to; `None` = to none.
+    pub collection: Option<u32>,
+}
+
+/// One garbage collection, as far as its page faults show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// From 1 on, in the order of `start`.
+    pub number: u32,
+    /// Index into [`Trace::processes`].
+    pub process: usize,
+    /// Thread that collected.
+    pub tid: u32,
+    /// 0 the youngest to 2 all; `None` = not told, or the interpreter has no generations.
+    pub generation: Option<u8>,
+    /// Time of its first listed fault: it began then or a little before.
+    pub start: u64,
+    /// Time of its last listed fault: it ended then or later.
+    pub end: u64,
+    /// Pages that it copied.
+    pub pages: u64,
+    /// Bytes that it copied.
+    pub bytes: u64,
+    /// Line that triggered it.
+    pub site: Option<Id<Site>>,
+}
+
+/// Where the entries of a table of `sys.modules` lay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModuleTable {
+    /// Address of each key's value, at which a replacement writes.
+    pub entries: Vec<(String, u64)>,
+    /// Processes (indices into [`Trace::processes`]) that had it, and when: at a fork, its parent and its child.
+    pub seen: Vec<(usize, u64)>,
+}
+
+/// What became of a page that was asked about in one process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Index into [`Trace::processes`].
+    pub process: usize,
+    /// The address asked about.
+    pub address: u64,
+    /// The key of `sys.modules` asked about, whose value lies there; `None` = the address was given.
+    pub key: Option<String>,
+    /// What became of it.
+    pub state: PageState,
+    /// Index into [`Trace::faults`] of the last write that made it private; `None` = none is known.
+    pub fault: Option<usize>,
+}
+
+/// What became of a page in one process since its memory was last shared by a fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageState {
+    /// A write made it private.
+    Private,
+    /// A write had made it private before the last fork by the process; since then it is shared again.
+    PrivateBeforeFork,
+    /// No write to it since the fork.
+    Shared,
+    /// No write to it is known, but details of this process were lost.
+    Unknown,
 }
 
 /// The mapping that holds an address.
@@ -314,8 +383,12 @@ pub struct Operation {
     /// `import`, `module_swap`, `gc`, `fork_bookkeeping`, `worker_bookkeeping`, `startup`, `exit`, `call`, `native`,
     /// `kernel` or `unknown`.
     pub kind: &'static str,
-    /// Its object: the imported module as the site's line wrote it, the swapped key, the library, the system call.
+    /// Its object: the module whose import a line outside of it began, the swapped key, the fork hook, the library, the
+    /// system call.
     pub name: Option<String>,
+    /// How, or which part: `reload` of an import, `delete` of a swap, a library's part (`pool`, `forkserver`, …).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// Imports under way, outermost first; empty for other operations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<String>,

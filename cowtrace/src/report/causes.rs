@@ -105,7 +105,7 @@ impl Tally {
     fn finish(&self, key: Key, scope: &Scope<'_>, cut: Cut) -> Cause {
         let written = self.written(scope);
         let what = match key.what {
-            Some(what) => what,
+            Some(what) => self.chain(scope).unwrap_or(what),
             None if cut.writes => written.clone(),
             None => String::new(),
         };
@@ -119,6 +119,12 @@ impl Tally {
             site: self.site,
             written,
         }
+    }
+
+    /// The chain of imports that most of it is in.
+    fn chain(&self, scope: &Scope<'_>) -> Option<String> {
+        let known = |id: &Id<Operation>| scope.trace.operations.get(*id);
+        words::chain(self.operations.iter().filter_map(|(id, bytes)| Some((known(id)?, *bytes))))
     }
 
     /// What was mostly written: exactly if it was one thing.

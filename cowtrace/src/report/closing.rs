@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::escape::escape;
 use super::numbers::{count, counted, joined, percent, size, time};
 use super::scope::Scope;
+use super::starts;
 use super::table::Tone;
 use crate::record::schema::{Header, Interpreter, Outcome, Trace};
 
@@ -31,6 +32,7 @@ pub(super) fn lines(scope: &Scope<'_>) -> Vec<Line> {
     lines.extend(no_copy(trace).map(plain("no copy")));
     lines.extend(not_counted(scope).map(plain("not counted")));
     lines.extend(not_listed(trace).map(plain("not listed")));
+    lines.extend(starts::sentences(scope).into_iter().map(|(label, text)| plain(label)(text)));
     lines.extend(Some(probes(header)).map(plain("seen by")));
     lines.extend(bounded(&header.missing, |text| escape(text)).map(plain("not seen")));
     lines.extend(bounded(&header.interpreters, interpreter).map(plain("interpreter")));

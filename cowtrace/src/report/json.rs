@@ -6,9 +6,11 @@ use serde::Serialize;
 
 use super::causes::Cause;
 use super::cuts::Class;
+use super::explain::{self, Explained};
 use super::scope::{Copied, Scope};
 use super::{Options, closing};
 use crate::record::json;
+use crate::record::page::{self, PageLine};
 use crate::record::schema::{Header, Interpreter, Loss, Operation, SCHEMA, Site, Trace};
 
 /// The object.
@@ -32,6 +34,12 @@ struct Document<'a> {
     causes: Vec<Row<'a>>,
     processes: Vec<Process<'a>>,
     losses: &'a [Loss],
+    /// Every cause explained, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    explain: Vec<Explained>,
+    /// The histories that were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pages: Vec<PageLine<'a>>,
     /// The closing lines of the text.
     notes: Vec<Note>,
     summary: Summary,
@@ -141,6 +149,8 @@ pub(super) fn write(
         causes: rows.iter().take(limit).map(|cause| row(scope, options, cause, total)).collect(),
         processes: (0..scope.trace.processes.len()).map(|index| process(scope, index)).collect(),
         losses,
+        explain: if options.explain { explain::causes(scope) } else { Vec::new() },
+        pages: scope.trace.pages.iter().map(|page| page::line(scope.trace, page)).collect(),
         notes: notes.collect(),
         summary: summary(scope),
     };

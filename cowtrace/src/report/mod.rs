@@ -6,14 +6,18 @@
 mod answer;
 mod causes;
 mod closing;
+mod collections;
 mod cuts;
 pub mod escape;
+mod explain;
 mod json;
 pub mod numbers;
+pub mod private;
 mod processes;
 mod programs;
 mod scope;
 mod sheet;
+mod starts;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -45,6 +49,10 @@ pub struct Options<'a> {
     pub all: bool,
     /// Files below this directory are named relative to it; `None` = by their last part.
     pub directory: Option<&'a str>,
+    /// Pages whose history is asked about.
+    pub questions: &'a [private::Question],
+    /// Whether every cause is explained.
+    pub explain: bool,
 }
 
 impl Default for Options<'_> {
@@ -57,6 +65,8 @@ impl Default for Options<'_> {
             limit: None,
             all: false,
             directory: None,
+            questions: &[],
+            explain: false,
         }
     }
 }
@@ -123,6 +133,14 @@ pub fn write(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> i
         paper.line(Tone::Plain, "")?;
         processes::grid(&scope, options.all).write(&mut paper)?;
     }
+    if let Some(collections) = collections::grid(&scope, options.all) {
+        paper.line(Tone::Plain, "")?;
+        collections.write(&mut paper)?;
+    }
+    if options.explain {
+        explain::write(&scope, options.all, &mut paper)?;
+    }
+    private::write(&scope, options.questions, options.all, &mut paper)?;
     paper.line(Tone::Plain, "")?;
     for closing::Line { label, text, tone } in closing::lines(&scope) {
         paper.paragraph(tone, &format!("{label:<13}"), &text)?;

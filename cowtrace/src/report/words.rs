@@ -1,5 +1,6 @@
 //! Kinds, places and names of the trace in the words of the report. Every function gives text that is safe to print.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::escape::escape;
@@ -21,9 +22,21 @@ static WRITES: &[(&str, &str)] = &[
 ];
 
 /// A kind in words: what the table of words says, otherwise the kind with spaces.
-fn kind_words(kind: &str) -> String {
+pub(super) fn kind_words(kind: &str) -> String {
     let known = WRITES.iter().find(|(name, _)| *name == kind);
     known.map_or_else(|| kind.replace('_', " "), |(_, words)| (*words).to_owned())
+}
+
+/// A kind of operation in words.
+pub(super) fn operation_kind(kind: &str) -> String {
+    match kind {
+        "gc" => "garbage collector".to_owned(),
+        "module_swap" => "swap in sys.modules".to_owned(),
+        "fork_bookkeeping" => "fork and its hooks".to_owned(),
+        "worker_bookkeeping" => "worker pool".to_owned(),
+        "startup" => "start-up".to_owned(),
+        _ => kind.replace('_', " "),
+    }
 }
 
 /// A write by its kind and type, e.g. `refcount of str`: what many writes of a row have in common.
@@ -116,34 +129,79 @@ fn file(path: &str, scope: &Scope<'_>) -> String {
 /// that is told by its place alone.
 pub(super) fn action(operation: &Operation) -> Option<String> {
     let name = operation.name.as_deref().map(escape);
-    match (operation.kind, name) {
-        ("import", Some(name)) => Some(format!("import {name}")),
-        ("import", None) => Some("import".to_owned()),
-        ("module_swap", Some(name)) => Some(format!("{} =", slot(&name))),
-        ("module_swap", None) => Some("sys.modules[…] =".to_owned()),
-        ("kernel", Some(name)) => Some(format!("{name}() by the kernel")),
-        ("kernel", None) => Some("by the kernel".to_owned()),
+    match (operation.kind, operation.detail.as_deref(), name) {
+        ("import", Some("reload"), Some(name)) => Some(format!("reload {name}")),
+        ("import", Some("reload"), None) => Some("reload".to_owned()),
+        ("import", _, Some(name)) => Some(format!("import {name}")),
+        ("import", _, None) => Some("import".to_owned()),
+        ("module_swap", Some("delete"), name) => Some(format!("del {}", slot(name.as_deref()))),
+        ("module_swap", _, name) => Some(format!("{} =", slot(name.as_deref()))),
+        ("kernel", _, Some(name)) => Some(format!("{name}() by the kernel")),
+        ("kernel", _, None) => Some("by the kernel".to_owned()),
         _ => None,
     }
+}
+
+/// Modules of a chain that are named; what is further in is `…`.
+const CHAIN: usize = 4;
+
+/// The import of a row whose faults have these operations, with their weights: the chain of imports that at least half
+/// of them are in. `None` = it is no import with a chain.
+pub(super) fn chain<'a>(operations: impl Iterator<Item = (&'a Operation, u64)>) -> Option<String> {
+    let chains: Vec<(&[String], u64)> = operations
+        .filter(|(operation, _)| operation.kind == "import" && operation.detail.is_none())
+        .map(|(operation, bytes)| (operation.chain.as_slice(), bytes))
+        .collect();
+    let all: u64 = chains.iter().map(|(_, bytes)| bytes).sum();
+    let mut shown: Vec<&str> = Vec::new();
+    loop {
+        let mut next: BTreeMap<&str, u64> = BTreeMap::new();
+        for (chain, bytes) in &chains {
+            let begins =
+                chain.len() > shown.len() && chain.iter().zip(&shown).all(|(one, other)| one == other);
+            if begins {
+                *next.entry(&chain[shown.len()]).or_default() += bytes;
+            }
+        }
+        let Some((name, bytes)) = next.into_iter().rev().max_by_key(|(_, bytes)| *bytes) else { break };
+        if !shown.is_empty() && bytes * 2 < all {
+            break;
+        }
+        if shown.len() == CHAIN {
+            shown.push("…");
+            break;
+        }
+        shown.push(name);
+    }
+    (!shown.is_empty()).then(|| {
+        let names: Vec<String> = shown.into_iter().map(escape).collect();
+        format!("import {}", names.join(" → "))
+    })
 }
 
 /// The same for a sentence: `swap of sys.modules['statistics']`.
 pub(super) fn deed(operation: &Operation) -> Option<String> {
     let name = operation.name.as_deref().map(escape);
-    match (operation.kind, name) {
-        ("module_swap", Some(name)) => Some(format!("swap of {}", slot(&name))),
-        ("module_swap", None) => Some("swap of a module".to_owned()),
-        ("import", Some(name)) => Some(format!("import of {name}")),
-        ("kernel", Some(name)) => Some(format!("the system call {name}")),
-        ("kernel", None) => Some("a system call".to_owned()),
-        ("gc", _) => Some("the garbage collector".to_owned()),
+    match (operation.kind, operation.detail.as_deref(), name) {
+        ("module_swap", Some("delete"), name) => Some(format!("deletion of {}", slot(name.as_deref()))),
+        ("module_swap", _, Some(name)) => Some(format!("swap of {}", slot(Some(&name)))),
+        ("module_swap", _, None) => Some("swap of a module".to_owned()),
+        ("import", Some("reload"), Some(name)) => Some(format!("reload of {name}")),
+        ("import", None, Some(name)) => Some(format!("import of {name}")),
+        ("kernel", _, Some(name)) => Some(format!("the system call {name}")),
+        ("kernel", _, None) => Some("a system call".to_owned()),
+        ("gc", ..) => Some("the garbage collector".to_owned()),
         _ => action(operation),
     }
 }
 
 /// The slot of a module: the key alone, or as it came.
-fn slot(name: &str) -> String {
-    if name.contains('[') { name.to_owned() } else { format!("sys.modules['{name}']") }
+fn slot(name: Option<&str>) -> String {
+    match name {
+        Some(name) if name.contains('[') => name.to_owned(),
+        Some(name) => format!("sys.modules['{name}']"),
+        None => "sys.modules[…]".to_owned(),
+    }
 }
 
 /// A process: `4711 python3`.

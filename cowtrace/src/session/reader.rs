@@ -250,5 +250,6 @@ fn attribute(mut attributor: Attributor, from: &Receiver<Message>) -> Attributed
             }
         }
     }
-    Attributed { tree: attributor.tree, output: attributor.output, undecoded }
+    let (tree, output) = attributor.finish();
+    Attributed { tree, output, undecoded }
 }

@@ -55,6 +55,76 @@ fn calls_and_pools() {
     assert_eq!(kind(&[("/usr/lib/python3.11/json/__init__.py", "loads", 3, None), bottom]), "call");
 }
 
+/// The text that starts a fork server is nobody's own line; a program that was given as text is its user's.
+#[test]
+fn text_of_a_forkserver() {
+    let server = "/usr/lib/python3.14/multiprocessing/forkserver.py";
+    let spawn = "/usr/lib/python3.14/multiprocessing/spawn.py";
+    let started = [
+        (BOOTSTRAP, "_find_and_load", 1176, Some("multiprocessing.pool")),
+        (spawn, "_main", 129, None),
+        (server, "main", 284, None),
+        ("<string>", "<module>", 1, None),
+    ];
+    let started = stack(&started);
+    let operation = asked(Some(&started), None, |_| {});
+    assert_eq!((operation.kind, operation.name.as_deref()), ("import", Some("multiprocessing.pool")));
+    assert_eq!(started.own, None);
+    assert_eq!(stack(&[("<string>", "<module>", 1, None)]).own, Some(0));
+    assert_eq!(stack(&[("__init__", "A.__init__", 0, None), (OWN, "f", 1, None)]).own, Some(1));
+}
+
+/// Every library's workers by their frames, with the part of it; a task's own function below them is a call.
+#[test]
+fn worker_libraries() {
+    for (file, function, name, part) in [
+        (
+            "/usr/lib/python3.14/multiprocessing/process.py",
+            "_bootstrap",
+            "multiprocessing",
+            Some("process bootstrap"),
+        ),
+        ("/usr/lib/python3.14/multiprocessing/forkserver.py", "main", "multiprocessing", Some("forkserver")),
+        ("/usr/lib/python3.14/multiprocessing/spawn.py", "_main", "multiprocessing", Some("spawn")),
+        (
+            "/usr/lib/python3.14/multiprocessing/resource_tracker.py",
+            "main",
+            "multiprocessing",
+            Some("resource tracker"),
+        ),
+        (
+            "/usr/lib/python3.12/concurrent/futures/process.py",
+            "_process_worker",
+            "concurrent.futures",
+            Some("process pool"),
+        ),
+        ("/v/lib/python3.12/site-packages/gunicorn/workers/sync.py", "run", "gunicorn", None),
+        ("/v/lib/python3.12/site-packages/gunicorn/arbiter.py", "spawn_worker", "gunicorn", Some("arbiter")),
+        ("/v/lib/python3.12/site-packages/billiard/pool.py", "workloop", "celery", Some("pool")),
+        ("/v/lib/python3.12/site-packages/celery/app/trace.py", "trace_task", "celery", None),
+        ("/v/lib/python3.12/site-packages/uvicorn/server.py", "serve", "uvicorn", None),
+        (
+            "/v/lib/python3.12/site-packages/torch/utils/data/_utils/worker.py",
+            "_worker_loop",
+            "torch DataLoader",
+            Some("worker"),
+        ),
+        (
+            "/v/lib/python3.12/site-packages/joblib/externals/loky/process_executor.py",
+            "_process_worker",
+            "joblib",
+            None,
+        ),
+        ("/v/lib/python3.12/site-packages/rq/worker.py", "perform_job", "rq", None),
+    ] {
+        let frame = (file, function, 10, None);
+        let told = asked(Some(&stack(&[frame, (OWN, "<module>", 3, None)])), None, |_| {});
+        assert_eq!((told.kind, told.name.as_deref()), ("worker_bookkeeping", Some(name)), "{file}");
+        assert_eq!(told.detail.as_deref(), part, "{file}");
+        assert_eq!(kind(&[(OWN, "task", 9, None), frame]), "call", "{file}");
+    }
+}
+
 /// An import is named as the user's line wrote it, with what it pulls in; one that is over the user's line is not it.
 #[test]
 fn imports() {
@@ -70,6 +140,28 @@ fn imports() {
     let operation = asked(Some(&inner), None, |_| {});
     assert_eq!((operation.kind, operation.name.as_deref()), ("import", Some("statistics")));
     assert_eq!(operation.chain, ["statistics", "fractions"]);
+
+    // A module of the user's own that imports another: both are the import that the outermost line began.
+    let nested = [
+        ("/home/ann/blkmod.py", "<module>", 1, None),
+        (BOOTSTRAP, "_call_with_frames_removed", 241, None),
+        (BOOTSTRAP, "_find_and_load", 1176, Some("blkmod")),
+        ("/home/ann/outer_mod.py", "<module>", 3, None),
+        (BOOTSTRAP, "_call_with_frames_removed", 241, None),
+        (BOOTSTRAP, "_find_and_load", 1176, Some("outer_mod")),
+        (OWN, "<module>", 1, None),
+    ];
+    let operation = asked(Some(&stack(&nested)), None, |_| {});
+    assert_eq!(operation.name.as_deref(), Some("outer_mod"));
+    assert_eq!(operation.chain, ["outer_mod", "blkmod"]);
+
+    // The machinery at work on a module whose name was lost.
+    let lost = asked(Some(&stack(&[(BOOTSTRAP, "_find_spec", 9, None), (OWN, "f", 6, None)])), None, |_| {});
+    assert_eq!((lost.kind, lost.name, lost.confidence), ("import", None, Confidence::Likely));
+
+    // A program that is run as a module is not imported.
+    let runpy = [(OWN, "<module>", 1, None), ("<frozen runpy>", "_run_code", 88, None)];
+    assert_eq!(kind(&runpy), "call");
 
     // A function of the user's module that is being imported by another: the function's line is what is done.
     assert_eq!(
@@ -92,6 +184,29 @@ fn imports() {
     );
 }
 
+/// A reload runs the machinery from further in: it is named by the file whose body runs, once one does.
+#[test]
+fn reloads() {
+    let reload = ("/usr/lib/python3.11/importlib/__init__.py", "reload", 169, None);
+    let machinery = (BOOTSTRAP, "_exec", 621, None);
+    let statistics = "/usr/lib/python3.11/statistics.py";
+    let body = [
+        (statistics, "<module>", 140, None),
+        (BOOTSTRAP, "_call_with_frames_removed", 241, None),
+        machinery,
+        reload,
+        (OWN, "f", 6, None),
+    ];
+    let told = |frames: &[_]| {
+        let Operation { kind, name, detail, .. } = asked(Some(&stack(frames)), None, |_| {});
+        (kind, name, detail)
+    };
+    let reloaded = |name: Option<&str>| ("import", name.map(str::to_owned), Some("reload".to_owned()));
+    assert_eq!(told(&body), reloaded(Some("statistics")));
+    assert_eq!(told(&body[2..]), reloaded(None));
+    assert_eq!(told(&[(OWN, "reload", 1, None)]), ("call", None, None));
+}
+
 /// While the forking frames stand where they stood, the fork has not returned; one line further it has.
 #[test]
 fn forks() {
@@ -103,7 +218,9 @@ fn forks() {
     ]);
     let after = stack(&[(FORK, "_launch", 71, None), (OWN, "<module>", 13, None)]);
     assert_eq!(asked(Some(&forking), Some(&forking), |_| {}).kind, "fork_bookkeeping");
-    assert_eq!(asked(Some(&hook), Some(&forking), |_| {}).kind, "fork_bookkeeping");
+    let hooked = asked(Some(&hook), Some(&forking), |_| {});
+    assert_eq!((hooked.kind, hooked.name.as_deref()), ("fork_bookkeeping", Some("threading._after_fork")));
+    assert_eq!(asked(Some(&forking), Some(&forking), |_| {}).name, None);
     assert_eq!(asked(Some(&after), Some(&forking), |_| {}).kind, "worker_bookkeeping");
     assert_eq!(asked(None, None, |e| e.symbol = Some("__libc_fork")).kind, "fork_bookkeeping");
 }
@@ -116,6 +233,15 @@ fn swaps() {
     let swap = asked(Some(&line), None, |e| e.module_entry = entry(true));
     assert_eq!((swap.kind, swap.name.as_deref()), ("module_swap", Some("statistics")));
     assert_eq!(asked(Some(&line), None, |e| e.module_entry = entry(false)).kind, "call");
+    let deletes = |op| {
+        let mut line = line.clone();
+        line.frames[0].shown.op = Some(op);
+        let swap = asked(Some(&line), None, |e| e.module_entry = entry(true));
+        (swap.kind, swap.detail)
+    };
+    assert_eq!(deletes("DELETE_SUBSCR"), ("module_swap", Some("delete".to_owned())));
+    assert_eq!(deletes("STORE_SUBSCR"), ("module_swap", Some("assign".to_owned())));
+    assert_eq!(deletes("CALL"), ("module_swap", None));
     assert_ne!(asked(None, None, |e| e.module_entry = entry(true)).kind, "module_swap");
 }
 

@@ -20,6 +20,34 @@ pub(super) const HEADER: Rule = Rule {
     },
 };
 
+/// Largest arena: 1 MiB, 256 KiB until 3.9, 2 MiB with huge pages.
+const ARENA: u64 = 2 << 20;
+/// Most pools of an arena.
+const POOLS: u64 = 128;
+
+/// An entry of the array of arenas: address 0, next pool 8, free pools and all pools (u32) 16, list of free pools 24, next
+/// and previous arena 32.
+pub(super) const ARENAS: Rule = Rule {
+    id: "arenas",
+    about: "The object allocator took a pool from an arena, or gave one back.",
+    judge: |evidence| {
+        let at = evidence.address % 8;
+        let is_arena = |offset: u64| {
+            let word = |place: u64| evidence.word(place.wrapping_sub(offset));
+            let (address, pool, pools) = (word(0)?, word(8)?, word(16)?);
+            let (free, all) = (pools & 0xffff_ffff, pools >> 32);
+            let sound = address != 0 && address.is_multiple_of(4096) && pool.is_multiple_of(4096);
+            (sound && pool.wrapping_sub(address) <= ARENA && (1..=POOLS).contains(&all) && free <= all)
+                .then_some(())
+        };
+        // The word that is written: the next pool, the counts, the list.
+        let found = (at == 0 && is_arena(8).is_some())
+            || is_arena(16).is_some()
+            || (at == 0 && is_arena(24).is_some());
+        found.then(|| Verdict::new("allocator").name("arena").likely())
+    },
+};
+
 /// The first word of a block that holds no object: the link to the next free one, made or about to be overwritten.
 pub(super) const LINK: Rule = Rule {
     id: "free_block",

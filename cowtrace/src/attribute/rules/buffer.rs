@@ -1,7 +1,7 @@
 //! Plain data: filled or copied by the C library, or written in one piece.
 
 use super::{Rule, Verdict};
-use crate::attribute::Evidence;
+use crate::attribute::{Allocator, Evidence};
 use crate::symbolize::instruction::Form;
 
 /// The C library's functions for memory (`memcpy`, `memset`) write vectors or use string instructions.
@@ -20,6 +20,21 @@ fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
     };
     (heap && copies).then(|| Verdict::new("buffer").likely())
 }
+
+/// One byte stored by a subscript outside of the object allocator's blocks: of what can be subscripted only buffers have
+/// items of a byte, and the index of a small dict lies in such a block.
+pub(super) const BYTE: Rule = Rule {
+    id: "buffer_byte",
+    about: "A byte of a buffer was stored by its index.",
+    judge: |evidence| {
+        let outside =
+            evidence.block.as_ref().is_none_or(|block| block.by == Allocator::Malloc && !block.is_header);
+        let byte = evidence.store.is_some_and(|store| store.size == 1 && !store.on_stack);
+        let heap = matches!(evidence.region_kind, "heap" | "anonymous");
+        (heap && outside && byte && evidence.op() == Some("STORE_SUBSCR") && evidence.in_interpreter)
+            .then(|| Verdict::new("buffer").likely())
+    },
+};
 
 /// A function of malloc's that has a name.
 fn is_malloc(evidence: &Evidence<'_>) -> bool {

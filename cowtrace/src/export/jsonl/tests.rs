@@ -26,6 +26,9 @@ fn trace() -> Trace {
     swap.native = vec![NativeFrame { symbol: Some("insertdict".to_owned()), object, offset: 0x1d_0042 }];
     b.faults(child, 1, &swap);
     b.faults(child, 1, &page(unknown("no stack\x1b"), wrote("unknown", "", ""), None));
+    let heads =
+        page(operation("gc", ""), wrote("gc_header", "tuple", ""), line("/home/ann/multi.py", 4, "f"));
+    b.collection(child, Some(2), 2, &heads);
     b.lost(child, Outcome::Copy, 2, 1);
     b.unlisted(parent, Outcome::ZeroFill, 7);
     b.finish()
@@ -66,6 +69,7 @@ fn schema() {
             "fault",
             "type time pid tid address ip outcome bytes latency region operation write site python native",
         ),
+        ("collection", "type number pid tid generation start end pages bytes site"),
         ("loss", "type stage cpu count"),
         ("summary", "type faults copies copied_bytes file_copies reuses lost tool_cpu_ns processes"),
     ] {
@@ -74,10 +78,17 @@ fn schema() {
     }
     let fault = lines.iter().find(|line| line["type"] == "fault").unwrap();
     assert_eq!(fault["address"], "0x7f0000000018");
+    let collected: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["operation"]["kind"] == "gc")
+        .map(|line| &line["operation"])
+        .collect();
+    assert_eq!((collected.len(), &collected[0]["collection"]), (2, &serde_json::json!(1)));
+    assert_eq!(fault["operation"].get("collection"), None);
     assert_eq!(fault["native"][0]["offset"], "0x1d0042");
     assert_eq!(fault["python"][1]["op"], Value::Null);
     let child = lines.iter().filter(|line| line["type"] == "process").nth(1).unwrap();
-    assert_eq!(child["totals"]["copy"], serde_json::json!({"faults": 4, "unlisted": 0, "lost": 2}));
+    assert_eq!(child["totals"]["copy"], serde_json::json!({"faults": 6, "unlisted": 0, "lost": 2}));
     assert_eq!(child["totals"].as_object().unwrap().len(), Outcome::ALL.len());
 }
 

@@ -92,6 +92,8 @@ pub struct DictTable {
     pub entry_size: u64,
     /// Entries that were ever added.
     pub used: u64,
+    /// Hash slots.
+    pub slots: u64,
 }
 
 impl DictLayout {
@@ -142,11 +144,18 @@ impl DictLayout {
         let indices = address.checked_add(self.indices.into())?;
         let entries = indices.checked_add(index)?;
         let end = entries.checked_add(capacity.checked_mul(entry_size)?)?;
-        Some(DictTable { address, indices: indices..entries, entries: entries..end, entry_size, used })
+        Some(DictTable { address, indices: indices..entries, entries: entries..end, entry_size, used, slots })
     }
 }
 
 impl DictTable {
+    /// Whether it has room for as many entries as its slots allow, two thirds of them: what a table that an interpreter made
+    /// has, and hardly anything else that looks like a header.
+    #[must_use]
+    pub fn is_full_size(&self) -> bool {
+        self.entries.end - self.entries.start == self.slots * 2 / 3 * self.entry_size
+    }
+
     /// The part that an address lies in; `None` = it is not in the table.
     #[must_use]
     pub fn find(&self, address: u64) -> Option<Place> {

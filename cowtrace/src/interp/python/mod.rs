@@ -15,7 +15,7 @@ use cowtrace_ebpf::plan::{Plan, UNUSED};
 use cowtrace_ebpf::state::ModuleTable;
 
 use self::layout::{Layout, Lines, OuterUnit};
-use super::{CodeFacts, DictTable, FrameFacts, Language, Namespace, Part, Place, Recogniser};
+use super::{CodeFacts, DictTable, FrameFacts, Language, Namespace, Owned, Place, Recogniser};
 use crate::memory::Memory;
 
 /// Row of [`super::INTERPRETERS`].
@@ -63,15 +63,19 @@ impl Language for Layout {
         self.dict.parse(table.keys, &table.header)
     }
 
-    fn part(
+    fn owned(&self, plan: &Plan, memory: &dyn Memory, object: u64, of: (&str, u64)) -> Option<Owned> {
+        objects::owned(self, plan, memory, object, of)
+    }
+
+    fn stored_name(
         &self,
         plan: &Plan,
         memory: &dyn Memory,
-        object: u64,
-        of: (&str, u64),
-        address: u64,
-    ) -> Option<Part> {
-        objects::part(self, plan, memory, object, of, address)
+        string_type: u64,
+        code: u64,
+        unit: u16,
+    ) -> Option<String> {
+        objects::stored_name(self, plan, memory, string_type, code, unit)
     }
 
     fn table_part(&self, block: u64, header: &[u8; 32], size: u64, address: u64) -> Option<Place> {

@@ -16,7 +16,7 @@ use cowtrace_ebpf::state::ModuleTable;
 use super::dict::HEADER;
 use super::layout::Layout;
 use super::strings;
-use crate::interp::{Namespace, Part, Place, Slot};
+use crate::interp::{Namespace, Owned, Place, Slot};
 use crate::memory::Memory;
 
 /// `Py_TPFLAGS_LIST_SUBCLASS`.
@@ -29,6 +29,10 @@ const DICT: u64 = 1 << 29;
 const STRINGS: u8 = 1;
 const SPLIT: u8 = 2;
 
+/// Keys that the instances of a class share at most.
+/// <https://github.com/python/cpython/blob/v3.11.7/Include/internal/pycore_dict.h#L146>
+const MOST_SHARED: u64 = 30;
+
 /// Words behind an object's header that are looked at.
 const WORDS: usize = 6;
 /// Largest buffer that is believed.
@@ -38,15 +42,14 @@ const MOST_MODULES: u64 = 8192;
 /// Slots of a values array: a class has at most 30 keys in common.
 const MOST_VALUES: u64 = 64;
 
-/// Which part of what an object owns an address lies in; `None` = in nothing that it owns.
-pub(super) fn part(
+/// What an object owns outside itself; `None` = nothing that is known of its type, or it could not be read.
+pub(super) fn owned(
     layout: &Layout,
     plan: &Plan,
     memory: &dyn Memory,
     object: u64,
     (name, flags): (&str, u64),
-    address: u64,
-) -> Option<Part> {
+) -> Option<Owned> {
     let kind = Kind::of(name, flags)?;
     let body = object.checked_add(u64::from(plan.object_type) + 8)?;
     let mut words = [0; WORDS];
@@ -55,23 +58,20 @@ pub(super) fn part(
     }
     match kind {
         // ob_size, ob_item, allocated
-        Kind::List => within(words[1], words[2].checked_mul(8)?, address).then_some(Part::Item),
+        Kind::List => range(words[1], words[2].checked_mul(8)?).map(Owned::Items),
         // ob_size, ob_alloc, ob_bytes
-        Kind::Bytearray => within(words[2], words[1], address).then_some(Part::Buffer),
+        Kind::Bytearray => range(words[2], words[1]).map(Owned::Buffer),
         // ob_size, ob_item, allocated; an item has at most 8 bytes
-        Kind::Array => within(words[1], words[2].checked_mul(8)?, address).then_some(Part::Buffer),
+        Kind::Array => range(words[1], words[2].checked_mul(8)?).map(Owned::Buffer),
         // fill, used, mask, table
-        Kind::Set => {
-            within(words[3], words[2].checked_add(1)?.checked_mul(16)?, address).then_some(Part::SetEntry)
-        }
+        Kind::Set => range(words[3], words[2].checked_add(1)?.checked_mul(16)?).map(Owned::Set),
         // ma_used, ma_version_tag, ma_keys, ma_values
         Kind::Dict => {
-            if words[3] != 0 && within(words[3], MOST_VALUES * 8, address) {
-                return Some(Part::Values);
-            }
+            let values = range(words[3], MOST_VALUES * 8).unwrap_or_default();
             let mut header = [0; HEADER];
-            memory.read(words[2], &mut header).ok()?;
-            layout.dict.parse(words[2], &header)?.find(address).map(Part::Dict)
+            let table = memory.read(words[2], &mut header).ok();
+            let table = table.and_then(|()| layout.dict.parse(words[2], &header));
+            Some(Owned::Dict { table, values })
         }
     }
 }
@@ -100,8 +100,35 @@ impl Kind {
     }
 }
 
-fn within(start: u64, len: u64, address: u64) -> bool {
-    start != 0 && len <= MOST_BYTES && address.wrapping_sub(start) < len
+fn range(start: u64, len: u64) -> Option<Range<u64>> {
+    (start != 0 && len <= MOST_BYTES).then_some(())?;
+    Some(start..start.checked_add(len)?)
+}
+
+/// Names that instructions store to, by number: more of them and the number needs a prefix that is not looked at.
+const MOST_NAMES: u64 = 256;
+
+/// What an instruction of a code object stores to by name.
+pub(super) fn stored_name(
+    layout: &Layout,
+    plan: &Plan,
+    memory: &dyn Memory,
+    string_type: u64,
+    code: u64,
+    unit: u16,
+) -> Option<String> {
+    let [number, argument] = unit.to_le_bytes();
+    let stores = ["STORE_ATTR", "DELETE_ATTR", "STORE_NAME", "DELETE_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"];
+    if !stores.contains(&layout.opcodes[usize::from(number)]) {
+        return None;
+    }
+    let names = memory.u64(code.checked_add(plan.code_names.into())?).ok()?;
+    let len = memory.u64(names.checked_add(plan.object_size.into())?).ok()?;
+    if len > MOST_NAMES || u64::from(argument) >= len {
+        return None;
+    }
+    let item = names.checked_add(u64::from(plan.tuple_items) + u64::from(argument) * 8)?;
+    strings::read(layout.string_state, plan, memory, string_type, memory.u64(item).ok()?)
 }
 
 /// The namespaces of the modules in a module table: what their dicts are and where their tables lie.
@@ -150,10 +177,15 @@ pub(super) fn table_part(
 ) -> Option<Place> {
     // A table that is shared by the instances of a class has keys alone, in entries of the same form.
     let mut header = *header;
+    let mut shared = false;
     if let Some(kind) = header.get_mut(usize::from(layout.dict.kind)).filter(|kind| **kind == SPLIT) {
         *kind = STRINGS;
+        shared = true;
     }
-    let table = layout.dict.parse(block, &header)?;
+    let table = layout.dict.parse(block, &header).filter(|table| {
+        table.is_full_size()
+            || shared && table.entries.end - table.entries.start <= MOST_SHARED * table.entry_size
+    })?;
     (table.entries.end.checked_sub(block)? <= size).then_some(())?;
     match table.find(address)? {
         Place::Entry { slot: Slot::Hash, .. } if table.entry_size == 16 => None,
