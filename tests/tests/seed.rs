@@ -11,9 +11,9 @@ use cowtrace_tests::{Fault, Run, Trace, check, needs, programs, python};
 /// Tasks that each script gives to its pool.
 const TASKS: usize = 3;
 
-/// From 3.14 on pools do not fork unless they are told to.
-const FORKING: &str = "import multiprocessing, runpy, sys; multiprocessing.set_start_method('fork'); \
-                       runpy.run_path(sys.argv[1], run_name='__main__')";
+/// From 3.14 on pools do not fork unless they are told to. (`runpy` would swap `__main__` in the module table.)
+const FORKING: &str = "import multiprocessing, sys; multiprocessing.set_start_method('fork'); \
+                       exec(compile(open(sys.argv[1]).read(), sys.argv[1], 'exec'))";
 
 /// What a script did.
 struct Ran {
