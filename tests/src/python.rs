@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::needs;
 use crate::run::Run;
+use crate::{needs, repeats};
 
 /// By this variable `cargo xtask test` tells of directories that are roots of their own, separated by colons. Where it is
 /// set, what is missing was told as well.
@@ -106,6 +106,20 @@ pub fn all() -> &'static [Interpreter] {
         }
         all
     })
+}
+
+/// Checks something on every interpreter of [`all`], so often by default; fails with the list of those that it failed on.
+pub fn on_each(default: u32, check: impl Fn(&Interpreter)) {
+    let mut failed = Vec::new();
+    for interpreter in all() {
+        println!("{interpreter}");
+        let all_rounds = || (0..repeats(default)).for_each(|_| check(interpreter));
+        // The panic itself has been printed by then.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(all_rounds)).is_err() {
+            failed.push(interpreter.to_string());
+        }
+    }
+    assert!(failed.is_empty(), "failed on {failed:#?}");
 }
 
 /// The minor version in the name of a program, if it is one that cowtrace knows.

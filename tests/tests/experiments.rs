@@ -1,10 +1,9 @@
 //! Python programs with known answers, on every version of CPython that cowtrace knows.
-#![expect(clippy::print_stdout, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 
 use cowtrace_tests::python::Interpreter;
-use cowtrace_tests::{Fault, Trace, check, needs, programs, python, repeats};
+use cowtrace_tests::{Fault, Trace, check, needs, programs, python};
 use serde::Deserialize;
 
 /// What a script says about itself.
@@ -67,12 +66,7 @@ fn on_every_build(script: &str, argument: Option<&str>, written_in: &str, judge:
     }
     let script = programs::workload(&format!("experiments/{script}"));
     let written_in = programs::workload(&format!("experiments/{written_in}"));
-    for interpreter in python::all() {
-        for _ in 0..repeats(1) {
-            println!("{interpreter}, {}", script.display());
-            judge(&experiment(interpreter, &script, argument, &written_in));
-        }
-    }
+    python::on_each(1, |interpreter| judge(&experiment(interpreter, &script, argument, &written_in)));
 }
 
 fn experiment(

@@ -1,19 +1,19 @@
 //! The six scripts of the question that cowtrace was made to answer, on every version of
 //! CPython that cowtrace knows.
-#![expect(clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
+#![expect(clippy::panic, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cowtrace_tests::python::Interpreter;
-use cowtrace_tests::{Fault, Run, Trace, check, needs, programs, python, repeats};
+use cowtrace_tests::{Fault, Run, Trace, check, needs, programs, python};
 
 /// Tasks that each script gives to its pool.
 const TASKS: usize = 3;
 
-/// From 3.14 on pools do not fork unless they are told to.
-const FORKING: &str = "import multiprocessing, runpy, sys; multiprocessing.set_start_method('fork'); \
-                       runpy.run_path(sys.argv[1], run_name='__main__')";
+/// From 3.14 on pools do not fork unless they are told to. (`runpy` would swap `__main__` in the module table.)
+const FORKING: &str = "import multiprocessing, sys; multiprocessing.set_start_method('fork'); \
+                       exec(compile(open(sys.argv[1]).read(), sys.argv[1], 'exec'))";
 
 /// What a script did.
 struct Ran {
@@ -34,27 +34,24 @@ fn on_every_build(script: &str, judge: impl Fn(&Ran)) {
         return;
     }
     let source = programs::workload(&format!("seed/{script}.py"));
-    for interpreter in python::all() {
-        for _ in 0..repeats(1) {
-            println!("{interpreter}, {}", source.display());
-            // On a pipe the workers' lines would die with them: the pool ends them by a signal.
-            let traced = run(interpreter, &source).on_terminal().trace();
-            let workers = workers(&traced.finished.stdout_text());
-            for &worker in &workers {
-                assert_eq!(traced.trace.process(worker).generation, 1, "worker {worker}");
-            }
-            check::nothing_lost(&traced.trace);
-            check::totals_add_up(&traced.trace);
-            assert!(traced.finished.stderr.is_empty(), "stderr: {}", traced.finished.stderr_text());
-            judge(&Ran {
-                minor: interpreter.minor.1,
-                script: interpreter.seen(&source),
-                source: source.clone(),
-                trace: traced.trace,
-                workers,
-            });
+    python::on_each(1, |interpreter| {
+        // On a pipe the workers' lines would die with them: the pool ends them by a signal.
+        let traced = run(interpreter, &source).on_terminal().trace();
+        let workers = workers(&traced.finished.stdout_text());
+        for &worker in &workers {
+            assert_eq!(traced.trace.process(worker).generation, 1, "worker {worker}");
         }
-    }
+        check::nothing_lost(&traced.trace);
+        check::totals_add_up(&traced.trace);
+        assert!(traced.finished.stderr.is_empty(), "stderr: {}", traced.finished.stderr_text());
+        judge(&Ran {
+            minor: interpreter.minor.1,
+            script: interpreter.seen(&source),
+            source: source.clone(),
+            trace: traced.trace,
+            workers,
+        });
+    });
 }
 
 fn run(interpreter: &Interpreter, script: &Path) -> Run {
