@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
-use cowtrace_ebpf::plan::Plan;
+use cowtrace_ebpf::plan::{Plan, UNUSED};
 
 use super::NAME;
 use super::dict::HEADER;
@@ -117,6 +117,7 @@ fn identify(target: &Target<'_>, mapping: &Mapping, file: &File) -> Discovery {
         };
         return unsupported(mapping, version_text, Reason::Inconsistent { layout: layout.name, what });
     }
+    collector_counts(layout, &mut plan, target.memory, runtime);
     match check(layout, &plan, target.memory, runtime, file) {
         Ok(types) => Discovery::Found(Box::new(Found {
             interpreter: interpreter(mapping, version_text, Some(layout.name)),
@@ -132,6 +133,23 @@ fn identify(target: &Target<'_>, mapping: &Mapping, file: &File) -> Discovery {
         }
         Err(Misfit::Memory(source)) => unsupported(mapping, version_text, Reason::Memory(source)),
     }
+}
+
+/// Thresholds of the collector's youngest generation that versions begin with.
+const THRESHOLDS: [u32; 3] = [700, 2000, 10_000];
+
+/// The count of a generation and its threshold are neighbours, and changed places within 3.13: the threshold tells which is
+/// which. Where a program has set another before it was looked at, generations are not known.
+fn collector_counts(layout: &Layout, plan: &mut Plan, memory: &dyn Memory, runtime: u64) {
+    let main = memory.u64(runtime.wrapping_add(layout.runtime_main.into())).unwrap_or(0);
+    let is_threshold = |offset: u16| {
+        main != 0 && memory.u32(main.wrapping_add(offset.into())).is_ok_and(|word| THRESHOLDS.contains(&word))
+    };
+    let counts = plan.interpreter_gc_counts;
+    if counts == UNUSED || is_threshold(counts - 4) {
+        return;
+    }
+    plan.interpreter_gc_counts = if is_threshold(counts) { counts - 4 } else { UNUSED };
 }
 
 fn unsupported(mapping: &Mapping, version: String, reason: Reason) -> Discovery {

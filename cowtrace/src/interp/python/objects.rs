@@ -33,6 +33,9 @@ const SPLIT: u8 = 2;
 /// <https://github.com/python/cpython/blob/v3.11.7/Include/internal/pycore_dict.h#L146>
 const MOST_SHARED: u64 = 30;
 
+/// Slots of the smallest table: <https://github.com/python/cpython/blob/v3.11.7/Objects/dictobject.c#L113>.
+const LEAST_SLOTS: u64 = 8;
+
 /// Words behind an object's header that are looked at.
 const WORDS: usize = 6;
 /// Largest buffer that is believed.
@@ -71,6 +74,7 @@ pub(super) fn owned(
             let mut header = [0; HEADER];
             let table = memory.read(words[2], &mut header).ok();
             let table = table.and_then(|()| layout.dict.parse(words[2], &header));
+            let table = table.filter(|table| table.slots >= LEAST_SLOTS);
             Some(Owned::Dict { table, values })
         }
     }
@@ -178,14 +182,19 @@ pub(super) fn table_part(
     // A table that is shared by the instances of a class has keys alone, in entries of the same form.
     let mut header = *header;
     let mut shared = false;
+    // A table has at least one user.
+    if header.first_chunk::<8>().is_none_or(|users| *users == [0; 8]) {
+        return None;
+    }
     if let Some(kind) = header.get_mut(usize::from(layout.dict.kind)).filter(|kind| **kind == SPLIT) {
         *kind = STRINGS;
         shared = true;
     }
-    let table = layout.dict.parse(block, &header).filter(|table| {
-        table.is_full_size()
-            || shared && table.entries.end - table.entries.start <= MOST_SHARED * table.entry_size
-    })?;
+    let table =
+        layout.dict.parse(block, &header).filter(|table| table.slots >= LEAST_SLOTS).filter(|table| {
+            table.is_full_size()
+                || shared && table.entries.end - table.entries.start <= MOST_SHARED * table.entry_size
+        })?;
     (table.entries.end.checked_sub(block)? <= size).then_some(())?;
     match table.find(address)? {
         Place::Entry { slot: Slot::Hash, .. } if table.entry_size == 16 => None,
