@@ -309,7 +309,7 @@ fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
         instruction = i64::from(index).wrapping_shl(u32::from(plan.frame_index_shift)) as u64;
     }
     let argument = if code == scratch.argument_code {
-        read::user::<u64>(frame + u64::from(plan.frame_local0)).unwrap_or(0)
+        read::user::<u64>(frame + u64::from(plan.frame_local0)).unwrap_or(0) & !plan.code_tag
     } else {
         0
     };

@@ -109,7 +109,7 @@ struct Arguments {
     #[arg(long, value_name = "ADDRESS", help_heading = "Report", value_parser = private::page)]
     page: Vec<Question>,
 
-    /// The same for the page that holds a module's entry, as in 'sys.modules[statistics]' (repeatable)
+    /// The same for the page that holds a module's entry of `sys.modules`, by its name (repeatable)
     #[arg(long, value_name = "KEY", help_heading = "Report", value_parser = private::key)]
     key: Vec<Question>,
 

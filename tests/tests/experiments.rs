@@ -204,7 +204,8 @@ fn collection_after_a_freeze() {
     on_every_build("collect.py", Some("freeze"), "collect.py", |experiment| {
         let faults = experiment.at_line();
         assert_eq!(experiment.trace.process(experiment.told.pid).generation, 1);
-        assert!(faults.len() <= 7, "{faults:#?}");
+        // 8 on 3.13, less on the others; without the freeze they are hundreds.
+        assert!(faults.len() <= 10, "{faults:#?}");
         // The parent's own collection at its end is another matter; and a header that is written elsewhere is a
         // neighbour in the collector's list of something that was made or freed.
         for fault in experiment.trace.faults_of(experiment.told.pid) {

@@ -219,12 +219,6 @@ fn names_with_escape_sequences() {
     with_bounded_frames("names");
 }
 
-/// Pages that look like the allocator's.
-#[test]
-fn forged_pools() {
-    with_bounded_frames("pools");
-}
-
 /// Structures that change while they are read.
 #[test]
 fn structures_that_change() {

@@ -1,5 +1,6 @@
 //! A pool of two workers on every interpreter: nearly all that they copy is named, and named right where the script
 //! knows what it wrote.
+#![expect(clippy::print_stdout, reason = "the figures of each interpreter are worth reading")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
