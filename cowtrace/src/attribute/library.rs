@@ -192,7 +192,6 @@ static IMPORTING: &[&str] = &[
     "_find_spec",
     "_load_unlocked",
     "_gcd_import",
-    "_handle_fromlist",
     "_call_with_frames_removed",
 ];
 
