@@ -8,7 +8,10 @@ use cowtrace_ebpf::{
     state::Thread,
 };
 
-use crate::{define, maps, read, walk::word};
+use crate::{
+    define, maps, read,
+    walk::{current_frame, word},
+};
 
 /// Classes of block sizes that pools have.
 const CLASSES: u32 = 32;
@@ -32,6 +35,7 @@ pub(crate) extern "C" fn look() -> u64 {
         read::kernel_words::<REGISTERS>(at, &mut thread.fault.detail.registers);
     }
     frame_chunk(thread, plan);
+    frame_values(thread, plan);
     if plan.pool_shift == UNUSED || !block(thread, plan) {
         return 0;
     }
@@ -59,6 +63,19 @@ fn frame_chunk(thread: &mut Thread, plan: &Plan) {
     let [start, _, limit] = chunk;
     if start <= thread.fault.address && thread.fault.address < limit {
         thread.fault.flags |= flag::FRAME_CHUNK;
+    }
+}
+
+/// The variables and operands of the innermost frame: the object that an instruction writes to is among them, while its
+/// registers may hold no more of it than the address of its memory.
+#[inline(always)]
+fn frame_values(thread: &mut Thread, plan: &Plan) {
+    if thread.fault.state == 0 {
+        return;
+    }
+    let frame = current_frame(thread.fault.state, plan);
+    if frame != 0 {
+        read::user_words(frame + u64::from(plan.frame_local0), &mut thread.fault.detail.values);
     }
 }
 

@@ -121,8 +121,10 @@ pub const REGISTERS: usize = 20;
 pub const STACK_POINTER: usize = 19;
 /// 8-byte words kept of a block's start.
 pub const BLOCK_WORDS: usize = 6;
+/// 8-byte words kept of the innermost frame's variables and operands.
+pub const FRAME_VALUES: usize = 24;
 
-/// The allocator's block that holds the address, and the registers of the writing instruction.
+/// The allocator's block that holds the address, the registers of the writing instruction, the values of its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Detail {
@@ -139,6 +141,9 @@ pub struct Detail {
     pub pool: u64,
     /// Start of the block before the write. Bytes beyond its end are a neighbour's.
     pub head: [u64; BLOCK_WORDS],
+    /// The innermost interpreter frame's local variables and, behind them, what its instruction works on; beyond its end
+    /// whatever lies there. Zeros = there is no frame, or it could not be read.
+    pub values: [u64; FRAME_VALUES],
 }
 
 impl Default for Detail {

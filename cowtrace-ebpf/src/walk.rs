@@ -164,7 +164,7 @@ pub(crate) fn mix(hash: u64, word: u64) -> u64 {
 }
 
 #[inline(always)]
-fn current_frame(state: u64, plan: &Plan) -> u64 {
+pub(crate) fn current_frame(state: u64, plan: &Plan) -> u64 {
     let Some(frame) = read::user::<u64>(state + u64::from(plan.thread_frame)) else { return 0 };
     if plan.control_frame == UNUSED || frame == 0 {
         return frame;

@@ -3,10 +3,12 @@
 //! A read that fails or comes back short is an error: what could not be read is never taken for zeros. Everything read is
 //! the target's and may be anything; whoever follows a pointer bounds the steps, whoever reads a length caps it.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::rc::Rc;
 
 /// Bytes that [`Memory::c_string`] fetches at a time; divides a page, so that a string's end at the end of a mapping
 /// is found without touching what lies behind.
@@ -104,26 +106,56 @@ pub trait Memory {
 #[derive(Debug)]
 pub struct Live {
     pid: u32,
-    /// Opened by the first read.
-    file: OnceCell<File>,
+    /// Opened by the first read; `None` = that failed.
+    file: OnceCell<Option<File>>,
+    /// Its process has let go of it, for good.
+    gone: Cell<bool>,
 }
 
 impl Live {
     /// The memory of the process with this number at the moment of the first read.
     #[must_use]
     pub const fn new(pid: u32) -> Self {
-        Self { pid, file: OnceCell::new() }
+        Self { pid, file: OnceCell::new(), gone: Cell::new(false) }
     }
 
     fn file(&self) -> io::Result<&File> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
+        if self.file.get().is_none() {
+            let opened = File::open(format!("/proc/{}/mem", self.pid));
+            let file = match opened {
+                Ok(file) => Some(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
+            // Set once only: nobody else has it.
+            let _ = self.file.set(file);
         }
-        let file = File::open(format!("/proc/{}/mem", self.pid)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => gone(),
-            _ => error,
-        })?;
-        Ok(self.file.get_or_init(|| file))
+        let file = self.file.get().and_then(Option::as_ref);
+        file.filter(|_| !self.gone.get()).ok_or_else(gone)
+    }
+}
+
+/// Memories of running processes that were opened: to open one takes longer than to read from it.
+#[derive(Debug, Default)]
+pub struct Memories {
+    open: HashMap<u32, Rc<Live>>,
+}
+
+/// Memories that are kept open at most.
+const MOST_OPEN: usize = 128;
+
+impl Memories {
+    /// The memory of the process with this number.
+    pub fn of(&mut self, pid: u32) -> Rc<Live> {
+        if self.open.len() >= MOST_OPEN && !self.open.contains_key(&pid) {
+            self.open.clear();
+        }
+        Rc::clone(self.open.entry(pid).or_insert_with(|| Rc::new(Live::new(pid))))
+    }
+
+    /// The process has begun, ended or executed another program: what was opened is not its memory any more.
+    pub fn forget(&mut self, pid: u32) {
+        self.open.remove(&pid);
     }
 }
 
@@ -141,6 +173,7 @@ impl Memory for Live {
         }
         // Memory that is not mapped is an error; nothing at all is read once the process has let go of its memory.
         if read == 0 {
+            self.gone.set(true);
             return Err(gone());
         }
         let message = format!("read {read} of {len} bytes at {address:#x} of process {}", self.pid);

@@ -2,7 +2,6 @@
 //! written ([`rules`]), and what the workload was doing ([`operation`]).
 
 mod block;
-mod chunks;
 mod collector;
 mod evidence;
 mod keys;
@@ -19,9 +18,10 @@ use std::fs;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use cowtrace_ebpf::event::{self as raw, StackEnd, flag, fork_flag};
+use cowtrace_ebpf::event::{self as raw, StackEnd, exit_flag, flag, fork_flag};
 use cowtrace_ebpf::outcome::Outcome;
 
 pub use block::{Allocator, Block, Object};
@@ -30,6 +30,7 @@ pub use evidence::{Evidence, KnownType, ModuleEntry, Owner, Phase, Structure, Ty
 use crate::classify;
 use crate::event::Event;
 use crate::interp::{Found, Place, Slot};
+use crate::memory::{Live, Memories};
 use crate::process::maps::{Kind, Mapping};
 use crate::process::tree::{Mapped, Tree};
 use crate::record::schema::{
@@ -63,6 +64,7 @@ pub struct Attributor {
     ran: HashSet<(usize, u64)>,
     early: HashMap<u64, Vec<usize>>,
     executables: HashMap<u64, Option<String>>,
+    memories: Memories,
 }
 
 /// Variables that are remembered at most.
@@ -138,6 +140,7 @@ impl Attributor {
             ran: HashSet::new(),
             early: HashMap::new(),
             executables: HashMap::new(),
+            memories: Memories::default(),
         }
     }
 
@@ -165,7 +168,7 @@ impl Attributor {
             Event::Fault(fault) => self.fault(fault),
             Event::Stack(stack) => {
                 if let Some(index) = self.tree.index(stack.process) {
-                    let relatives = self.tree.living_relatives(index);
+                    let relatives = self.relatives(index);
                     let image = self.tree.get(index).image;
                     self.names.define_stack(stack, image, &relatives, &mut self.output.python);
                 }
@@ -173,19 +176,38 @@ impl Attributor {
             Event::Code(code) => self.names.code(code),
             Event::Type(record) => {
                 let index = self.tree.index(record.process);
-                let relatives = index.map(|index| self.tree.living_relatives(index)).unwrap_or_default();
-                self.names.define_type(record, &relatives);
+                let relatives = index.map(|index| self.relatives(index)).unwrap_or_default();
+                let (tree, native) = (&mut self.tree, &mut self.native);
+                let in_file = |address| {
+                    let Mapped { maps, .. } = tree.maps_at(index?, address)?;
+                    native.text(tree.witness(index?), maps.find(address)?, address)
+                };
+                self.names.define_type(record, &relatives, in_file);
             }
             Event::Text(text) => self.names.text(text),
             Event::Fork(fork) => {
+                self.memories.forget(fork.child.pid);
                 self.tree.fork(fork);
                 self.module_table(fork);
                 self.survey(fork);
             }
-            Event::Exec(exec) => self.tree.exec(exec),
-            Event::Exit(exit) => self.tree.exit(exit),
+            Event::Exec(exec) => {
+                self.memories.forget(exec.process.pid);
+                self.tree.exec(exec);
+            }
+            Event::Exit(exit) => {
+                if exit.flags & exit_flag::LAST != 0 {
+                    self.memories.forget(exit.process.pid);
+                }
+                self.tree.exit(exit);
+            }
             Event::Hint(_) => {}
         }
+    }
+
+    /// Memories that are a process's, nearest first: its own, and those of the processes that it was forked from.
+    fn relatives(&mut self, process: usize) -> Vec<Rc<Live>> {
+        self.tree.living_relatives(process).into_iter().map(|pid| self.memories.of(pid)).collect()
     }
 
     /// Looks at the memory of a process that forks: it may be gone when its children's faults are attributed.
@@ -195,7 +217,7 @@ impl Attributor {
         let (image, pid) = (process.image, process.key.pid);
         let Some(found) = self.names.interpreter_of(image).map(Arc::clone) else { return };
         if let Some(Mapped { maps, .. }) = self.tree.maps_at(parent, found.runtime) {
-            self.places.survey(image, pid, &maps);
+            self.places.survey(image, &self.memories.of(pid), &maps);
         }
     }
 
@@ -293,12 +315,13 @@ impl Attributor {
         let write = rules::judge(&evidence);
         if write.kind == "unknown" && evidence.image.is_some() {
             log::trace!(
-                "unknown write to {:#x}: {:?} {:?} {:x?} {:x?} {:?}",
+                "unknown write to {:#x}: {:?} {:?} {:x?} {:x?} {:?} {:x?}",
                 fault.address,
                 evidence.symbol,
                 evidence.store,
                 evidence.block,
                 fault.image.words,
+                fault.detail,
                 mapping.map(|mapping| (&mapping.kind, format!("{:x}-{:x}", mapping.start, mapping.end)))
             );
         }
@@ -358,7 +381,7 @@ impl Attributor {
             ..Around::default()
         };
         if let Some(found) = self.names.interpreter_of(image).map(Arc::clone) {
-            let relatives = if detail { self.tree.living_relatives(process) } else { Vec::new() };
+            let relatives = if detail { self.relatives(process) } else { Vec::new() };
             let query = Query {
                 fault,
                 process,
@@ -371,8 +394,10 @@ impl Attributor {
             };
             around.type_distance = found.plan.object_type.into();
             let block = self.places.block(&query, &mut self.names);
-            let alive = block.as_ref().is_some_and(|block| block.object.as_ref().is_some_and(|o| o.alive));
-            if !alive {
+            let object = block.as_ref().and_then(|block| block.object.as_ref()).filter(|object| object.alive);
+            let alive = object.is_some();
+            // Since 3.15 a bytearray keeps its bytes in an object.
+            if object.is_none_or(|object| object.of.name == "bytes") {
                 around.owner = self.places.owner(&query, block.as_ref(), around.store, &mut self.names);
             }
             around.structure = places::structure(&query, block.as_ref(), &self.names);
@@ -411,7 +436,7 @@ impl Attributor {
         }
         mapping.filter(|mapping| matches!(mapping.kind, Kind::File | Kind::Anonymous | Kind::Heap))?;
         let Mapped { maps, .. } = self.tree.maps_at(process, address)?;
-        let pid = self.tree.living_relatives(process).first().copied().unwrap_or_else(std::process::id);
+        let pid = self.tree.witness(process);
         let data = self.native.data(pid, &maps, address).map(Arc::new);
         if self.data.len() >= MOST_DATA {
             self.data.clear();
@@ -530,7 +555,7 @@ impl Attributor {
         }
         let mapping = maps.find(ip)?;
         // The file is opened through a process that still has it; if none has, by its path from here.
-        let pid = self.tree.living_relatives(process).first().copied().unwrap_or_else(std::process::id);
+        let pid = self.tree.witness(process);
         let frame = self.native.frame(pid, mapping, ip);
         let interpreter = self.names.interpreter_of(self.tree.get(process).image);
         let in_interpreter =

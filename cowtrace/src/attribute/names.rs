@@ -1,6 +1,7 @@
 //! Names that the kernel program sends ahead of what uses them: code objects, types, texts, stacks.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, StackEnd};
@@ -111,20 +112,29 @@ impl Names {
     }
 
     /// A type. Its name lies in a file's read-only data, which a child that was just forked has not mapped yet: then it is
-    /// read from a relative that has the same image.
-    pub(super) fn define_type(&mut self, record: &raw::Type, relatives: &[u32]) {
+    /// read from a relative that has the same image, or from the file.
+    pub(super) fn define_type(
+        &mut self,
+        record: &raw::Type,
+        relatives: &[Rc<Live>],
+        in_file: impl FnOnce(u64) -> Option<String>,
+    ) {
         let len = (record.len as usize).min(record.name.len());
         let bytes = record.name[..len].split(|&byte| byte == 0).next().unwrap_or_default();
         let found = self.interpreters.get(&record.image);
         let name = if bytes.is_empty() {
-            found.and_then(|found| {
-                relatives.iter().find_map(|&pid| {
-                    let memory = Live::new(pid);
-                    found.language.type_name(&found.plan, &memory, found.type_type, record.address)
+            let in_memory = found.and_then(|found| {
+                relatives.iter().find_map(|memory| {
+                    found.language.type_name(&found.plan, &**memory, found.type_type, record.address)
                 })
-            })
+            });
+            in_memory.or_else(|| in_file(record.name_address))
         } else {
-            Some(String::from_utf8_lossy(bytes).into_owned())
+            // Its end may be cut; a name that is none is that of something else.
+            let name = String::from_utf8_lossy(bytes);
+            let name = name.trim_end_matches(char::REPLACEMENT_CHARACTER);
+            let is_none = name.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER);
+            (!is_none).then(|| name.to_owned())
         };
         if let Some(name) = name.map(|name| short(&name)).filter(|name| !name.is_empty()) {
             self.types.insert((record.image, record.address), KnownType { name, flags: record.flags });
@@ -132,7 +142,7 @@ impl Names {
     }
 
     /// A type that was met in memory: read now, if it is one.
-    pub(super) fn learn_type(&mut self, image: u64, address: u64, found: &Found, relatives: &[u32]) {
+    pub(super) fn learn_type(&mut self, image: u64, address: u64, found: &Found, relatives: &[Rc<Live>]) {
         let key = (image, address);
         if address < 0x1_0000 || self.types.contains_key(&key) || self.no_types.contains(&key) {
             return;
@@ -141,9 +151,8 @@ impl Names {
             self.no_types.clear();
         }
         let Found { language, plan, type_type, .. } = found;
-        let learned = relatives.iter().find_map(|&pid| {
-            let memory = Live::new(pid);
-            let name = language.type_name(plan, &memory, *type_type, address)?;
+        let learned = relatives.iter().find_map(|memory| {
+            let name = language.type_name(plan, &**memory, *type_type, address)?;
             let flags = memory.u64(address.checked_add(plan.type_flags.into())?).ok()?;
             Some(KnownType { name: short(&name), flags })
         });
@@ -167,7 +176,7 @@ impl Names {
         &mut self,
         stack: &Stack,
         image: u64,
-        relatives: &[u32],
+        relatives: &[Rc<Live>],
         table: &mut Table<Vec<PythonFrame>>,
     ) {
         let Some(found) = self.interpreters.get(&image).map(Arc::clone) else { return };
@@ -181,8 +190,8 @@ impl Names {
         let cut = (stack.end != StackEnd::Complete).then(|| stack.end.about());
         let stored = stack.frames.first().filter(|frame| frame.unit_read != 0).and_then(|frame| {
             let Found { language, plan, string_type, .. } = &*found;
-            relatives.iter().find_map(|&pid| {
-                language.stored_name(plan, &Live::new(pid), *string_type, frame.code, frame.unit)
+            relatives.iter().find_map(|memory| {
+                language.stored_name(plan, &**memory, *string_type, frame.code, frame.unit)
             })
         });
         let known = KnownStack { stored, ..KnownStack::new(id, frames, cut) };

@@ -148,9 +148,8 @@ pub trait Language: fmt::Debug + Sync {
     /// Where the parts of the module table lie; `None` = there is no table, or its header makes no sense.
     fn module_table(&self, table: &ModuleTable) -> Option<DictTable>;
 
-    /// What an object, of a type with this name and these flags, owns outside itself; `None` = nothing that is known of its
-    /// type, or it could not be read.
-    fn owned(&self, plan: &Plan, memory: &dyn Memory, object: u64, of: (&str, u64)) -> Option<Owned>;
+    /// What an object owns outside itself; `None` = nothing that is known of its type, or it could not be read.
+    fn owned(&self, plan: &Plan, memory: &dyn Memory, object: u64, of: TypeOf<'_>) -> Option<Owned>;
 
     /// The name that a code object's instruction stores to: of an attribute, or of a variable of a module. `None` = it
     /// stores to none, or it could not be read.
@@ -189,21 +188,62 @@ pub enum Owned {
     Dict {
         /// Its table; `None` = that could not be read, or makes no sense.
         table: Option<DictTable>,
-        /// The values, where the keys are kept by a class; empty = they are in the table.
-        values: Range<u64>,
+        /// Where the values begin, where the keys are kept by a class; 0 = they are in the table.
+        values: u64,
+    },
+    /// An instance's attributes.
+    Instance {
+        /// Where their values begin; 0 = they are in its dict, or in the instance itself.
+        values: u64,
+        /// Address of its dict; 0 = it has none.
+        dict: u64,
+    },
+    /// A module's namespace.
+    Module {
+        /// Address of the dict.
+        dict: u64,
     },
 }
 
+/// An object's type.
+#[derive(Clone, Copy, Debug)]
+pub struct TypeOf<'a> {
+    /// Its address.
+    pub address: u64,
+    /// Its name, without that of its module.
+    pub name: &'a str,
+    /// Its flags.
+    pub flags: u64,
+}
+
+/// An array of values whose length is not known lies in this many bytes before and behind its first.
+const VALUES_BEFORE: u64 = 64;
+const VALUES_BEHIND: u64 = 512;
+
 impl Owned {
-    /// The part that an address lies in.
+    /// The part that an address lies in, which an allocator's block holds; `None` = that is not known.
     #[must_use]
-    pub fn part(&self, address: u64) -> Option<Part> {
+    pub fn part(&self, address: u64, block: Option<&Range<u64>>) -> Option<Part> {
         match self {
             Self::Items(range) => range.contains(&address).then_some(Part::Item),
             Self::Buffer(range) => range.contains(&address).then_some(Part::Buffer),
             Self::Set(range) => range.contains(&address).then_some(Part::SetEntry),
-            Self::Dict { values, .. } if values.contains(&address) => Some(Part::Values),
+            Self::Dict { values, .. } if Self::is_in_values(*values, address, block) => Some(Part::Values),
             Self::Dict { table, .. } => table.as_ref()?.find(address).map(Part::Dict),
+            Self::Instance { values, .. } => {
+                Self::is_in_values(*values, address, block).then_some(Part::Attribute(None))
+            }
+            Self::Module { .. } => None,
+        }
+    }
+
+    /// Whether an address lies in an array of values: in the same block as the first of them, or near it.
+    #[must_use]
+    pub fn is_in_values(values: u64, address: u64, block: Option<&Range<u64>>) -> bool {
+        match block {
+            _ if values == 0 => false,
+            Some(block) => block.contains(&values) && block.contains(&address),
+            None => address.wrapping_sub(values.wrapping_sub(VALUES_BEFORE)) < VALUES_BEFORE + VALUES_BEHIND,
         }
     }
 }
@@ -215,8 +255,10 @@ pub enum Part {
     Item,
     /// A dict's table.
     Dict(Place),
-    /// The attributes of an instance whose keys its class keeps.
+    /// The attributes of an instance that was not found, whose keys its class keeps.
     Values,
+    /// An instance's attributes: in an array of values, or in the table of its dict.
+    Attribute(Option<Place>),
     /// A set's table.
     SetEntry,
     /// Plain data.

@@ -327,4 +327,11 @@ impl Tree {
         }
         found
     }
+
+    /// A living process that has the file of a mapping of this one: itself, one that it was forked from, or, when they are
+    /// gone, this program, for which a path means what it means here.
+    #[must_use]
+    pub fn witness(&self, index: usize) -> u32 {
+        self.living_relatives(index).first().copied().unwrap_or_else(std::process::id)
+    }
 }

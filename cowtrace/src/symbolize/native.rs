@@ -60,6 +60,9 @@ pub struct StaticData {
     pub object: String,
 }
 
+/// Longest text that is read from a file.
+const LONGEST_TEXT: usize = 128;
+
 impl Default for Native {
     fn default() -> Self {
         let symbolizer = Symbolizer::builder()
@@ -121,6 +124,19 @@ impl Native {
         // Less than that may be left of the file; what follows an instruction does not matter.
         let read = file.read_at(&mut bytes, offset).ok()?;
         (read > 0).then_some(bytes)
+    }
+
+    /// The text at an address of a file's data that the process cannot write, up to its terminating zero.
+    pub fn text(&mut self, pid: u32, mapping: &Mapping, address: u64) -> Option<String> {
+        if mapping.kind != Kind::File || mapping.writable {
+            return None;
+        }
+        let mut bytes = [0; LONGEST_TEXT];
+        let (_, file) = self.file(pid, mapping)?;
+        let read = file.read_at(&mut bytes, mapping.file_offset(address)).ok()?;
+        let end = bytes.get(..read)?.iter().position(|&byte| byte == 0)?;
+        let text = str::from_utf8(&bytes[..end]).ok()?;
+        (!text.is_empty() && !text.contains(char::is_control)).then(|| text.to_owned())
     }
 
     fn file(&mut self, pid: u32, mapping: &Mapping) -> Option<(Key, &File)> {

@@ -47,7 +47,7 @@ pub(super) fn table(evidence: &Evidence<'_>, owner: &Owner, place: Place) -> Ver
 }
 
 /// The key of the entry: as the kernel program read it beside the value, else as the instruction names it.
-fn key(evidence: &Evidence<'_>, place: Place) -> Option<String> {
+pub(super) fn key(evidence: &Evidence<'_>, place: Place) -> Option<String> {
     let image = evidence.image?;
     let kept = &image.key[..(image.key_len as usize).min(image.key.len())];
     match place {

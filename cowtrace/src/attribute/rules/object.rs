@@ -3,6 +3,7 @@
 use super::refcount::count_written;
 use super::{Rule, Verdict};
 use crate::attribute::{Evidence, KnownType, Object};
+use crate::interp::Part;
 
 /// Bytes of an object's count and type.
 const HEAD: u64 = 16;
@@ -52,7 +53,10 @@ fn part(evidence: &Evidence<'_>, object: &Object) -> Option<Verdict> {
         _ if of.is_meta() => Some(type_part(of, offset)),
         "frame" | "generator" | "coroutine" | "async_generator" => body("interpreter_frame"),
         "code" => body("bytecode"),
-        "bytes" if offset >= 32 => body("buffer"),
+        "bytes" if offset >= 32 => {
+            let owner = evidence.owner.as_ref().filter(|owner| owner.part == Part::Buffer);
+            Some(Verdict::new("buffer").of(owner.map_or(&of.name, |owner| &owner.of)))
+        }
         _ if of.flags & DICT != 0 => body(if offset < 32 { "dict_entry" } else { "dict_resize" }),
         _ => attribute(evidence, of).or_else(|| body("object_body")),
     }

@@ -14,10 +14,15 @@ pub(super) const RULE: Rule = Rule {
 
 fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
     let owner = evidence.owner.as_ref().filter(|owner| owner.address != 0)?;
+    let stored = || evidence.stored_name.clone();
     Some(match owner.part {
         Part::Item => Verdict::new("list_item").of(&owner.of),
         Part::Dict(place) => dict::table(evidence, owner, place),
-        Part::Values => Verdict { name: evidence.stored_name.clone(), ..Verdict::new("attribute") },
+        Part::Attribute(place) => {
+            let verdict = Verdict::new("attribute").of(&owner.of);
+            Verdict { name: place.and_then(|place| dict::key(evidence, place)).or_else(stored), ..verdict }
+        }
+        Part::Values => Verdict { name: stored(), ..Verdict::new("attribute") },
         Part::SetEntry => Verdict::new("object_body").of(&owner.of),
         Part::Buffer => Verdict::new("buffer").of(&owner.of),
     })

@@ -1,6 +1,7 @@
 //! CPython. Everything that differs between versions is a row of [`layout::LAYOUTS`]; a row is also the
 //! [`Language`] of its versions.
 
+pub mod attributes;
 pub mod dict;
 mod discover;
 pub mod layout;
@@ -15,7 +16,7 @@ use cowtrace_ebpf::plan::{Plan, UNUSED};
 use cowtrace_ebpf::state::ModuleTable;
 
 use self::layout::{Layout, Lines, OuterUnit};
-use super::{CodeFacts, DictTable, FrameFacts, Language, Namespace, Owned, Place, Recogniser};
+use super::{CodeFacts, DictTable, FrameFacts, Language, Namespace, Owned, Place, Recogniser, TypeOf};
 use crate::memory::Memory;
 
 /// Row of [`super::INTERPRETERS`].
@@ -63,7 +64,7 @@ impl Language for Layout {
         self.dict.parse(table.keys, &table.header)
     }
 
-    fn owned(&self, plan: &Plan, memory: &dyn Memory, object: u64, of: (&str, u64)) -> Option<Owned> {
+    fn owned(&self, plan: &Plan, memory: &dyn Memory, object: u64, of: TypeOf<'_>) -> Option<Owned> {
         objects::owned(self, plan, memory, object, of)
     }
 

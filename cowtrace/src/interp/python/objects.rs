@@ -6,6 +6,7 @@
 //! * dict: <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/dictobject.h#L11>
 //! * bytearray: <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/bytearrayobject.h#L6>
 //! * set: <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/setobject.h#L36>
+//! * module: <https://github.com/python/cpython/blob/v3.11.7/Include/internal/pycore_moduleobject.h#L14>
 //! * array.array: <https://github.com/python/cpython/blob/v3.11.7/Modules/arraymodule.c#L45>
 
 use std::ops::Range;
@@ -16,7 +17,7 @@ use cowtrace_ebpf::state::ModuleTable;
 use super::dict::HEADER;
 use super::layout::Layout;
 use super::strings;
-use crate::interp::{Namespace, Owned, Place, Slot};
+use crate::interp::{Namespace, Owned, Place, Slot, TypeOf};
 use crate::memory::Memory;
 
 /// `Py_TPFLAGS_LIST_SUBCLASS`.
@@ -40,10 +41,10 @@ const LEAST_SLOTS: u64 = 8;
 const WORDS: usize = 6;
 /// Largest buffer that is believed.
 const MOST_BYTES: u64 = 1 << 40;
+/// Largest item of an array.
+const MOST_ITEM: u32 = 16;
 /// Modules whose namespaces are looked at.
 const MOST_MODULES: u64 = 8192;
-/// Slots of a values array: a class has at most 30 keys in common.
-const MOST_VALUES: u64 = 64;
 
 /// What an object owns outside itself; `None` = nothing that is known of its type, or it could not be read.
 pub(super) fn owned(
@@ -51,9 +52,11 @@ pub(super) fn owned(
     plan: &Plan,
     memory: &dyn Memory,
     object: u64,
-    (name, flags): (&str, u64),
+    of: TypeOf<'_>,
 ) -> Option<Owned> {
-    let kind = Kind::of(name, flags)?;
+    let Some(kind) = Kind::of(of.name, of.flags) else {
+        return layout.attributes.of_instance(plan, memory, object, of);
+    };
     let body = object.checked_add(u64::from(plan.object_type) + 8)?;
     let mut words = [0; WORDS];
     for (at, word) in (0..).zip(&mut words) {
@@ -64,19 +67,24 @@ pub(super) fn owned(
         Kind::List => range(words[1], words[2].checked_mul(8)?).map(Owned::Items),
         // ob_size, ob_alloc, ob_bytes
         Kind::Bytearray => range(words[2], words[1]).map(Owned::Buffer),
-        // ob_size, ob_item, allocated; an item has at most 8 bytes
-        Kind::Array => range(words[1], words[2].checked_mul(8)?).map(Owned::Buffer),
+        // ob_size, ob_item, allocated, ob_descr: type code and size (int) of an item
+        Kind::Array => {
+            let size = memory.u32(words[3].checked_add(4)?).ok().filter(|size| *size <= MOST_ITEM)?;
+            range(words[1], words[2].checked_mul(size.into())?).map(Owned::Buffer)
+        }
         // fill, used, mask, table
         Kind::Set => range(words[3], words[2].checked_add(1)?.checked_mul(16)?).map(Owned::Set),
         // ma_used, ma_version_tag, ma_keys, ma_values
         Kind::Dict => {
-            let values = range(words[3], MOST_VALUES * 8).unwrap_or_default();
+            let values = words[3];
             let mut header = [0; HEADER];
             let table = memory.read(words[2], &mut header).ok();
             let table = table.and_then(|()| layout.dict.parse(words[2], &header));
             let table = table.filter(|table| table.slots >= LEAST_SLOTS);
             Some(Owned::Dict { table, values })
         }
+        // md_dict
+        Kind::Module => Some(Owned::Module { dict: words[0] }),
     }
 }
 
@@ -87,6 +95,7 @@ enum Kind {
     Bytearray,
     Set,
     Array,
+    Module,
 }
 
 impl Kind {
@@ -99,6 +108,7 @@ impl Kind {
             "bytearray" => Some(Self::Bytearray),
             "set" | "frozenset" => Some(Self::Set),
             "array" => Some(Self::Array),
+            "module" => Some(Self::Module),
             _ => None,
         }
     }

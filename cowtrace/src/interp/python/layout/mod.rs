@@ -13,6 +13,7 @@ mod without_lock;
 
 use cowtrace_ebpf::plan::{Plan, ShortName};
 
+use super::attributes::Attributes;
 use super::dict::DictLayout;
 use super::strings::StringState;
 
@@ -102,6 +103,8 @@ pub struct Layout {
     pub interpreter_id: u16,
     /// Tables of dicts.
     pub dict: DictLayout,
+    /// Where instances keep their attributes.
+    pub attributes: Attributes,
     /// State word of strings.
     pub string_state: StringState,
     /// Line tables.

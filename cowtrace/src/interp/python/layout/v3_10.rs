@@ -4,6 +4,7 @@ use cowtrace_ebpf::plan::{Plan, UNUSED};
 
 use super::v3_11::CPYTHON_3_11;
 use super::{Evidence, Layout, Lines, OuterUnit, Version};
+use crate::interp::python::attributes::Attributes;
 use crate::interp::python::dict::{DictLayout, SizeAt};
 use crate::interp::python::opcodes;
 
@@ -57,6 +58,7 @@ const CPYTHON_3_10: Layout = Layout {
     runtime_main: 40,
     interpreter_id: 24,
     dict: DICT,
+    attributes: Attributes::Dict,
     lines: Lines::Linetable310,
     outer_unit: OuterUnit::Exact,
     opcodes: &opcodes::PYTHON_3_10,

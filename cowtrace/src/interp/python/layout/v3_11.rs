@@ -3,6 +3,7 @@
 use cowtrace_ebpf::plan::{Plan, UNUSED};
 
 use super::{Evidence, IMPORT, Layout, Lines, OuterUnit, Version};
+use crate::interp::python::attributes::Attributes;
 use crate::interp::python::dict::{DictLayout, SizeAt};
 use crate::interp::python::opcodes;
 use crate::interp::python::strings::StringState;
@@ -97,6 +98,7 @@ pub(super) const CPYTHON_3_11: Layout = Layout {
     runtime_main: 48,
     interpreter_id: 48,
     dict: DICT_311,
+    attributes: Attributes::ValuesAndDict(32, 24),
     string_state: StringState::Bits32,
     lines: Lines::Locations311,
     outer_unit: OuterUnit::LastCache { below: 25 },
@@ -140,6 +142,7 @@ pub(super) const CPYTHON_3_12: Layout = Layout {
         ..CPYTHON_3_11.plan
     },
     interpreter_id: 8,
+    attributes: Attributes::Either(24),
     opcodes: &opcodes::PYTHON_3_12,
     evidence: &[Evidence::Live("3.12.1 (shared library)")],
     ..CPYTHON_3_11

@@ -5,6 +5,7 @@ use cowtrace_ebpf::plan::{Plan, UNUSED};
 use super::own::OWN_3_13;
 use super::v3_11::CPYTHON_3_12;
 use super::{Evidence, Layout, OuterUnit, Version};
+use crate::interp::python::attributes::Attributes;
 use crate::interp::python::opcodes;
 
 /// CPython 3.13, all final releases.
@@ -36,6 +37,7 @@ pub(super) const CPYTHON_3_13: Layout = Layout {
     },
     runtime_main: 640,
     interpreter_id: 7272,
+    attributes: Attributes::InlineAndDict(24),
     outer_unit: OuterUnit::Exact,
     opcodes: &opcodes::PYTHON_3_13,
     evidence: &[Evidence::Live("3.13.0 (shared library), 3.13.18 (Debian, static)")],

@@ -5,6 +5,7 @@ use cowtrace_ebpf::plan::{Plan, UNUSED};
 use super::v3_13::CPYTHON_3_13;
 use super::v3_14::{CPYTHON_3_14, CPYTHON_3_15};
 use super::{Evidence, Layout, Version};
+use crate::interp::python::attributes::Attributes;
 use crate::interp::python::strings::StringState;
 
 /// What builds without the lock have in common.
@@ -40,6 +41,7 @@ const fn without_lock(plan: Plan) -> Plan {
 pub static PYTHON_3_13T: Layout = Layout {
     name: "cpython-3.13t",
     free_threaded: true,
+    attributes: Attributes::InlineAndDict(8),
     plan: Plan { interpreter_modules: 7664, code_bytecode: 216, ..without_lock(CPYTHON_3_13.plan) },
     evidence: &[Evidence::Source("https://github.com/python/cpython/tree/v3.13.0/Include")],
     ..CPYTHON_3_13
@@ -52,6 +54,7 @@ pub static PYTHON_3_13T: Layout = Layout {
 pub static PYTHON_3_14T: Layout = Layout {
     name: "cpython-3.14t",
     free_threaded: true,
+    attributes: Attributes::InlineAndDict(8),
     last: Version(0x030e_ffff),
     plan: Plan {
         interpreter_modules: 7712,
@@ -69,6 +72,7 @@ pub static PYTHON_3_14T: Layout = Layout {
 pub static PYTHON_3_15T: Layout = Layout {
     name: "cpython-3.15t",
     free_threaded: true,
+    attributes: Attributes::InlineAndDict(8),
     plan: Plan {
         interpreter_modules: 7592,
         frame_owner: 78,

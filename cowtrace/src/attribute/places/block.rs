@@ -1,0 +1,96 @@
+//! The block of an allocator that holds an address: of the interpreter's, as the kernel program found it at the fault, or of
+//! the C library's.
+
+use std::ops::Range;
+
+use cowtrace_ebpf::event::BLOCK_WORDS;
+
+use super::chunks::{self, Chunks};
+use super::{Places, Query, first_words, image_word};
+use crate::attribute::block::Block;
+use crate::attribute::names::Names;
+use crate::process::maps::Kind;
+
+/// Bytes of heaps that are looked through in one session at most.
+const MOST_WALKED: u64 = 8 << 30;
+
+impl Places {
+    /// The block that holds the address.
+    pub(in crate::attribute) fn block(&mut self, query: &Query<'_>, names: &mut Names) -> Option<Block> {
+        if !query.has_detail() {
+            return None;
+        }
+        let detail = &query.fault.detail;
+        let pool_size = 1_u64.checked_shl(query.found.plan.pool_shift.into()).unwrap_or(0);
+        if let Some(block) = Block::of_detail(detail, pool_size, names.types(), query.image) {
+            return Some(block);
+        }
+        let chunk = self.chunk(query)?;
+        let address = chunk.start + chunks::HEADER;
+        if query.fault.address < address {
+            return Some(Block {
+                is_header: true,
+                ..Block::of_malloc(address, 0, [0; BLOCK_WORDS], names.types(), 0)
+            });
+        }
+        let mut head = [0; BLOCK_WORDS];
+        for (at, word) in (0..).zip(&mut head) {
+            let place = address + at * 8;
+            // What was there before the write, if that was kept.
+            let kept = image_word(&query.fault.image, place);
+            let now = || query.read(|memory| memory.u64(place).ok());
+            let known = || {
+                self.mapped.get(&query.image)?.get(&chunk.start)?.1.get(usize::try_from(at).ok()?).copied()
+            };
+            *word = kept.or_else(now).or_else(known).unwrap_or(0);
+        }
+        for candidate in [head[1], head[3], head[5]] {
+            names.learn_type(query.image, candidate, query.found, query.relatives);
+        }
+        Some(Block::of_malloc(address, chunk.end + 8 - address, head, names.types(), query.image))
+    }
+
+    /// The chunk of `malloc`'s, header included; its program's part reaches 8 bytes into the next.
+    fn chunk(&mut self, query: &Query<'_>) -> Option<Range<u64>> {
+        let mapping = query.mapping?;
+        let range = mapping.start..mapping.end;
+        let address = query.fault.address.checked_sub(8)?;
+        match mapping.kind {
+            Kind::Heap => {
+                let known = self.heaps.get(&query.image).and_then(|chunks| chunks.find(address));
+                if let Some(chunk) = known.clone().filter(|chunk| still(query, chunk)) {
+                    return Some(chunk);
+                }
+                if self.walked > MOST_WALKED {
+                    return known;
+                }
+                self.walked += range.end - range.start;
+                let Some(chunks) = query.read(|memory| Chunks::of_heap(memory, &range).not_empty()) else {
+                    return known;
+                };
+                let chunk = chunks.find(address);
+                self.heaps.insert(query.image, chunks);
+                chunk
+            }
+            Kind::Anonymous => {
+                let found = self.mapped.entry(query.image).or_default();
+                let chunk = query.read(|memory| chunks::mapped(memory, &range, address));
+                if let Some(chunk) = &chunk {
+                    let head = query.read(|memory| first_words(memory, chunk.start + chunks::HEADER));
+                    found.insert(chunk.start, (chunk.end, head.unwrap_or_default()));
+                }
+                let known = || found.range(..=address).next_back().map(|(start, (end, _))| *start..*end);
+                chunk.or_else(|| known().filter(|chunk| chunk.contains(&address)))
+            }
+            Kind::Stack | Kind::File | Kind::Special(_) => None,
+        }
+    }
+}
+
+/// Whether a chunk is what it was when the heap was walked.
+fn still(query: &Query<'_>, chunk: &Range<u64>) -> bool {
+    query
+        .read(|memory| memory.u64(chunk.start + 8).ok())
+        .is_some_and(|size| size & !7 == chunk.end - chunk.start)
+}
+

@@ -1,0 +1,168 @@
+//! What lies at an address, as far as memory tells: blocks, owners, structures of the interpreter. Most of it the kernel
+//! program has read at the fault; what is stable (where blocks begin, whose table one is) is read here, from the process
+//! itself or from one that it was forked from.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+mod block;
+mod chunks;
+mod owner;
+mod structure;
+
+use cowtrace_ebpf::event::{self as raw, BLOCK_WORDS, flag};
+use cowtrace_ebpf::state::ModuleTable;
+
+use crate::interp::{Found, Owned};
+use crate::memory::{Live, Memory};
+use crate::process::maps::{Kind, Mapping, Maps};
+
+use chunks::Chunks;
+use owner::Spaces;
+
+pub(super) use structure::{near_stack, structure, type_in_register};
+
+/// Bytes of anonymous memory that are looked through at an image's first fork at most.
+const MOST_SURVEYED: u64 = 64 << 20;
+/// Bytes of a heap that are kept at most.
+const MOST_KEPT: usize = 16 << 20;
+
+/// The first of the registers that the kernel program sends: those that programs compute with.
+const GENERAL: usize = 15;
+/// Below this nothing is mapped.
+const LEAST_ADDRESS: u64 = 0x1_0000;
+/// Bits of an address of a program.
+const ADDRESS_BITS: u32 = 47;
+
+/// What was found in memory, to be used again.
+#[derive(Default)]
+pub(super) struct Places {
+    heaps: HashMap<u64, Chunks>,
+    walked: u64,
+    namespaces: HashMap<u64, Spaces>,
+    /// Large blocks of each image: their end and first words, by their start.
+    mapped: HashMap<u64, BTreeMap<u64, (u64, [u64; BLOCK_WORDS])>>,
+    kept: HashMap<u64, Arc<Kept>>,
+    /// What objects that were found owned, for when their memory is gone, by image and address.
+    owned: HashMap<(u64, u64), (String, Owned)>,
+    /// The owner that was found last in each process: loops write to one thing.
+    owners: HashMap<usize, u64>,
+}
+
+/// The heap of an image as it was at its first fork.
+#[derive(Debug)]
+pub(super) struct Kept {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Memory for Kept {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let at = address.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let bytes = at.and_then(|at| self.bytes.get(at..)?.get(..buffer.len()));
+        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::NotFound)?);
+        Ok(())
+    }
+}
+
+/// One fault, and what is known of its process.
+pub(super) struct Query<'a> {
+    pub(super) fault: &'a raw::Fault,
+    pub(super) process: usize,
+    pub(super) image: u64,
+    pub(super) found: &'a Found,
+    pub(super) mapping: Option<&'a Mapping>,
+    /// Processes whose memory is that of this one, nearest first.
+    pub(super) relatives: &'a [Rc<Live>],
+    /// What was kept of that memory, for when they are gone.
+    pub(super) kept: Option<Arc<Kept>>,
+    pub(super) modules: &'a ModuleTable,
+}
+
+impl Query<'_> {
+    fn has_detail(&self) -> bool {
+        self.fault.flags & flag::DETAIL != 0
+    }
+
+    /// Reads from the nearest relative that has something there.
+    fn read<T>(&self, read: impl Fn(&dyn Memory) -> Option<T>) -> Option<T> {
+        let live = self.relatives.iter().find_map(|memory| read(&**memory));
+        live.or_else(|| read(self.kept.as_deref()?))
+    }
+
+    /// General registers that may hold addresses of objects.
+    fn in_registers(&self) -> impl Iterator<Item = u64> {
+        let registers = if self.has_detail() { &self.fault.detail.registers[..GENERAL] } else { &[] };
+        registers.iter().copied().filter(|&value| may_be_object(value))
+    }
+
+    /// Variables and operands of the innermost frame that may be addresses of objects.
+    fn in_frame(&self) -> impl Iterator<Item = u64> {
+        let values: &[u64] = if self.has_detail() { &self.fault.detail.values } else { &[] };
+        let tag = self.found.plan.code_tag;
+        values.iter().map(move |&value| value & !tag).filter(|&value| may_be_object(value))
+    }
+}
+
+impl Places {
+    /// What was kept of an image's memory.
+    pub(super) fn kept(&self, image: u64) -> Option<Arc<Kept>> {
+        self.kept.get(&image).map(Arc::clone)
+    }
+
+    /// Looks at the memory of a process that has an interpreter and forks: where its blocks are. It may be gone by the time
+    /// that they are asked for.
+    pub(super) fn survey(&mut self, image: u64, memory: &Live, maps: &Maps) {
+        if self.heaps.contains_key(&image) {
+            return;
+        }
+        let mut left = MOST_SURVEYED;
+        for mapping in maps.iter().filter(|mapping| mapping.writable && !mapping.shared) {
+            let range = mapping.start..mapping.end;
+            match mapping.kind {
+                Kind::Heap => {
+                    self.heaps.insert(image, Chunks::of_heap(memory, &range));
+                    let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                    let mut bytes = vec![0; len.min(MOST_KEPT)];
+                    if memory.read(range.start, &mut bytes).is_ok() {
+                        self.kept.insert(image, Arc::new(Kept { start: range.start, bytes }));
+                    }
+                }
+                Kind::Anonymous if range.end - range.start <= left => {
+                    left -= range.end - range.start;
+                    let found = self.mapped.entry(image).or_default();
+                    for chunk in chunks::all_mapped(memory, &range) {
+                        let head = first_words(memory, chunk.start + chunks::HEADER).unwrap_or_default();
+                        found.insert(chunk.start, (chunk.end, head));
+                    }
+                }
+                Kind::Anonymous | Kind::Stack | Kind::File | Kind::Special(_) => {}
+            }
+        }
+    }
+}
+
+fn may_be_object(value: u64) -> bool {
+    value.is_multiple_of(8) && value >= LEAST_ADDRESS && value >> ADDRESS_BITS == 0
+}
+
+/// The first words of a block.
+fn first_words(memory: &dyn Memory, address: u64) -> Option<[u64; BLOCK_WORDS]> {
+    let mut bytes = [0; BLOCK_WORDS * 8];
+    memory.read(address, &mut bytes).ok()?;
+    let mut words = [0; BLOCK_WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    Some(words)
+}
+
+fn image_word(image: &raw::Image, address: u64) -> Option<u64> {
+    let at = address.checked_sub(image.address)?;
+    if at.checked_add(8)? > u64::from(image.len) || !at.is_multiple_of(8) {
+        return None;
+    }
+    image.words.get(usize::try_from(at / 8).ok()?).copied()
+}

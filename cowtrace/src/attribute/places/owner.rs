@@ -1,0 +1,241 @@
+//! Who owns memory outside the allocator's block of its own: the list of its items, the dict of its table, the instance of its
+//! attributes. The owner's address is in a register of the writing instruction, or among the variables and operands of its
+//! frame; that it owns the memory is read from the owner itself.
+
+use std::ops::Range;
+
+use super::{Places, Query, image_word};
+use crate::attribute::block::Block;
+use crate::attribute::evidence::Owner;
+use crate::attribute::names::Names;
+use crate::interp::{Found, Namespace, Owned, Part, Place, TypeOf};
+use crate::symbolize::instruction::Store;
+
+/// Dicts that share a table: the instances of a class.
+const MOST_USERS: u64 = 1 << 24;
+/// Objects of which is remembered what they own.
+const MOST_OWNED: usize = 4096;
+/// Times that namespaces of an image are read again because a table was not among them.
+const MOST_READ_AGAIN: u32 = 64;
+
+/// The namespaces of an image's modules.
+#[derive(Default)]
+pub(super) struct Spaces {
+    all: Vec<Namespace>,
+    reads: u32,
+    misses: u32,
+}
+
+/// The written address, and the block that holds it.
+#[derive(Clone)]
+struct Written {
+    address: u64,
+    block: Option<Range<u64>>,
+}
+
+impl Places {
+    /// Who owns what the address lies in: an object that the instruction works on, or a dict whose table begins the block.
+    pub(in crate::attribute) fn owner(
+        &mut self,
+        query: &Query<'_>,
+        block: Option<&Block>,
+        store: Option<Store>,
+        names: &mut Names,
+    ) -> Option<Owner> {
+        if !query.has_detail() || block.is_some_and(|block| block.is_header) {
+            return None;
+        }
+        let written = Written {
+            address: query.fault.address,
+            block: block.map(|block| block.address..block.address.saturating_add(block.size)),
+        };
+        let mut keys = 0;
+        let owner = self.owner_at_work(query, &written, names).or_else(|| {
+            let table = table(query, block).or_else(|| header(query, store?.offset?))?;
+            keys = table.keys;
+            Some(table.owner())
+        });
+        let mut owner = owner?;
+        if let Part::Dict(place) | Part::Attribute(Some(place)) = owner.part {
+            owner.key_type = key_type(query, place, names);
+        }
+        if let Part::Dict(_) = owner.part {
+            owner.module = self.namespace(query, owner.address, keys);
+        }
+        Some(owner)
+    }
+
+    /// An owner that the instruction works on.
+    fn owner_at_work(&mut self, query: &Query<'_>, written: &Written, names: &mut Names) -> Option<Owner> {
+        let mut objects: Vec<u64> = Vec::new();
+        let last = self.owners.get(&query.process).copied();
+        for object in query.in_registers().chain(query.in_frame()) {
+            if !objects.contains(&object) {
+                objects.push(object);
+            }
+        }
+        if let Some(at) = last.and_then(|last| objects.iter().position(|object| *object == last)) {
+            objects.swap(0, at);
+        }
+        let mut found: Option<Owner> = None;
+        for object in objects {
+            let Some(owner) = self.owned_by(object, query, written, names) else { continue };
+            let is_instance = matches!(owner.part, Part::Attribute(_));
+            if found.is_none() || is_instance {
+                self.owners.insert(query.process, object);
+                found = Some(owner);
+            }
+            // A dict may be an instance's, which is among the operands then, too.
+            if is_instance || !matches!(found, Some(Owner { part: Part::Dict(_) | Part::Values, .. })) {
+                break;
+            }
+        }
+        found
+    }
+
+    fn owned_by(
+        &mut self,
+        object: u64,
+        query: &Query<'_>,
+        written: &Written,
+        names: &mut Names,
+    ) -> Option<Owner> {
+        let (of, owned) = self.possessions(object, query, names)?;
+        let owner = |address, of, part| Owner { address, of, part, module: None, key_type: None };
+        match owned {
+            Owned::Module { dict } => self.owned_by_dict(dict, query, written, names),
+            Owned::Instance { values, dict } => {
+                if values != 0 && Owned::is_in_values(values, written.address, written.block.as_ref()) {
+                    return Some(owner(object, of, Part::Attribute(None)));
+                }
+                let part = match self.owned_by_dict(dict, query, written, names)?.part {
+                    Part::Dict(place) => Part::Attribute(Some(place)),
+                    Part::Values => Part::Attribute(None),
+                    _ => return None,
+                };
+                Some(owner(object, of, part))
+            }
+            owned => {
+                let part = owned.part(written.address, written.block.as_ref())?;
+                Some(owner(object, of, part))
+            }
+        }
+    }
+
+    fn owned_by_dict(
+        &mut self,
+        dict: u64,
+        query: &Query<'_>,
+        written: &Written,
+        names: &mut Names,
+    ) -> Option<Owner> {
+        if dict == 0 {
+            return None;
+        }
+        let (of, owned) = self.possessions(dict, query, names)?;
+        if !matches!(owned, Owned::Dict { .. }) {
+            return None;
+        }
+        let part = owned.part(written.address, written.block.as_ref())?;
+        Some(Owner { address: dict, of, part, module: None, key_type: None })
+    }
+
+    /// Type of an object and what it owns, as its memory says, or said when it was looked at last.
+    fn possessions(
+        &mut self,
+        object: u64,
+        query: &Query<'_>,
+        names: &mut Names,
+    ) -> Option<(String, Owned)> {
+        let Found { language, plan, .. } = query.found;
+        let address = query.read(|memory| memory.u64(object.checked_add(plan.object_type.into())?).ok());
+        let Some(address) = address else {
+            return self.owned.get(&(query.image, object)).cloned();
+        };
+        names.learn_type(query.image, address, query.found, query.relatives);
+        let of = names.types().get(&(query.image, address))?;
+        let kind = TypeOf { address, name: &of.name, flags: of.flags };
+        let owned = query.read(|memory| language.owned(plan, memory, object, kind))?;
+        let known = (of.name.clone(), owned);
+        if self.owned.len() >= MOST_OWNED {
+            self.owned.clear();
+        }
+        self.owned.insert((query.image, object), known.clone());
+        Some(known)
+    }
+
+    /// The module whose namespace a dict is.
+    fn namespace(&mut self, query: &Query<'_>, dict: u64, keys: u64) -> Option<String> {
+        let spaces = self.namespaces.entry(query.image).or_default();
+        let find = |spaces: &Spaces| {
+            let is = |space: &&Namespace| if dict == 0 { space.keys == keys } else { space.dict == dict };
+            spaces.all.iter().find(is).map(|space| space.name.clone())
+        };
+        if let Some(name) = find(spaces) {
+            return Some(name);
+        }
+        spaces.misses += 1;
+        if spaces.reads >= MOST_READ_AGAIN || !spaces.misses.is_power_of_two() {
+            return None;
+        }
+        spaces.reads += 1;
+        let Found { language, plan, string_type, .. } = query.found;
+        let all = query.read(|memory| {
+            let all = language.namespaces(plan, memory, *string_type, query.modules);
+            (!all.is_empty()).then_some(all)
+        });
+        spaces.all = all.unwrap_or_default();
+        find(spaces)
+    }
+}
+
+/// A dict's table of which no owner was found.
+struct Table {
+    keys: u64,
+    place: Place,
+}
+
+impl Table {
+    fn owner(&self) -> Owner {
+        let part = Part::Dict(self.place);
+        Owner { address: 0, of: "dict".to_owned(), part, module: None, key_type: None }
+    }
+}
+
+/// A table that begins the block.
+fn table(query: &Query<'_>, block: Option<&Block>) -> Option<Table> {
+    let block = block.filter(|block| block.object.is_none() && !block.is_linked)?;
+    let mut header = [0; 32];
+    for (bytes, word) in header.chunks_exact_mut(8).zip(block.head) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    let language = query.found.language;
+    let place = language.table_part(block.address, &header, block.size, query.fault.address)?;
+    Some(Table { keys: block.address, place })
+}
+
+/// A table whose header is written, by the instruction's distance from its start and what lies around the address.
+fn header(query: &Query<'_>, offset: i64) -> Option<Table> {
+    let offset = u64::try_from(offset).ok().filter(|&offset| offset < 32)?;
+    let keys = query.fault.address.checked_sub(offset)?;
+    let mut header = [0; 32];
+    for (at, bytes) in (0..).zip(header.as_chunks_mut().0) {
+        *bytes = image_word(&query.fault.image, keys.checked_add(at * 8)?)?.to_le_bytes();
+    }
+    let references = u64::from_le_bytes(*header.first_chunk()?);
+    let place = query.found.language.table_part(keys, &header, u64::MAX, query.fault.address)?;
+    (1..MOST_USERS).contains(&references).then_some(Table { keys, place })
+}
+
+/// Type of the key beside a value, if it is no text.
+fn key_type(query: &Query<'_>, place: Place, names: &mut Names) -> Option<String> {
+    let Place::Entry { .. } = place else { return None };
+    if query.fault.image.key_len != 0 {
+        return None;
+    }
+    let key = image_word(&query.fault.image, (query.fault.address & !7).checked_sub(8)?)?;
+    let type_address =
+        query.read(|memory| memory.u64(key.checked_add(query.found.plan.object_type.into())?).ok())?;
+    names.learn_type(query.image, type_address, query.found, query.relatives);
+    names.types().get(&(query.image, type_address)).map(|of| of.name.clone())
+}

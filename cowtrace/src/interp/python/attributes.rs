@@ -1,0 +1,98 @@
+//! Where instances keep their attributes, beside slots: in a dict of their own, in an array of values, or in themselves.
+
+use cowtrace_ebpf::plan::Plan;
+
+use crate::interp::{Owned, TypeOf};
+use crate::memory::Memory;
+
+/// `Py_TPFLAGS_MANAGED_DICT`: the instance's dict is kept in front of it.
+/// <https://github.com/python/cpython/blob/v3.11.7/Include/object.h#L339>
+const MANAGED_DICT: u64 = 1 << 4;
+/// Distance from a type's flags to `tp_dictoffset`.
+/// <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/object.h#L148>
+const DICT_OFFSET: u64 = 120;
+/// Instances whose dict lies further from their start are not believed.
+const MOST_OFFSET: u64 = 1 << 16;
+/// Marks the word in front of an instance as the address of values, less one.
+/// <https://github.com/python/cpython/blob/v3.12.1/Include/internal/pycore_object.h#L268>
+const IS_VALUES: u64 = 1;
+
+/// What lies in front of an instance whose class manages its dict. Distances count backwards from the instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attributes {
+    /// Nothing: until 3.10.
+    Dict,
+    /// The address of the values, and that of the dict.
+    /// <https://github.com/python/cpython/blob/v3.11.7/Include/internal/pycore_object.h#L280>
+    ValuesAndDict(u64, u64),
+    /// The address of either.
+    Either(u64),
+    /// The address of the dict; the values are in the instance itself.
+    /// <https://github.com/python/cpython/blob/v3.13.0/Include/internal/pycore_object.h#L625>
+    InlineAndDict(u64),
+}
+
+impl Attributes {
+    /// Where an instance keeps its attributes; `None` = it has none but slots, or could not be read.
+    pub(super) fn of_instance(
+        self,
+        plan: &Plan,
+        memory: &dyn Memory,
+        object: u64,
+        of: TypeOf<'_>,
+    ) -> Option<Owned> {
+        let before = |distance: u64| memory.u64(object.checked_sub(distance)?).ok();
+        if of.flags & MANAGED_DICT != 0 && self != Self::Dict {
+            return Some(match self {
+                Self::Dict => return None,
+                Self::ValuesAndDict(values, dict) => {
+                    Owned::Instance { values: before(values)?, dict: before(dict)? }
+                }
+                Self::Either(distance) => match before(distance)? {
+                    word if word & IS_VALUES != 0 => {
+                        Owned::Instance { values: word.wrapping_add(IS_VALUES), dict: 0 }
+                    }
+                    dict => Owned::Instance { values: 0, dict },
+                },
+                Self::InlineAndDict(distance) => Owned::Instance { values: 0, dict: before(distance)? },
+            });
+        }
+        let flags = of.address.checked_add(plan.type_flags.into())?;
+        let offset = memory.u64(flags.checked_add(DICT_OFFSET)?).ok()?;
+        let dict = (1..MOST_OFFSET).contains(&offset).then(|| object.checked_add(offset))??;
+        Some(Owned::Instance { values: 0, dict: memory.u64(dict).ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interp::python::layout::PYTHON_3_11;
+    use crate::memory::Fixture;
+
+    const TYPE: u64 = 0x1000;
+    const OBJECT: u64 = 0x8040;
+
+    /// An instance behind the words at −32 and −24, of a type whose dicts lie at 16.
+    fn of(attributes: Attributes, flags: u64) -> Option<(u64, u64)> {
+        let words = [0x5000_u64, 0x6001, 0, 0, 1, TYPE, 0x7000];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let memory = Fixture::default().with(OBJECT - 32, bytes).with(TYPE + 288, 16_u64.to_le_bytes());
+        let kind = TypeOf { address: TYPE, name: "Some", flags };
+        match attributes.of_instance(&PYTHON_3_11.plan, &memory, OBJECT, kind) {
+            Some(Owned::Instance { values, dict }) => Some((values, dict)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_way() {
+        assert_eq!(of(Attributes::Dict, 0), Some((0, 0x7000)));
+        assert_eq!(of(Attributes::Dict, MANAGED_DICT), Some((0, 0x7000)), "the flag had no meaning then");
+        assert_eq!(of(Attributes::ValuesAndDict(32, 24), MANAGED_DICT), Some((0x5000, 0x6001)));
+        assert_eq!(of(Attributes::Either(24), MANAGED_DICT), Some((0x6002, 0)));
+        assert_eq!(of(Attributes::Either(32), MANAGED_DICT), Some((0, 0x5000)));
+        assert_eq!(of(Attributes::InlineAndDict(24), MANAGED_DICT), Some((0, 0x6001)));
+        assert_eq!(of(Attributes::InlineAndDict(24), 0), Some((0, 0x7000)), "a static type");
+    }
+}
