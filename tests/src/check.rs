@@ -20,7 +20,8 @@ pub fn nothing_lost(trace: &Trace) {
     }
 }
 
-/// For every process and outcome, faults = listed + unlisted + lost; and the summary is the sum over the processes.
+/// For every process and outcome, faults = listed + unlisted + lost; the summary is the sum over the processes, and a
+/// collection that over its faults.
 pub fn totals_add_up(trace: &Trace) {
     let known: HashSet<u32> = trace.processes.iter().map(|process| process.pid).collect();
     assert_eq!(known.len(), trace.processes.len(), "two lines for one process");
@@ -31,6 +32,7 @@ pub fn totals_add_up(trace: &Trace) {
     for process in &trace.processes {
         process_adds_up(trace, process);
     }
+    collections_add_up(trace);
     let sum =
         |outcome: &str| trace.processes.iter().map(|process| faults_with(process, outcome)).sum::<u64>();
     let summary = &trace.summary;
@@ -55,6 +57,32 @@ pub fn totals_add_up(trace: &Trace) {
             "process {} of the summary",
             row.pid
         );
+    }
+}
+
+/// Collections are numbered in the order of their beginnings, and each is the sum of the faults with its number.
+fn collections_add_up(trace: &Trace) {
+    assert!(trace.collections.is_sorted_by_key(|collection| collection.start), "{:#?}", trace.collections);
+    for (index, collection) in trace.collections.iter().enumerate() {
+        assert_eq!(collection.number as usize, index + 1, "{collection:?}");
+        let faults: Vec<&Fault> = trace
+            .faults
+            .iter()
+            .filter(|fault| fault.operation.collection == Some(collection.number))
+            .collect();
+        let (first, last) = (faults.first(), faults.last());
+        let times = (first.map(|fault| fault.time), last.map(|fault| fault.time));
+        assert_eq!(times, (Some(collection.start), Some(collection.end)), "{collection:?}");
+        for fault in &faults {
+            assert_eq!((fault.pid, fault.tid), (collection.pid, collection.tid), "{collection:?}: {fault:?}");
+        }
+        let bytes = faults.iter().map(|fault| fault.bytes);
+        let pages = bytes.clone().filter(|bytes| *bytes > 0).count() as u64;
+        assert_eq!((collection.pages, collection.bytes), (pages, bytes.sum()), "{collection:?}");
+    }
+    for fault in &trace.faults {
+        let number = fault.operation.collection.unwrap_or_default() as usize;
+        assert!(number <= trace.collections.len(), "no such collection: {fault:?}");
     }
 }
 

@@ -29,6 +29,7 @@ pub mod process;
 pub mod programs;
 pub mod python;
 pub mod run;
+pub mod seed;
 pub mod trace;
 
 pub use process::{Finished, Started};

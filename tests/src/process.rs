@@ -44,6 +44,12 @@ impl Finished {
     pub fn stderr_text(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
+
+    /// The words on standard error with one space between them, wherever its lines end.
+    #[must_use]
+    pub fn stderr_words(&self) -> String {
+        self.stderr_text().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// Output as it comes, filled by a thread of its own.

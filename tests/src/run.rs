@@ -131,9 +131,15 @@ impl Run {
     /// Traces the program, quietly, and reads the trace, whatever the program ends with.
     #[must_use]
     pub fn trace_any(self) -> Traced {
+        self.flag("-q").reported()
+    }
+
+    /// Traces the program with a report, and reads the trace, whatever the program ends with.
+    #[must_use]
+    pub fn reported(self) -> Traced {
         let folder = TempDir::with_prefix("cowtrace-test-").expect("a temporary folder");
         let path: PathBuf = folder.path().join("trace.jsonl");
-        let finished = self.flag("-q").flag("-o").flag(&path).cowtrace();
+        let finished = self.flag("-o").flag(&path).cowtrace();
         assert!(
             path.exists(),
             "no trace was written; exit status {}, stderr: {}",

@@ -19,6 +19,8 @@ enum Line {
     Header(Header),
     Process(Process),
     Fault(Box<Fault>),
+    Collection(Collection),
+    Page(Box<Page>),
     Loss(Loss),
     Summary(Summary),
     #[serde(other)]
@@ -62,6 +64,8 @@ pub struct Process {
     pub generation: u32,
     pub start: u64,
     pub end: Option<u64>,
+    #[serde(default)]
+    pub execs: Vec<u64>,
     pub comm: String,
     pub exe: Option<String>,
     pub command: Vec<String>,
@@ -106,8 +110,7 @@ impl Fault {
     /// The line of its site, if it lies in this file.
     #[must_use]
     pub fn line_in(&self, file: &Path) -> Option<u32> {
-        let site = self.site.as_ref()?;
-        (site.file.as_deref().map(Path::new) == Some(file)).then_some(site.line)?
+        self.site.as_ref()?.line_in(file)
     }
 }
 
@@ -127,7 +130,12 @@ pub struct Operation {
     pub kind: String,
     pub name: Option<String>,
     #[serde(default)]
+    pub detail: Option<String>,
+    #[serde(default)]
     pub chain: Vec<String>,
+    /// The garbage collection that the fault belongs to.
+    #[serde(default)]
+    pub collection: Option<u32>,
 }
 
 /// What was written.
@@ -152,6 +160,14 @@ pub struct Site {
     pub function: Option<String>,
 }
 
+impl Site {
+    /// Its line, if it lies in this file.
+    #[must_use]
+    pub fn line_in(&self, file: &Path) -> Option<u32> {
+        (self.file.as_deref().map(Path::new) == Some(file)).then_some(self.line)?
+    }
+}
+
 /// A frame of the interpreter.
 #[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "DESIGN.md, chapter 5")]
@@ -168,6 +184,39 @@ pub struct PythonFrame {
 pub struct NativeFrame {
     pub symbol: Option<String>,
     pub object: Option<String>,
+}
+
+/// One garbage collection.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "DESIGN.md, chapter 5")]
+pub struct Collection {
+    pub number: u32,
+    pub pid: u32,
+    pub tid: u32,
+    pub generation: Option<u8>,
+    pub start: u64,
+    pub end: u64,
+    pub pages: u64,
+    pub bytes: u64,
+    pub site: Option<Site>,
+}
+
+/// What became of a page that was asked about, in one process.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "DESIGN.md, chapter 5")]
+pub struct Page {
+    pub pid: u32,
+    #[serde(deserialize_with = "address")]
+    pub address: u64,
+    pub key: Option<String>,
+    #[serde(default)]
+    pub added: Option<String>,
+    pub state: String,
+    pub time: Option<u64>,
+    pub outcome: Option<String>,
+    pub operation: Option<Operation>,
+    pub write: Option<Write>,
+    pub site: Option<Site>,
 }
 
 /// What one stage lost.
@@ -209,6 +258,8 @@ pub struct Trace {
     pub header: Header,
     pub processes: Vec<Process>,
     pub faults: Vec<Fault>,
+    pub collections: Vec<Collection>,
+    pub pages: Vec<Page>,
     pub losses: Vec<Loss>,
     pub summary: Summary,
 }
@@ -236,6 +287,8 @@ impl Trace {
                 }
                 Ok(Line::Process(process)) => trace.processes.push(process),
                 Ok(Line::Fault(fault)) => trace.faults.push(*fault),
+                Ok(Line::Collection(collection)) => trace.collections.push(collection),
+                Ok(Line::Page(page)) => trace.pages.push(*page),
                 Ok(Line::Loss(loss)) => trace.losses.push(loss),
                 Ok(Line::Summary(summary)) => {
                     trace.summary = summary;

@@ -1,8 +1,10 @@
 //! Python programs with known answers, on every version of CPython that cowtrace knows.
+#![expect(clippy::panic, clippy::print_stdout, reason = "helpers of tests; the figures are worth reading")]
 
 use std::path::{Path, PathBuf};
 
 use cowtrace_tests::python::Interpreter;
+use cowtrace_tests::trace::Collection;
 use cowtrace_tests::{Fault, Trace, check, needs, programs, python};
 use serde::Deserialize;
 
@@ -49,6 +51,42 @@ impl Experiment {
 
     fn is_at_line(&self, fault: &Fault) -> bool {
         fault.line_in(&self.script) == Some(self.line)
+    }
+
+    /// The child's collection that copied most.
+    fn collection(&self) -> &Collection {
+        let of_child = self.trace.collections.iter().filter(|collection| collection.pid == self.told.pid);
+        let most = of_child.max_by_key(|collection| collection.pages);
+        most.unwrap_or_else(|| {
+            panic!("no collection of process {}: {:?}", self.told.pid, self.trace.collections)
+        })
+    }
+
+    /// What is told of a collection of this generation: nothing where the interpreter has no counts that tell.
+    fn generation(&self, generation: u8) -> Option<u8> {
+        let layouts: Vec<&str> =
+            self.trace.header.interpreters.iter().filter_map(|found| found.layout.as_deref()).collect();
+        let [layout] = layouts[..] else { panic!("interpreters: {:?}", self.trace.header.interpreters) };
+        (layout != "cpython-3.14" && !layout.ends_with('t')).then_some(generation)
+    }
+
+    /// It has at least 97 of 100 of these copies, takes some time, and was triggered at the line with the write.
+    fn is_nearly_all(&self, collection: &Collection, faults: &[&Fault]) {
+        let its_own = faults.iter().filter(|fault| {
+            fault.operation.collection == Some(collection.number) && fault.write.kind == "gc_header"
+        });
+        let (its_own, all) = (its_own.count(), faults.iter().filter(|fault| fault.bytes > 0).count());
+        println!("{its_own} of {all}, {collection:?}");
+        assert!(is_share(its_own, all, 97), "{its_own} of {all} are this collection's: {collection:?}");
+        assert!(collection.start < collection.end, "{collection:?}");
+        let line = collection.site.as_ref().and_then(|site| site.line_in(&self.script));
+        assert_eq!(line, Some(self.line), "{collection:?}");
+        let pages = self
+            .trace
+            .faults
+            .iter()
+            .filter(|fault| fault.operation.collection == Some(collection.number) && fault.bytes > 0);
+        assert_eq!(collection.pages, pages.count() as u64, "{collection:?}");
     }
 
     /// Every one of these is a copy at the line with the write.
@@ -186,7 +224,7 @@ fn reading_is_writing() {
     });
 }
 
-/// A collection in a child writes the header of every object.
+/// A collection in a child writes the header of every object, and is one collection, of all generations.
 #[test]
 fn collection_in_a_child() {
     on_every_build("collect.py", None, "collect.py", |experiment| {
@@ -195,10 +233,13 @@ fn collection_in_a_child() {
             faults.iter().filter(|f| f.write.kind == "gc_header" && f.operation.kind == "gc").count();
         assert!(faults.len() >= 300, "{} faults at the line", faults.len());
         assert!(is_share(headers, faults.len(), 97), "{headers} of {} are the collector's", faults.len());
+        let collection = experiment.collection();
+        assert_eq!(collection.generation, experiment.generation(2), "{collection:?}");
+        experiment.is_nearly_all(collection, &faults);
     });
 }
 
-/// With `gc.freeze()` before the fork it writes none.
+/// With `gc.freeze()` before the fork it writes none, so that there is no collection of the child's.
 #[test]
 fn collection_after_a_freeze() {
     on_every_build("collect.py", Some("freeze"), "collect.py", |experiment| {
@@ -210,8 +251,27 @@ fn collection_after_a_freeze() {
         // neighbour in the collector's list of something that was made or freed.
         for fault in experiment.trace.faults_of(experiment.told.pid) {
             assert_ne!(fault.operation.kind, "gc", "{fault:#?}");
+            assert_eq!(fault.operation.collection, None, "{fault:#?}");
             assert!(fault.write.kind != "gc_header" || !experiment.is_at_line(fault), "{fault:#?}");
         }
+        for collection in &experiment.trace.collections {
+            assert_ne!(collection.pid, experiment.told.pid, "{collection:?}");
+        }
+    });
+}
+
+/// A collection that the interpreter begins by itself, of what is young: its generation is told, and the line of the
+/// object that was one too many.
+#[test]
+fn young_collection_in_a_child() {
+    on_every_build("young.py", None, "young.py", |experiment| {
+        let mut faults = experiment.at_line();
+        // Objects are made at the same line.
+        faults.retain(|fault| fault.write.kind == "gc_header");
+        let collection = experiment.collection();
+        assert_eq!(collection.generation, experiment.generation(0), "{collection:?}");
+        assert!(collection.pages >= 200, "{collection:?}");
+        experiment.is_nearly_all(collection, &faults);
     });
 }
 

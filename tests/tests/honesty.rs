@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use cowtrace_tests::check::{self, Listing};
 use cowtrace_tests::facts::{Fact, parse};
 use cowtrace_tests::trace::Process;
-use cowtrace_tests::{Finished, Run, Trace, needs, programs, python, repeats};
+use cowtrace_tests::{Finished, Run, Trace, Traced, needs, programs, python, repeats};
 use tempfile::TempDir;
 
 const CHILDREN: usize = 200;
@@ -33,10 +33,8 @@ fn sentences(finished: &Finished) -> Vec<String> {
 
 /// Runs with a report and a file.
 fn reported(run: Run) -> (Trace, Finished) {
-    let folder = TempDir::with_prefix("cowtrace-honesty-").expect("a temporary folder");
-    let path = folder.path().join("trace.jsonl");
-    let finished = run.flag("-o").flag(&path).cowtrace();
-    (Trace::read(&path), finished)
+    let Traced { trace, finished } = run.reported();
+    (trace, finished)
 }
 
 /// With a buffer that is too small details are lost; how many is known exactly, for every process and outcome, and the

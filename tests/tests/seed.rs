@@ -3,17 +3,9 @@
 #![expect(clippy::panic, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use cowtrace_tests::python::Interpreter;
-use cowtrace_tests::{Fault, Run, Trace, check, needs, programs, python};
-
-/// Tasks that each script gives to its pool.
-const TASKS: usize = 3;
-
-/// From 3.14 on pools do not fork unless they are told to. (`runpy` would swap `__main__` in the module table.)
-const FORKING: &str = "import multiprocessing, sys; multiprocessing.set_start_method('fork'); \
-                       exec(compile(open(sys.argv[1]).read(), sys.argv[1], 'exec'))";
+use cowtrace_tests::{Fault, Trace, check, needs, programs, python, seed};
 
 /// What a script did.
 struct Ran {
@@ -33,11 +25,10 @@ fn on_every_build(script: &str, judge: impl Fn(&Ran)) {
     if !needs::tracing() {
         return;
     }
-    let source = programs::workload(&format!("seed/{script}.py"));
+    let source = seed::script(script);
     python::on_each(1, |interpreter| {
-        // On a pipe the workers' lines would die with them: the pool ends them by a signal.
-        let traced = run(interpreter, &source).on_terminal().trace();
-        let workers = workers(&traced.finished.stdout_text());
+        let traced = seed::run_forking(interpreter, &source).trace();
+        let workers = seed::workers(&traced.finished.stdout_text());
         for &worker in &workers {
             assert_eq!(traced.trace.process(worker).generation, 1, "worker {worker}");
         }
@@ -52,28 +43,6 @@ fn on_every_build(script: &str, judge: impl Fn(&Ran)) {
             workers,
         });
     });
-}
-
-fn run(interpreter: &Interpreter, script: &Path) -> Run {
-    match interpreter.minor {
-        (3, ..14) => interpreter.run(script),
-        _ => interpreter.run_with(&["-c", FORKING], script),
-    }
-}
-
-/// The script's output is `pid id` for each task, as without cowtrace; gives the pids. The lines come whole, because each is
-/// one write to the terminal. They do not where `PYTHONUNBUFFERED` is set, with or without cowtrace (164 of 200 runs
-/// without it): then `print` writes the pid, the space, the id and the end of the line one by one. Hence the harness
-/// takes that variable away.
-fn workers(stdout: &str) -> BTreeSet<u32> {
-    let lines: Vec<&str> = stdout.lines().map(str::trim_end).collect();
-    assert_eq!(lines.len(), TASKS, "stdout of the script: {stdout:?}");
-    let pid = |line: &&str| {
-        let (pid, id) = line.split_once(' ')?;
-        id.parse::<u64>().ok()?;
-        pid.parse().ok()
-    };
-    lines.iter().map(|line| pid(line).unwrap_or_else(|| panic!("{line:?} in stdout: {stdout:?}"))).collect()
 }
 
 fn swaps(trace: &Trace) -> Vec<&Fault> {

@@ -56,7 +56,8 @@ impl Keys {
                     return;
                 }
                 self.names += entries.len();
-                self.tables.push(ModuleTable { entries, seen: Vec::new() });
+                let free = (shape.entries.start + shape.used * shape.entry_size)..shape.entries.end;
+                self.tables.push(ModuleTable { entries, free, seen: Vec::new() });
                 self.tables.len() - 1
             }
         };
@@ -186,7 +187,7 @@ mod tests {
     fn names() {
         let entries = vec![("os".to_owned(), 0x1228), ("re".to_owned(), 0x1238)];
         let keys = Keys {
-            tables: vec![ModuleTable { entries, seen: Vec::new() }],
+            tables: vec![ModuleTable { entries, ..ModuleTable::default() }],
             last: HashMap::from([(4, (shape(), 0))]),
             names: 2,
         };

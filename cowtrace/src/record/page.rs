@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::schema::{Operation, Outcome, Page, PageState, Site, Trace, Write};
+use super::schema::{Added, Operation, Outcome, Page, PageState, Site, Trace, Write};
 
 /// The line; `type` is `page`.
 #[derive(Clone, Debug, Serialize)]
@@ -12,6 +12,9 @@ pub struct PageLine<'a> {
     pid: Option<u32>,
     address: String,
     key: Option<&'a str>,
+    /// The key was added after the fork: `here`, or on this page or another (`perhaps`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    added: Option<Added>,
     state: PageState,
     /// When it was made private; null if it is not, or not since the last fork.
     time: Option<u64>,
@@ -31,6 +34,7 @@ pub fn line<'a>(trace: &'a Trace, page: &'a Page) -> PageLine<'a> {
         pid: trace.processes.get(page.process).map(|process| process.pid),
         address: format!("{:#x}", page.address),
         key: page.key.as_deref(),
+        added: page.added,
         state: page.state,
         time: fault.filter(|_| page.state == PageState::Private).map(|fault| fault.time),
         outcome: fault.map(|fault| fault.outcome),

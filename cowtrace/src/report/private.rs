@@ -8,7 +8,7 @@ use super::numbers::{count, counted, time};
 use super::scope::Scope;
 use super::table::{Paper, Tone};
 use super::words;
-use crate::record::schema::{Fault, Outcome, Page, PageState, Trace};
+use crate::record::schema::{Added, Fault, ModuleTable, Outcome, Page, PageState, Trace};
 
 /// Bytes of a page.
 const PAGE: u64 = 4096;
@@ -67,6 +67,8 @@ pub struct Answer {
     pub process: usize,
     /// The address asked about.
     pub address: u64,
+    /// The key asked about was added after the process was forked.
+    pub added: Option<Added>,
     /// What became of its page.
     pub state: PageState,
     /// Index into [`Trace::faults`] of the write that made it private, last.
@@ -105,35 +107,73 @@ fn answer(trace: &Trace, process: usize, address: u64) -> Answer {
         Some((_, false)) => PageState::PrivateBeforeFork,
         None => PageState::Shared,
     };
-    Answer { process, address, state, fault }
+    Answer { process, address, added: None, state, fault }
 }
 
 /// The answers to one question, for each process that has the page: with a key those where its place is known, with an
 /// address those that wrote to the page, and those that share memory with one of them.
 #[must_use]
 pub fn answers(trace: &Trace, question: &Question) -> Vec<Answer> {
+    let processes = 0..trace.processes.len();
     match question {
-        Question::Key(name) => places(trace, name).map(|(p, address)| answer(trace, p, address)).collect(),
+        Question::Key(name) => processes.flat_map(|process| of_key(trace, process, name)).collect(),
         Question::Page(address) => {
             let scope = Scope::new(trace, None);
-            let all = (0..trace.processes.len()).map(|process| answer(trace, process, *address));
+            let all = processes.map(|process| answer(trace, process, *address));
             all.filter(|answer| answer.fault.is_some() || scope.is_main(answer.process)).collect()
         }
     }
 }
 
-/// Where a key's value lay in each process, as of the last time that it was seen there.
-fn places<'a>(trace: &'a Trace, name: &'a str) -> impl Iterator<Item = (usize, u64)> + 'a {
-    (0..trace.processes.len()).filter_map(move |process| {
-        let tables = trace.module_tables.iter();
-        let seen = tables.flat_map(|table| {
-            table.seen.iter().filter(|(p, _)| *p == process).map(move |(_, time)| (*time, table))
-        });
-        // What it has run since has other tables.
-        let born = trace.processes[process].execs.last().copied().unwrap_or_default();
-        let (_, table) = seen.filter(|(time, _)| *time >= born).max_by_key(|(time, _)| *time)?;
-        table.entries.iter().find(|(key, _)| key == name).map(|(_, address)| (process, *address))
-    })
+/// The answers about a key's value in one process, by the table that it had when it was seen last: one; or none, where its
+/// place is not known; or several, where it was added to one of several pages.
+fn of_key(trace: &Trace, process: usize, name: &str) -> Vec<Answer> {
+    let tables = trace.module_tables.iter();
+    let seen = tables.flat_map(|table| {
+        table.seen.iter().filter(|(p, _)| *p == process).map(move |(_, time)| (*time, table))
+    });
+    // What it has run since has other tables.
+    let born = trace.processes[process].execs.last().copied().unwrap_or_default();
+    let Some((time, table)) = seen.filter(|(time, _)| *time >= born).max_by_key(|(time, _)| *time) else {
+        return Vec::new();
+    };
+    match table.entries.iter().find(|(key, _)| key == name) {
+        Some((_, address)) => vec![answer(trace, process, *address)],
+        None => added(trace, process, time, table, name),
+    }
+}
+
+/// The answers about a key that a process was seen to add to its table, which it had at this time. The write that added it
+/// is known only where it was the first one to its page.
+fn added(trace: &Trace, process: usize, time: u64, table: &ModuleTable, name: &str) -> Vec<Answer> {
+    let key = format!("sys.modules['{name}']");
+    let since = || trace.faults.iter().filter(|fault| fault.process == process && fault.time >= time);
+    let is_named = |fault: &&Fault| {
+        let named = trace.writes.get(fault.write).and_then(|write| write.name.as_ref()) == Some(&key);
+        named && table.free.contains(&fault.address)
+    };
+    if let Some(fault) = since().find(is_named) {
+        return vec![Answer { added: Some(Added::Here), ..answer(trace, process, fault.address) }];
+    }
+    let imports = |fault: &Fault| {
+        let operation = trace.operations.get(fault.operation);
+        operation.is_some_and(|operation| operation.chain.iter().any(|module| module == name))
+    };
+    let mut faults = trace.faults.iter().enumerate();
+    let import = faults.find(|(_, f)| f.process == process && f.time >= time && imports(f));
+    let Some((import, _)) = import else { return Vec::new() };
+    if table.free.is_empty() {
+        let (address, state) = (table.free.start, PageState::Replaced);
+        return vec![Answer { process, address, added: None, state, fault: Some(import) }];
+    }
+    let pages = table.free.start / PAGE..=(table.free.end - 1) / PAGE;
+    let answers = pages.map(|page| answer(trace, process, table.free.start.max(page * PAGE)));
+    // It was written, so it lies on a page that was.
+    let mut answers: Vec<Answer> =
+        answers.filter(|answer| matches!(answer.state, PageState::Private | PageState::Unknown)).collect();
+    let added = if answers.len() == 1 { Added::Here } else { Added::Perhaps };
+    answers.iter_mut().for_each(|answer| answer.added = Some(added));
+    answers
 }
 
 impl Question {
@@ -180,7 +220,8 @@ const fn nobody(question: &Question) -> &'static str {
     match question {
         Question::Page(_) => "no process is known to have it",
         Question::Key(_) => {
-            "its place is not known: no process that forked had this key, or it was gone before its table could be read"
+            "its place is not known: no process had this key at a fork or was seen to import it, or it was gone before its \
+             table could be read"
         }
     }
 }
@@ -188,9 +229,13 @@ const fn nobody(question: &Question) -> &'static str {
 /// `7001 python3 (0x7f…): copied at 123.0 ms by refcount of str, import of json at a.py:3 (f)`.
 fn sentence(scope: &Scope<'_>, question: &Question, answer: &Answer) -> String {
     let who = scope.trace.processes.get(answer.process).map_or_else(String::new, words::process);
-    let at = match question {
-        Question::Key(_) => format!(" ({:#x})", answer.address),
-        Question::Page(_) => String::new(),
+    let at = match (question, answer.added) {
+        (Question::Page(_), _) => String::new(),
+        (Question::Key(_), None) => format!(" ({:#x})", answer.address),
+        (Question::Key(_), Some(Added::Here)) => format!(" ({:#x}, added after its fork)", answer.address),
+        (Question::Key(_), Some(Added::Perhaps)) => {
+            format!(" ({:#x} or another page, added after its fork)", answer.address)
+        }
     };
     let process = scope.trace.processes.get(answer.process);
     let forked = process.is_some_and(|process| process.parent.is_some());
@@ -201,6 +246,9 @@ fn sentence(scope: &Scope<'_>, question: &Question, answer: &Answer) -> String {
         (PageState::Private, Some(fault)) => by(fault),
         (PageState::PrivateBeforeFork, Some(fault)) => {
             format!("made private before its last fork, {}; not written since: shared again", by(fault))
+        }
+        (PageState::Replaced, Some(fault)) => {
+            format!("its table was full at the fork; the key went to a new one, {}", since(scope, fault))
         }
         (PageState::Unknown, _) => {
             let lost: u64 = process.map_or(0, |p| p.totals.outcomes.iter().map(|(_, t)| t.lost).sum());
@@ -215,28 +263,33 @@ fn sentence(scope: &Scope<'_>, question: &Question, answer: &Answer) -> String {
 
 /// What made a page private.
 fn cause(scope: &Scope<'_>, fault: &Fault) -> String {
-    let trace = scope.trace;
     let how = match fault.outcome {
         Outcome::Reuse => "taken over as its last owner",
         Outcome::ZeroFill => "made as a fresh page",
         _ => "copied",
     };
     let written =
-        trace.writes.get(fault.write).map_or_else(|| "unknown write".to_owned(), words::write_exact);
+        scope.trace.writes.get(fault.write).map_or_else(|| "unknown write".to_owned(), words::write_exact);
+    format!("{how} at {} by {written}{}", time(fault.time), circumstances(scope, fault, ", "))
+}
+
+/// `after 123.0 ms by import of json at a.py:3 (f)`.
+fn since(scope: &Scope<'_>, fault: &Fault) -> String {
+    format!("after {}{}", time(fault.time), circumstances(scope, fault, " by "))
+}
+
+/// What the program was doing and where, as far as that says something.
+fn circumstances(scope: &Scope<'_>, fault: &Fault, before: &str) -> String {
+    let trace = scope.trace;
     let operation = trace.operations.get(fault.operation);
     let deed = operation.and_then(|operation| match operation.kind {
         "call" | "native" | "unknown" => None,
         _ => words::deed(operation).or_else(|| super::cuts::machinery(operation)),
     });
     let site = fault.site.and_then(|site| trace.sites.get(site)).map(|site| words::site(site, scope));
-    let mut text = format!("{how} at {} by {written}", time(fault.time));
-    if let Some(deed) = deed {
-        text += &format!(", {deed}");
-    }
-    if let Some(site) = site {
-        text += &format!(" at {site}");
-    }
-    text
+    let deed = deed.map_or_else(String::new, |deed| format!("{before}{deed}"));
+    let site = site.map_or_else(String::new, |site| format!(" at {site}"));
+    deed + &site
 }
 
 /// The answers to these questions, for the record.
@@ -252,6 +305,7 @@ pub fn pages(trace: &Trace, questions: &[Question]) -> Vec<Page> {
             process: answer.process,
             address: answer.address,
             key: key.clone(),
+            added: answer.added,
             state: answer.state,
             fault: answer.fault,
         }));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::record::fixture::{Builder, line, operation, page as faulted, write as wrote};
-use crate::record::schema::ModuleTable;
+use crate::record::schema::{Added, ModuleTable, Operation};
 
 const AT: u64 = 0x7f00_0000_0018;
 
@@ -15,7 +15,8 @@ fn trace() -> Trace {
     let idle = b.process(Some(parent), "python3", 1 << 20);
     let mut trace = b.finish();
     let seen = vec![(parent, trace.processes[1].start), (imports, trace.processes[1].start), (idle, 1 << 40)];
-    trace.module_tables.push(ModuleTable { entries: vec![("statistics".to_owned(), AT)], seen });
+    let entries = vec![("statistics".to_owned(), AT)];
+    trace.module_tables.push(ModuleTable { entries, free: AT + 16..AT + 160, seen });
     trace
 }
 
@@ -58,6 +59,55 @@ fn a_key() {
     ));
     let unknown = told(&trace, &key("sys.modules[nothing]").unwrap());
     assert!(unknown.contains("its place is not known"), "{unknown}");
+}
+
+/// A key that was added by an import lies on the page of the free entries, or on one of those that were written; a write
+/// that is its own tells where exactly.
+#[test]
+fn a_key_that_came_later() {
+    let mut trace = trace();
+    let question = key("sys.modules[json]").unwrap();
+    let importer = trace.faults[0].process;
+    let imported =
+        trace.operations.intern(Operation { chain: vec!["json".to_owned()], ..operation("import", "json") });
+    trace.faults[0].operation = imported;
+    trace.faults[0].address = AT + 40;
+    let text = told(&trace, &question);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(
+        lines[2]
+            .contains("7001 python3 (0x7f0000000028, added after its fork): copied at 1.0 ms by refcount"),
+        "{text}"
+    );
+    // Entries on a second page, which nobody has written.
+    trace.module_tables[0].free.end = AT + 4096 + 160;
+    assert_eq!(told(&trace, &question), text);
+    trace.faults[1].address = AT + 4096;
+    trace.faults[1].process = importer;
+    let text = told(&trace, &question);
+    assert_eq!(text.matches(" or another page, added after its fork)").count(), 2, "{text}");
+    let own = trace.writes.intern(wrote("dict_entry", "dict", "sys.modules['json']"));
+    trace.faults[1].write = own;
+    let all = answers(&trace, &question);
+    let places: Vec<_> = all.iter().map(|answer| (answer.process, answer.address, answer.added)).collect();
+    assert_eq!(places, [(importer, AT + 4096, Some(Added::Here))]);
+    // A table that was full is another one now.
+    let (free, write) = (trace.module_tables[0].free.clone(), trace.faults[1].write);
+    trace.module_tables[0].free.end = free.start;
+    trace.faults[1].write = trace.faults[0].write;
+    let text = told(&trace, &question);
+    assert!(
+        text.ends_with(
+            "): its table was full at the fork; the key went to a new one, after 1.0 ms by import of json at a.py:3 (f)\n"
+        ),
+        "{text}"
+    );
+    (trace.module_tables[0].free, trace.faults[1].write) = (free, write);
+    // Who has not imported it does not have it.
+    trace.faults[1].write = trace.faults[0].write;
+    trace.faults[0].operation = trace.faults[1].operation;
+    assert!(answers(&trace, &question).is_empty());
 }
 
 /// An address is answered for the whole page; a process whose details were lost says so instead of "shared".
