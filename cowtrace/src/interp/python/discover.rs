@@ -138,8 +138,8 @@ fn identify(target: &Target<'_>, mapping: &Mapping, file: &File) -> Discovery {
 /// Thresholds of the collector's youngest generation that versions begin with.
 const THRESHOLDS: [u32; 3] = [700, 2000, 10_000];
 
-/// The count of a generation and its threshold are neighbours, and changed places within 3.13: the threshold tells which is
-/// which. Where a program has set another before it was looked at, generations are not known.
+/// The count of a generation lies behind its threshold; within 3.13 both moved by 4 bytes. The threshold tells where it is:
+/// where a program has set another before it was looked at, generations are not known.
 fn collector_counts(layout: &Layout, plan: &mut Plan, memory: &dyn Memory, runtime: u64) {
     let main = memory.u64(runtime.wrapping_add(layout.runtime_main.into())).unwrap_or(0);
     let is_threshold = |offset: u16| {
@@ -149,7 +149,7 @@ fn collector_counts(layout: &Layout, plan: &mut Plan, memory: &dyn Memory, runti
     if counts == UNUSED || is_threshold(counts - 4) {
         return;
     }
-    plan.interpreter_gc_counts = if is_threshold(counts) { counts - 4 } else { UNUSED };
+    plan.interpreter_gc_counts = if is_threshold(counts - 8) { counts - 4 } else { UNUSED };
 }
 
 fn unsupported(mapping: &Mapping, version: String, reason: Reason) -> Discovery {
