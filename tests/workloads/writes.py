@@ -95,7 +95,10 @@ def values_of(table):
         count, size = word(keys + 24), 24 if header >> 16 & 0xFF == 0 else 16
     key, value = (0, 8) if size == 16 else (8, 16)
     addresses = words(entries, count * size // 8)[key // 8 :: size // 8]
-    at = {address: entries + n * size + value for n, address in enumerate(addresses)}
+    # Of instances of a class whose keys are shared the values lie elsewhere.
+    values = word(id(table) + 40) if MINOR <= 10 else 0
+    start, size = (values, 8) if values else (entries + value, size)
+    at = {address: start + n * size for n, address in enumerate(addresses)}
     return {key: at[id(key)] for key in table}
 
 
@@ -467,8 +470,9 @@ def type_cache():
         for thing in things:
             thing.method  # the write: type_cache
 
-    # From the flags to the versions.
-    child("type_cache", write, places=[id(of) + 168 for of in types_], width=424 - 168)
+    # From the flags, which tell whether the version is valid until 3.12, to the versions.
+    first = 168 if MINOR <= 12 else 384
+    child("type_cache", write, places=[id(of) + first for of in types_], width=424 - first)
 
 
 @case

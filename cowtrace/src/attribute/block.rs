@@ -32,6 +32,8 @@ pub struct Block {
     pub is_header: bool,
     /// It begins with a link to another free block of its pool.
     pub is_linked: bool,
+    /// It was read after the write, from memory that looked unchanged around the address.
+    pub late: bool,
     /// Its first words before the write.
     pub head: [u64; BLOCK_WORDS],
     /// The object in it; `None` = it holds no object, or one whose type is not known.
@@ -65,6 +67,7 @@ impl Block {
                 by: Allocator::Pool,
                 is_header: true,
                 is_linked: false,
+                late: false,
                 head: [0; BLOCK_WORDS],
                 object: None,
             });
@@ -84,6 +87,7 @@ impl Block {
             by: Allocator::Pool,
             is_header: false,
             is_linked,
+            late: false,
             head,
             object: None,
         };
@@ -100,6 +104,7 @@ impl Block {
             by: Allocator::Malloc,
             is_header: false,
             is_linked: false,
+            late: true,
             head,
             object: None,
         };

@@ -281,7 +281,7 @@ impl Attributor {
         let image_id = self.tree.get(process).image;
         let phase = self.phase(fault, process);
         let (frames_missing, no_stack) = self.missing(fault, image_id);
-        let around = self.around(fault, process, mapping, symbol);
+        let around = self.around(fault, process, mapping, symbol, stack.as_deref());
         let mut evidence = Evidence {
             address: fault.address,
             region_kind: region.kind,
@@ -370,12 +370,15 @@ impl Attributor {
         process: usize,
         mapping: Option<&Mapping>,
         symbol: Option<&Symbol>,
+        stack: Option<&KnownStack>,
     ) -> Around {
         let image = self.tree.get(process).image;
         let detail = fault.flags & flag::DETAIL != 0;
         let in_user = fault.flags & flag::KERNEL_MODE == 0;
         let registers = (detail && in_user).then_some(&fault.detail.registers);
         let code = symbol.filter(|_| in_user).and_then(|symbol| symbol.code);
+        let op = stack.and_then(|stack| stack.frames.first()?.shown.op).unwrap_or_default();
+        let calls = op.starts_with("CALL") || op == "PRECALL";
         let mut around = Around {
             store: code.and_then(|code| instruction::decode(&code, registers)),
             ..Around::default()
@@ -390,7 +393,6 @@ impl Attributor {
                 mapping,
                 relatives: &relatives,
                 kept: self.places.kept(image),
-                modules: &self.tree.get(process).modules,
             };
             around.type_distance = found.plan.object_type.into();
             let block = self.places.block(&query, &mut self.names);
@@ -415,6 +417,9 @@ impl Attributor {
                 around.stores_type =
                     stored.is_some_and(|value| self.names.types().contains_key(&(image, value)));
                 around.type_in_register = places::type_in_register(&query, stored, &self.names);
+                if around.type_in_register.is_none() && calls {
+                    around.type_in_register = places::type_in_frame(&query, &mut self.names);
+                }
             }
             if fault.detail.pool != 0 {
                 let size = 1_u64.checked_shl(found.plan.pool_shift.into()).unwrap_or(0);

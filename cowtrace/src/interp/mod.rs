@@ -165,14 +165,8 @@ pub trait Language: fmt::Debug + Sync {
     /// The part of a dict's table that an address lies in, if one begins where a block of memory does.
     fn table_part(&self, block: u64, header: &[u8; 32], size: u64, address: u64) -> Option<Place>;
 
-    /// The namespaces of the modules in a module table.
-    fn namespaces(
-        &self,
-        plan: &Plan,
-        memory: &dyn Memory,
-        string_type: u64,
-        table: &ModuleTable,
-    ) -> Vec<Namespace>;
+    /// The name of the module whose namespace has its table at `keys`; `None` = it is another dict's, or could not be read.
+    fn namespace(&self, plan: &Plan, memory: &dyn Memory, string_type: u64, keys: u64) -> Option<String>;
 }
 
 /// What an object owns outside itself.
@@ -197,6 +191,8 @@ pub enum Owned {
         values: u64,
         /// Address of its dict; 0 = it has none.
         dict: u64,
+        /// The instance itself, its slots included.
+        body: Range<u64>,
     },
     /// A module's namespace.
     Module {
@@ -230,6 +226,7 @@ impl Owned {
             Self::Set(range) => range.contains(&address).then_some(Part::SetEntry),
             Self::Dict { values, .. } if Self::is_in_values(*values, address, block) => Some(Part::Values),
             Self::Dict { table, .. } => table.as_ref()?.find(address).map(Part::Dict),
+            Self::Instance { body, .. } if body.contains(&address) => Some(Part::Body),
             Self::Instance { values, .. } => {
                 Self::is_in_values(*values, address, block).then_some(Part::Attribute(None))
             }
@@ -259,21 +256,12 @@ pub enum Part {
     Values,
     /// An instance's attributes: in an array of values, or in the table of its dict.
     Attribute(Option<Place>),
+    /// An instance itself: a slot, or what its type keeps there.
+    Body,
     /// A set's table.
     SetEntry,
     /// Plain data.
     Buffer,
-}
-
-/// A module's namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Namespace {
-    /// The module's name.
-    pub name: String,
-    /// Address of its dict.
-    pub dict: u64,
-    /// Address of the dict's table.
-    pub keys: u64,
 }
 
 /// Looks for a known interpreter in a process.

@@ -12,7 +12,7 @@ use crate::attribute::names::Names;
 use crate::process::maps::Kind;
 
 /// Bytes of heaps that are looked through in one session at most.
-const MOST_WALKED: u64 = 8 << 30;
+const MOST_WALKED: u64 = 2 << 30;
 
 impl Places {
     /// The block that holds the address.
@@ -38,7 +38,7 @@ impl Places {
             let place = address + at * 8;
             // What was there before the write, if that was kept.
             let kept = image_word(&query.fault.image, place);
-            let now = || query.read(|memory| memory.u64(place).ok());
+            let now = || query.read_unchanged(|memory| memory.u64(place).ok());
             let known = || {
                 self.mapped.get(&query.image)?.get(&chunk.start)?.1.get(usize::try_from(at).ok()?).copied()
             };
@@ -61,26 +61,31 @@ impl Places {
                 if let Some(chunk) = known.clone().filter(|chunk| still(query, chunk)) {
                     return Some(chunk);
                 }
-                if self.walked > MOST_WALKED {
-                    return known;
+                let again = self.heaps.get_mut(&query.image).and_then(|chunks| {
+                    let memory = query.unchanged()?;
+                    chunks.find_again(memory, &range, address)
+                });
+                if again.is_some() || self.walked > MOST_WALKED {
+                    return again;
                 }
+                let chunks = query.read_unchanged(|memory| Chunks::of_heap(memory, &range).not_empty())?;
                 self.walked += range.end - range.start;
-                let Some(chunks) = query.read(|memory| Chunks::of_heap(memory, &range).not_empty()) else {
-                    return known;
-                };
                 let chunk = chunks.find(address);
                 self.heaps.insert(query.image, chunks);
                 chunk
             }
             Kind::Anonymous => {
                 let found = self.mapped.entry(query.image).or_default();
-                let chunk = query.read(|memory| chunks::mapped(memory, &range, address));
+                let chunk = query.read_unchanged(|memory| chunks::mapped(memory, &range, address));
                 if let Some(chunk) = &chunk {
-                    let head = query.read(|memory| first_words(memory, chunk.start + chunks::HEADER));
+                    let head =
+                        query.read_unchanged(|memory| first_words(memory, chunk.start + chunks::HEADER));
                     found.insert(chunk.start, (chunk.end, head.unwrap_or_default()));
                 }
+                // What is remembered holds as long as nobody says otherwise.
                 let known = || found.range(..=address).next_back().map(|(start, (end, _))| *start..*end);
-                chunk.or_else(|| known().filter(|chunk| chunk.contains(&address)))
+                let known = || known().filter(|chunk| chunk.contains(&address) && !query.is_alive());
+                chunk.or_else(known)
             }
             Kind::Stack | Kind::File | Kind::Special(_) => None,
         }
@@ -90,7 +95,6 @@ impl Places {
 /// Whether a chunk is what it was when the heap was walked.
 fn still(query: &Query<'_>, chunk: &Range<u64>) -> bool {
     query
-        .read(|memory| memory.u64(chunk.start + 8).ok())
+        .read_unchanged(|memory| memory.u64(chunk.start + 8).ok())
         .is_some_and(|size| size & !7 == chunk.end - chunk.start)
 }
-

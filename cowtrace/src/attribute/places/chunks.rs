@@ -25,6 +25,12 @@ const PAGE: u64 = 4096;
 const MOST_PAGES: u32 = 1024;
 /// Bytes read at a time.
 const PIECE: usize = 1 << 20;
+/// … around one address.
+const SMALL_PIECE: usize = 16 << 10;
+/// Chunks before an address from which a heap is walked again.
+const AGAIN: usize = 16;
+/// Bytes before an address from which a heap is walked again at most.
+const FURTHEST: u64 = 4 << 20;
 
 /// The chunks of one heap at one moment.
 #[derive(Clone, Debug, Default)]
@@ -38,25 +44,58 @@ impl Chunks {
     /// Walks a heap; what cannot be read or makes no sense ends the walk.
     pub(super) fn of_heap(memory: &dyn Memory, heap: &Range<u64>) -> Self {
         let mut chunks = Self { start: heap.start, bounds: Vec::new() };
-        let end = heap.end.min(heap.start.saturating_add(MOST_BYTES));
-        let mut piece = Piece::default();
-        let mut at = heap.start;
-        while let Some(size) = piece.word(memory, at.saturating_add(8), end) {
-            let Ok(bound) = u32::try_from((at - heap.start) / 16) else { break };
-            chunks.bounds.push(bound);
+        let mut piece = Piece::of(PIECE);
+        chunks.bounds = chunks.walk(memory, &mut piece, heap.start, heap.end);
+        chunks
+    }
+
+    /// Bounds of the chunks from one of them on, up to the first at `end` or behind it.
+    fn walk(&self, memory: &dyn Memory, piece: &mut Piece, from: u64, end: u64) -> Vec<u32> {
+        let mut bounds = Vec::new();
+        let most = self.start.saturating_add(MOST_BYTES);
+        let mut at = from;
+        while let Some(size) = piece.word(memory, at.saturating_add(8), most) {
+            let Ok(bound) = u32::try_from((at - self.start) / 16) else { break };
+            bounds.push(bound);
             let size = size & !FLAGS;
-            let next = at.saturating_add(size);
-            if size < LEAST || !size.is_multiple_of(16) || next > end {
+            if at >= end || size < LEAST || !size.is_multiple_of(16) {
                 break;
             }
-            at = next;
+            at = at.saturating_add(size);
         }
-        chunks
+        bounds
     }
 
     /// `None` if there is no chunk.
     pub(super) fn not_empty(self) -> Option<Self> {
         (!self.bounds.is_empty()).then_some(self)
+    }
+
+    /// Walks the heap again around an address, from chunks a little before it; if it has grown, to its end. `None` = what
+    /// was known of it has nothing to do with what it is now.
+    pub(super) fn find_again(
+        &mut self,
+        memory: &dyn Memory,
+        heap: &Range<u64>,
+        address: u64,
+    ) -> Option<Range<u64>> {
+        let distance = u32::try_from(address.checked_sub(self.start)? / 16).ok()?;
+        let after = self.bounds.partition_point(|&bound| bound <= distance);
+        let from = after.saturating_sub(AGAIN);
+        let start = self.start + u64::from(*self.bounds.get(from)?) * 16;
+        let grown = after == self.bounds.len();
+        let end = if grown { heap.end } else { address.saturating_add(1) };
+        if !grown && address - start > FURTHEST {
+            return None;
+        }
+        let walked = self.walk(memory, &mut Piece::of(SMALL_PIECE), start, end);
+        let last = *walked.last()?;
+        if last <= distance {
+            return None;
+        }
+        let same = self.bounds.partition_point(|&bound| bound <= last);
+        self.bounds.splice(from..same, walked);
+        self.find(address)
     }
 
     /// The chunk that holds an address.
@@ -69,19 +108,23 @@ impl Chunks {
 }
 
 /// Memory that was read together.
-#[derive(Default)]
 struct Piece {
+    len: usize,
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl Piece {
+    const fn of(len: usize) -> Self {
+        Self { len, start: 0, bytes: Vec::new() }
+    }
+
     fn word(&mut self, memory: &dyn Memory, address: u64, end: u64) -> Option<u64> {
         if address.checked_add(8)? > end {
             return None;
         }
         if self.get(address).is_none() {
-            let len = usize::try_from(end - address).ok()?.min(PIECE);
+            let len = usize::try_from(end - address).ok()?.min(self.len);
             self.bytes.resize(len, 0);
             self.start = address;
             if memory.read(address, &mut self.bytes).is_err() {

@@ -12,17 +12,15 @@ mod chunks;
 mod owner;
 mod structure;
 
-use cowtrace_ebpf::event::{self as raw, BLOCK_WORDS, flag};
-use cowtrace_ebpf::state::ModuleTable;
+use cowtrace_ebpf::event::{self as raw, BLOCK_WORDS, IMAGE_WORDS, Image, flag};
 
 use crate::interp::{Found, Owned};
 use crate::memory::{Live, Memory};
 use crate::process::maps::{Kind, Mapping, Maps};
 
 use chunks::Chunks;
-use owner::Spaces;
 
-pub(super) use structure::{near_stack, structure, type_in_register};
+pub(super) use structure::{near_stack, structure, type_in_frame, type_in_register};
 
 /// Bytes of anonymous memory that are looked through at an image's first fork at most.
 const MOST_SURVEYED: u64 = 64 << 20;
@@ -36,12 +34,16 @@ const LEAST_ADDRESS: u64 = 0x1_0000;
 /// Bits of an address of a program.
 const ADDRESS_BITS: u32 = 47;
 
+/// Bytes that an instruction writes, as far as what they were does not matter.
+const MOST_WRITTEN: u64 = 16;
+
 /// What was found in memory, to be used again.
 #[derive(Default)]
 pub(super) struct Places {
     heaps: HashMap<u64, Chunks>,
     walked: u64,
-    namespaces: HashMap<u64, Spaces>,
+    /// Names of modules, by image and address of the dict, or, where that is not known, of its table.
+    namespaces: HashMap<(u64, u64, u64), String>,
     /// Large blocks of each image: their end and first words, by their start.
     mapped: HashMap<u64, BTreeMap<u64, (u64, [u64; BLOCK_WORDS])>>,
     kept: HashMap<u64, Arc<Kept>>,
@@ -78,7 +80,6 @@ pub(super) struct Query<'a> {
     pub(super) relatives: &'a [Rc<Live>],
     /// What was kept of that memory, for when they are gone.
     pub(super) kept: Option<Arc<Kept>>,
-    pub(super) modules: &'a ModuleTable,
 }
 
 impl Query<'_> {
@@ -90,6 +91,43 @@ impl Query<'_> {
     fn read<T>(&self, read: impl Fn(&dyn Memory) -> Option<T>) -> Option<T> {
         let live = self.relatives.iter().find_map(|memory| read(&**memory));
         live.or_else(|| read(self.kept.as_deref()?))
+    }
+
+    /// Reads from the nearest relative whose memory around the address still is what it was before the write: what has
+    /// changed there since may have been something else then.
+    fn read_unchanged<T>(&self, read: impl Fn(&dyn Memory) -> Option<T>) -> Option<T> {
+        let unchanged = self.relatives.iter().filter(|memory| self.is_unchanged(&***memory));
+        let live = unchanged.filter_map(|memory| read(&**memory)).next();
+        live.or_else(|| read(self.kept.as_deref().filter(|kept| self.is_unchanged(*kept))?))
+    }
+
+    /// The nearest such relative.
+    fn unchanged(&self) -> Option<&dyn Memory> {
+        let live = self.relatives.iter().find(|memory| self.is_unchanged(&***memory));
+        let kept =
+            || self.kept.as_deref().filter(|kept| self.is_unchanged(*kept)).map(|kept| kept as &dyn Memory);
+        live.map(|memory| &**memory as &dyn Memory).or_else(kept)
+    }
+
+    fn is_unchanged(&self, memory: &dyn Memory) -> bool {
+        let Image { address, len, words, .. } = &self.fault.image;
+        if self.fault.flags & flag::IMAGE == 0 {
+            return true;
+        }
+        let written = self.fault.address & !7;
+        let written = written..written.saturating_add(MOST_WRITTEN);
+        let mut now = [0; IMAGE_WORDS * 8];
+        let now = &mut now[..(*len as usize).min(IMAGE_WORDS * 8)];
+        memory.read(*address, now).is_ok()
+            && (*address..)
+                .step_by(8)
+                .zip(now.as_chunks().0.iter().zip(words))
+                .all(|(at, (now, then))| written.contains(&at) || u64::from_le_bytes(*now) == *then)
+    }
+
+    /// Whether any memory of it can still be read.
+    fn is_alive(&self) -> bool {
+        self.relatives.iter().any(|memory| memory.u8(self.fault.address).is_ok())
     }
 
     /// General registers that may hold addresses of objects.
@@ -159,7 +197,7 @@ fn first_words(memory: &dyn Memory, address: u64) -> Option<[u64; BLOCK_WORDS]> 
     Some(words)
 }
 
-fn image_word(image: &raw::Image, address: u64) -> Option<u64> {
+fn image_word(image: &Image, address: u64) -> Option<u64> {
     let at = address.checked_sub(image.address)?;
     if at.checked_add(8)? > u64::from(image.len) || !at.is_multiple_of(8) {
         return None;

@@ -8,23 +8,15 @@ use super::{Places, Query, image_word};
 use crate::attribute::block::Block;
 use crate::attribute::evidence::Owner;
 use crate::attribute::names::Names;
-use crate::interp::{Found, Namespace, Owned, Part, Place, TypeOf};
+use crate::interp::{Found, Owned, Part, Place, TypeOf};
 use crate::symbolize::instruction::Store;
 
 /// Dicts that share a table: the instances of a class.
 const MOST_USERS: u64 = 1 << 24;
 /// Objects of which is remembered what they own.
 const MOST_OWNED: usize = 4096;
-/// Times that namespaces of an image are read again because a table was not among them.
-const MOST_READ_AGAIN: u32 = 64;
-
-/// The namespaces of an image's modules.
-#[derive(Default)]
-pub(super) struct Spaces {
-    all: Vec<Namespace>,
-    reads: u32,
-    misses: u32,
-}
+/// Modules of which is remembered where their namespaces are.
+const MOST_NAMESPACES: usize = 4096;
 
 /// The written address, and the block that holds it.
 #[derive(Clone)]
@@ -80,7 +72,7 @@ impl Places {
         let mut found: Option<Owner> = None;
         for object in objects {
             let Some(owner) = self.owned_by(object, query, written, names) else { continue };
-            let is_instance = matches!(owner.part, Part::Attribute(_));
+            let is_instance = matches!(owner.part, Part::Attribute(_) | Part::Body);
             if found.is_none() || is_instance {
                 self.owners.insert(query.process, object);
                 found = Some(owner);
@@ -104,7 +96,11 @@ impl Places {
         let owner = |address, of, part| Owner { address, of, part, module: None, key_type: None };
         match owned {
             Owned::Module { dict } => self.owned_by_dict(dict, query, written, names),
-            Owned::Instance { values, dict } => {
+            // Where its block is known, what lies in that tells more.
+            Owned::Instance { body, .. } if written.block.is_none() && body.contains(&written.address) => {
+                Some(owner(object, of, Part::Body))
+            }
+            Owned::Instance { values, dict, .. } => {
                 if values != 0 && Owned::is_in_values(values, written.address, written.block.as_ref()) {
                     return Some(owner(object, of, Part::Attribute(None)));
                 }
@@ -141,12 +137,7 @@ impl Places {
     }
 
     /// Type of an object and what it owns, as its memory says, or said when it was looked at last.
-    fn possessions(
-        &mut self,
-        object: u64,
-        query: &Query<'_>,
-        names: &mut Names,
-    ) -> Option<(String, Owned)> {
+    fn possessions(&mut self, object: u64, query: &Query<'_>, names: &mut Names) -> Option<(String, Owned)> {
         let Found { language, plan, .. } = query.found;
         let address = query.read(|memory| memory.u64(object.checked_add(plan.object_type.into())?).ok());
         let Some(address) = address else {
@@ -164,28 +155,29 @@ impl Places {
         Some(known)
     }
 
-    /// The module whose namespace a dict is.
+    /// The module whose namespace a dict is, or, if that is not known, the table at `keys`.
     fn namespace(&mut self, query: &Query<'_>, dict: u64, keys: u64) -> Option<String> {
-        let spaces = self.namespaces.entry(query.image).or_default();
-        let find = |spaces: &Spaces| {
-            let is = |space: &&Namespace| if dict == 0 { space.keys == keys } else { space.dict == dict };
-            spaces.all.iter().find(is).map(|space| space.name.clone())
-        };
-        if let Some(name) = find(spaces) {
-            return Some(name);
-        }
-        spaces.misses += 1;
-        if spaces.reads >= MOST_READ_AGAIN || !spaces.misses.is_power_of_two() {
-            return None;
-        }
-        spaces.reads += 1;
         let Found { language, plan, string_type, .. } = query.found;
-        let all = query.read(|memory| {
-            let all = language.namespaces(plan, memory, *string_type, query.modules);
-            (!all.is_empty()).then_some(all)
+        let name = query.read(|memory| {
+            let keys = match dict {
+                0 => keys,
+                dict => memory.u64(dict.checked_add(plan.dict_keys.into())?).ok()?,
+            };
+            language.namespace(plan, memory, *string_type, keys)
         });
-        spaces.all = all.unwrap_or_default();
-        find(spaces)
+        let key = (query.image, dict, if dict == 0 { keys } else { 0 });
+        match name {
+            Some(name) => {
+                if self.namespaces.len() >= MOST_NAMESPACES {
+                    self.namespaces.clear();
+                }
+                self.namespaces.insert(key, name.clone());
+                Some(name)
+            }
+            // Its memory may be gone.
+            None if !query.is_alive() => self.namespaces.get(&key).cloned(),
+            None => None,
+        }
     }
 }
 

@@ -16,7 +16,11 @@ const ABOVE_STACK: u64 = 256 << 10;
 const STATE: u64 = 256;
 
 /// The structure of the interpreter that holds the address.
-pub(in crate::attribute) fn structure(query: &Query<'_>, block: Option<&Block>, names: &Names) -> Option<Structure> {
+pub(in crate::attribute) fn structure(
+    query: &Query<'_>,
+    block: Option<&Block>,
+    names: &Names,
+) -> Option<Structure> {
     let fault = query.fault;
     if fault.flags & flag::FRAME_CHUNK != 0 {
         return Some(Structure::Frames);
@@ -50,7 +54,28 @@ pub(in crate::attribute) fn near_stack(query: &Query<'_>) -> bool {
 }
 
 /// A type in the registers, by its name: first the one that is stored.
-pub(in crate::attribute) fn type_in_register(query: &Query<'_>, stored: Option<u64>, names: &Names) -> Option<String> {
+pub(in crate::attribute) fn type_in_register(
+    query: &Query<'_>,
+    stored: Option<u64>,
+    names: &Names,
+) -> Option<String> {
     let known = |address: u64| names.types().get(&(query.image, address)).map(|of| of.name.clone());
     stored.and_then(known).or_else(|| query.in_registers().find_map(known))
+}
+
+/// The one class among the variables and operands of a frame that calls something: that of what is made, as likely as not.
+pub(in crate::attribute) fn type_in_frame(query: &Query<'_>, names: &mut Names) -> Option<String> {
+    let mut found: Option<(u64, String)> = None;
+    for value in query.in_frame() {
+        names.learn_type(query.image, value, query.found, query.relatives);
+        let Some(of) = names.types().get(&(query.image, value)).filter(|of| of.is_heap_type()) else {
+            continue;
+        };
+        match &found {
+            Some((address, _)) if *address == value => {}
+            Some(_) => return None,
+            None => found = Some((value, of.name.clone())),
+        }
+    }
+    found.map(|(_, name)| name)
 }

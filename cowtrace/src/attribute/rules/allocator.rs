@@ -60,12 +60,11 @@ fn link(evidence: &Evidence<'_>) -> Option<Verdict> {
     if block.object.is_some() {
         return None;
     }
-    // A block that is given back gets the next free one of its pool, or none, as its first word.
-    if evidence.address == block.address
-        && let Some(Store { size: 8, form: Form::Register(Some(value)), .. }) = evidence.store
-        && (value == 0 || evidence.is_same_pool(value))
-    {
-        return Some(Verdict { likely: value == 0, ..Verdict::new("allocator").action("freed") });
+    if is_link(evidence) {
+        return Some(Verdict::new("allocator").action("freed"));
+    }
+    if evidence.address == block.address && stored(evidence) == Some(0) {
+        return Some(Verdict::new("allocator").action("freed").likely());
     }
     // A free block that begins with a link, or is the last one; or the memory of an object without references, kept by
     // its type: nothing else begins with 0 and is then made an object.
@@ -74,6 +73,22 @@ fn link(evidence: &Evidence<'_>) -> Option<Verdict> {
         of: evidence.type_in_register.clone(),
         ..Verdict::new("allocator").action("new object").likely()
     })
+}
+
+/// Whether the address of another block of the same pool is stored as a block's first word: a block that is given back gets
+/// the next free one of its pool, or none.
+pub(super) fn is_link(evidence: &Evidence<'_>) -> bool {
+    let block = evidence.block.as_ref().filter(|block| block.by == Allocator::Pool && !block.is_header);
+    block.is_some_and(|block| evidence.address == block.address)
+        && stored(evidence).is_some_and(|value| value != 0 && evidence.is_same_pool(value))
+}
+
+/// The word that is stored.
+fn stored(evidence: &Evidence<'_>) -> Option<u64> {
+    match evidence.store {
+        Some(Store { size: 8, form: Form::Register(value), .. }) => value,
+        _ => None,
+    }
 }
 
 /// Stores of a constant, of two words at once, or of a small number: what initializes an object.

@@ -26,6 +26,10 @@ pub(super) const TABLE: Rule = Rule {
     judge: |evidence| {
         let owner = evidence.owner.as_ref().filter(|owner| owner.address == 0)?;
         let Part::Dict(place) = owner.part else { return None };
+        // A key, a value, a number of the header is a word or half of one.
+        if evidence.store.is_some_and(|store| store.size < 4) && place != Place::Index {
+            return None;
+        }
         Some(table(evidence, owner, place).likely())
     },
 };

@@ -91,6 +91,7 @@ pub static RULES: &[Rule] = &[
     object::MADE,
     allocator::LINK,
     allocator::ARENAS,
+    malloc::LINKS,
     buffer::RULE,
     buffer::BYTE,
     malloc::BOOKKEEPING,

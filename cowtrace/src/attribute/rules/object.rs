@@ -16,16 +16,19 @@ const DICT: u64 = 1 << 29;
 /// <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/object.h#L148>
 const TYPE_FLAGS: u64 = 168;
 const TYPE_VERSION: u64 = 384;
-/// End of the part of a type that every type has.
-const TYPE_END: u64 = 416;
+/// `tp_watched` and `tp_versions_used`: behind what every type has.
+/// <https://github.com/python/cpython/blob/v3.13.0/Include/cpython/object.h#L226>
+const TYPE_END: u64 = 408;
 
 /// A live object.
 pub(super) const RULE: Rule = Rule {
     id: "object",
     about: "A part of an object was written: its allocator's block tells where it begins, its head of which type it is.",
     judge: |evidence| {
-        let object = evidence.block.as_ref()?.object.as_ref().filter(|object| object.alive)?;
-        part(evidence, object)
+        let block = evidence.block.as_ref()?;
+        let object = block.object.as_ref().filter(|object| object.alive)?;
+        let verdict = part(evidence, object)?;
+        Some(Verdict { likely: verdict.likely || block.late, ..verdict })
     },
 };
 
@@ -50,6 +53,8 @@ fn part(evidence: &Evidence<'_>, object: &Object) -> Option<Verdict> {
     }
     let body = |kind| Some(Verdict::new(kind).of(&of.name));
     match of.name.as_str() {
+        // Nothing of a type is a single byte, but a set of bits that few programs use.
+        _ if of.is_meta() && evidence.store.is_some_and(|store| store.size == 1) => None,
         _ if of.is_meta() => Some(type_part(of, offset)),
         "frame" | "generator" | "coroutine" | "async_generator" => body("interpreter_frame"),
         "code" => body("bytecode"),

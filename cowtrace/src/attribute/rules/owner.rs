@@ -1,7 +1,7 @@
 //! Memory that an object owns outside itself. The owner's address was in a register of the writing instruction, and its
 //! memory says that it owns what was written.
 
-use super::{Rule, Verdict, dict};
+use super::{Rule, Verdict, allocator, dict};
 use crate::attribute::Evidence;
 use crate::interp::Part;
 
@@ -12,8 +12,16 @@ pub(super) const RULE: Rule = Rule {
     judge,
 };
 
+/// Starts of the names of instructions that store to what something owns.
+static STORES: &[&str] = &["STORE_", "LIST_", "DICT_", "SET_", "MAP_", "BUILD_"];
+
 fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
     let owner = evidence.owner.as_ref().filter(|owner| owner.address != 0)?;
+    // The first word of memory that its owner gives back becomes a link.
+    let stores = evidence.op().is_some_and(|op| STORES.iter().any(|start| op.starts_with(start)));
+    if !stores && allocator::is_link(evidence) {
+        return None;
+    }
     let stored = || evidence.stored_name.clone();
     Some(match owner.part {
         Part::Item => Verdict::new("list_item").of(&owner.of),
@@ -23,7 +31,10 @@ fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
             Verdict { name: place.and_then(|place| dict::key(evidence, place)).or_else(stored), ..verdict }
         }
         Part::Values => Verdict { name: stored(), ..Verdict::new("attribute") },
-        Part::SetEntry => Verdict::new("object_body").of(&owner.of),
+        Part::Body if matches!(evidence.op(), Some("STORE_ATTR" | "DELETE_ATTR")) => {
+            Verdict { name: stored(), ..Verdict::new("attribute").of(&owner.of) }
+        }
+        Part::Body | Part::SetEntry => Verdict::new("object_body").of(&owner.of),
         Part::Buffer => Verdict::new("buffer").of(&owner.of),
     })
 }

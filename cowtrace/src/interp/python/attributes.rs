@@ -11,8 +11,8 @@ const MANAGED_DICT: u64 = 1 << 4;
 /// Distance from a type's flags to `tp_dictoffset`.
 /// <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/object.h#L148>
 const DICT_OFFSET: u64 = 120;
-/// Instances whose dict lies further from their start are not believed.
-const MOST_OFFSET: u64 = 1 << 16;
+/// Instances that are larger are not believed.
+const MOST_SIZE: u64 = 1 << 20;
 /// Marks the word in front of an instance as the address of values, less one.
 /// <https://github.com/python/cpython/blob/v3.12.1/Include/internal/pycore_object.h#L268>
 const IS_VALUES: u64 = 1;
@@ -33,7 +33,7 @@ pub enum Attributes {
 }
 
 impl Attributes {
-    /// Where an instance keeps its attributes; `None` = it has none but slots, or could not be read.
+    /// Where an instance keeps its attributes; `None` = it could not be read.
     pub(super) fn of_instance(
         self,
         plan: &Plan,
@@ -42,25 +42,25 @@ impl Attributes {
         of: TypeOf<'_>,
     ) -> Option<Owned> {
         let before = |distance: u64| memory.u64(object.checked_sub(distance)?).ok();
-        if of.flags & MANAGED_DICT != 0 && self != Self::Dict {
-            return Some(match self {
-                Self::Dict => return None,
-                Self::ValuesAndDict(values, dict) => {
-                    Owned::Instance { values: before(values)?, dict: before(dict)? }
-                }
-                Self::Either(distance) => match before(distance)? {
-                    word if word & IS_VALUES != 0 => {
-                        Owned::Instance { values: word.wrapping_add(IS_VALUES), dict: 0 }
-                    }
-                    dict => Owned::Instance { values: 0, dict },
-                },
-                Self::InlineAndDict(distance) => Owned::Instance { values: 0, dict: before(distance)? },
-            });
-        }
-        let flags = of.address.checked_add(plan.type_flags.into())?;
-        let offset = memory.u64(flags.checked_add(DICT_OFFSET)?).ok()?;
-        let dict = (1..MOST_OFFSET).contains(&offset).then(|| object.checked_add(offset))??;
-        Some(Owned::Instance { values: 0, dict: memory.u64(dict).ok()? })
+        let of_type = |offset: u64| memory.u64(of.address.checked_add(offset)?).ok();
+        // tp_name, tp_basicsize
+        let size = of_type(u64::from(plan.type_name) + 8)?;
+        let body = if size <= MOST_SIZE { object..object.checked_add(size)? } else { 0..0 };
+        let managed = of.flags & MANAGED_DICT != 0;
+        let (values, dict) = match self {
+            Self::ValuesAndDict(values, dict) if managed => (before(values)?, before(dict)?),
+            Self::Either(distance) if managed => match before(distance)? {
+                word if word & IS_VALUES != 0 => (word.wrapping_add(IS_VALUES), 0),
+                dict => (0, dict),
+            },
+            Self::InlineAndDict(distance) if managed => (0, before(distance)?),
+            _ => {
+                let offset = of_type(u64::from(plan.type_flags) + DICT_OFFSET)?;
+                let dict = if (1..MOST_SIZE).contains(&offset) { object.checked_add(offset) } else { None };
+                (0, dict.map_or(Some(0), |dict| memory.u64(dict).ok())?)
+            }
+        };
+        Some(Owned::Instance { values, dict, body })
     }
 }
 
@@ -77,10 +77,16 @@ mod tests {
     fn of(attributes: Attributes, flags: u64) -> Option<(u64, u64)> {
         let words = [0x5000_u64, 0x6001, 0, 0, 1, TYPE, 0x7000];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let memory = Fixture::default().with(OBJECT - 32, bytes).with(TYPE + 288, 16_u64.to_le_bytes());
+        let memory = Fixture::default()
+            .with(OBJECT - 32, bytes)
+            .with(TYPE + 32, 40_u64.to_le_bytes())
+            .with(TYPE + 288, 16_u64.to_le_bytes());
         let kind = TypeOf { address: TYPE, name: "Some", flags };
         match attributes.of_instance(&PYTHON_3_11.plan, &memory, OBJECT, kind) {
-            Some(Owned::Instance { values, dict }) => Some((values, dict)),
+            Some(Owned::Instance { values, dict, body }) => {
+                assert_eq!(body, OBJECT..OBJECT + 40);
+                Some((values, dict))
+            }
             _ => None,
         }
     }

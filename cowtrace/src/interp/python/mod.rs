@@ -16,7 +16,7 @@ use cowtrace_ebpf::plan::{Plan, UNUSED};
 use cowtrace_ebpf::state::ModuleTable;
 
 use self::layout::{Layout, Lines, OuterUnit};
-use super::{CodeFacts, DictTable, FrameFacts, Language, Namespace, Owned, Place, Recogniser, TypeOf};
+use super::{CodeFacts, DictTable, FrameFacts, Language, Owned, Place, Recogniser, TypeOf};
 use crate::memory::Memory;
 
 /// Row of [`super::INTERPRETERS`].
@@ -83,14 +83,8 @@ impl Language for Layout {
         objects::table_part(self, block, header, size, address)
     }
 
-    fn namespaces(
-        &self,
-        plan: &Plan,
-        memory: &dyn Memory,
-        string_type: u64,
-        table: &ModuleTable,
-    ) -> Vec<Namespace> {
-        objects::namespaces(self, plan, memory, string_type, table)
+    fn namespace(&self, plan: &Plan, memory: &dyn Memory, string_type: u64, keys: u64) -> Option<String> {
+        objects::namespace(self, plan, memory, string_type, keys)
     }
 }
 

@@ -12,12 +12,11 @@
 use std::ops::Range;
 
 use cowtrace_ebpf::plan::Plan;
-use cowtrace_ebpf::state::ModuleTable;
 
 use super::dict::HEADER;
 use super::layout::Layout;
 use super::strings;
-use crate::interp::{Namespace, Owned, Place, Slot, TypeOf};
+use crate::interp::{Owned, Place, Slot, TypeOf};
 use crate::memory::Memory;
 
 /// `Py_TPFLAGS_LIST_SUBCLASS`.
@@ -43,8 +42,6 @@ const WORDS: usize = 6;
 const MOST_BYTES: u64 = 1 << 40;
 /// Largest item of an array.
 const MOST_ITEM: u32 = 16;
-/// Modules whose namespaces are looked at.
-const MOST_MODULES: u64 = 8192;
 
 /// What an object owns outside itself; `None` = nothing that is known of its type, or it could not be read.
 pub(super) fn owned(
@@ -145,40 +142,25 @@ pub(super) fn stored_name(
     strings::read(layout.string_state, plan, memory, string_type, memory.u64(item).ok()?)
 }
 
-/// The namespaces of the modules in a module table: what their dicts are and where their tables lie.
-pub(super) fn namespaces(
+/// Entries that a module's namespace begins with: `__name__`, `__doc__`, `__package__`, `__loader__`, `__spec__`.
+/// <https://github.com/python/cpython/blob/v3.11.7/Objects/moduleobject.c#L67>
+const FIRST_ENTRIES: u64 = 5;
+
+/// The name of the module whose namespace has its table here: no other dict begins as a module's does.
+pub(super) fn namespace(
     layout: &Layout,
     plan: &Plan,
     memory: &dyn Memory,
     string_type: u64,
-    table: &ModuleTable,
-) -> Vec<Namespace> {
-    let Some(modules) = layout.dict.parse(table.keys, &table.header) else { return Vec::new() };
-    let read = |range: Range<u64>| {
-        let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
-        let mut bytes = vec![0; len.min(MOST_MODULES as usize * 24)];
-        memory.read(range.start, &mut bytes).ok().map(|()| bytes)
-    };
-    let Some(entries) = read(modules.entries.clone()) else { return Vec::new() };
-    let word = |bytes: &[u8], at: u64| {
-        let at = usize::try_from(at).ok()?;
-        bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
-    };
-    let header = u64::from(plan.object_type) + 8;
-    (0..modules.used.min(MOST_MODULES))
-        .filter_map(|index| {
-            let end = (index + 1) * modules.entry_size;
-            let (key, module) = (word(&entries, end - 16)?, word(&entries, end - 8)?);
-            if module == 0 {
-                return None;
-            }
-            // md_dict is the module's first member.
-            let dict = memory.u64(module.checked_add(header)?).ok()?;
-            let keys = memory.u64(dict.checked_add(plan.dict_keys.into())?).ok()?;
-            let name = strings::read(layout.string_state, plan, memory, string_type, key)?;
-            Some(Namespace { name, dict, keys })
-        })
-        .collect()
+    keys: u64,
+) -> Option<String> {
+    let mut header = [0; HEADER];
+    memory.read(keys, &mut header).ok()?;
+    let table = layout.dict.parse(keys, &header)?;
+    let text = |at: u64| strings::read(layout.string_state, plan, memory, string_type, memory.u64(at).ok()?);
+    let is = |index: u64, name: &str| table.key_address(index).and_then(text).is_some_and(|key| key == name);
+    let begins = is(0, "__name__") && is(FIRST_ENTRIES - 1, "__spec__");
+    begins.then(|| text(table.value_address(0)?))?
 }
 
 /// The part of a dict's table that an address lies in, if a table begins at `block`: told by its header alone.
