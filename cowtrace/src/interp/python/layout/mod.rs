@@ -176,6 +176,7 @@ mod tests {
                 (plan.frame_previous, 8),
                 (plan.frame_instruction, 8),
                 (plan.frame_owner, 1),
+                (plan.frame_copy, 4),
             ] {
                 assert!(offset == UNUSED || offset + size <= plan.frame_size, "{name}: {offset}");
             }
@@ -184,6 +185,7 @@ mod tests {
             let identity = usize::from(plan.code_identity) + IDENTITY_WORDS * 8;
             assert!(!inline || identity <= usize::from(plan.code_bytecode), "{name}");
             assert!(plan.code_identity.is_multiple_of(8), "{name}");
+            assert_eq!(plan.frame_copy == UNUSED, plan.code_copies == UNUSED, "{name}");
             assert!(dict.indices <= 40, "{name}");
         }
     }
