@@ -18,6 +18,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ use crate::classify;
 use crate::event::Event;
 use crate::interp::{Found, Place, Slot};
 use crate::process::maps::{Kind, Mapping};
+use crate::process::object;
 use crate::process::tree::{Mapped, Tree};
 use crate::record::schema::{
     Confidence, Fault, Id, ModuleTable, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write,
@@ -174,7 +176,8 @@ impl Attributor {
             Event::Type(record) => {
                 let index = self.tree.index(record.process);
                 let relatives = index.map(|index| self.tree.living_relatives(index)).unwrap_or_default();
-                self.names.define_type(record, &relatives);
+                let Self { names, tree, .. } = self;
+                names.define_type(record, &relatives, |address| constant(tree, index?, address));
             }
             Event::Text(text) => self.names.text(text),
             Event::Fork(fork) => {
@@ -541,6 +544,18 @@ impl Attributor {
         self.symbols.insert((id, ip), symbol.clone());
         Some(symbol)
     }
+}
+
+/// A string in what a file has as read-only data, from the file itself.
+fn constant(tree: &mut Tree, process: usize, address: u64) -> Option<String> {
+    let Mapped { maps, .. } = tree.maps_at(process, address)?;
+    let mapping = maps.find(address).filter(|mapping| mapping.kind == Kind::File && !mapping.writable)?;
+    let pid = tree.living_relatives(process).first().copied().unwrap_or_else(std::process::id);
+    let mut bytes = [0; raw::TYPE_NAME];
+    let file = object::open_mapped(pid, mapping).ok()?;
+    let read = file.read_at(&mut bytes, mapping.file_offset(address)).ok()?;
+    let text = bytes[..read].split(|&byte| byte == 0).next()?;
+    Some(String::from_utf8_lossy(text).into_owned())
 }
 
 fn syscall(number: i32) -> String {

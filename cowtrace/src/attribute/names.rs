@@ -111,8 +111,13 @@ impl Names {
     }
 
     /// A type. Its name lies in a file's read-only data, which a child that was just forked has not mapped yet: then it is
-    /// read from a relative that has the same image.
-    pub(super) fn define_type(&mut self, record: &raw::Type, relatives: &[u32]) {
+    /// read from a relative that has the same image, or, if there is none any more, from the file.
+    pub(super) fn define_type(
+        &mut self,
+        record: &raw::Type,
+        relatives: &[u32],
+        in_file: impl FnOnce(u64) -> Option<String>,
+    ) {
         let len = (record.len as usize).min(record.name.len());
         let bytes = record.name[..len].split(|&byte| byte == 0).next().unwrap_or_default();
         let found = self.interpreters.get(&record.image);
@@ -122,7 +127,8 @@ impl Names {
                     let memory = Live::new(pid);
                     found.language.type_name(&found.plan, &memory, found.type_type, record.address)
                 })
-            })
+            });
+            in_memory.or_else(|| in_file(record.name_address))
         } else {
             Some(String::from_utf8_lossy(bytes).into_owned())
         };
