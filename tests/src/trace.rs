@@ -149,6 +149,8 @@ pub struct Write {
 pub struct Site {
     pub file: Option<String>,
     pub line: Option<u32>,
+    #[serde(default)]
+    pub approximate: bool,
     pub function: Option<String>,
 }
 
@@ -159,6 +161,8 @@ pub struct PythonFrame {
     pub function: String,
     pub file: String,
     pub line: Option<u32>,
+    #[serde(default)]
+    pub approximate: bool,
     pub op: Option<String>,
 }
 

@@ -122,7 +122,7 @@ impl Names {
         let bytes = record.name[..len].split(|&byte| byte == 0).next().unwrap_or_default();
         let found = self.interpreters.get(&record.image);
         let name = if bytes.is_empty() {
-            found.and_then(|found| {
+            let in_memory = found.and_then(|found| {
                 relatives.iter().find_map(|&pid| {
                     let memory = Live::new(pid);
                     found.language.type_name(&found.plan, &memory, found.type_type, record.address)
@@ -205,6 +205,7 @@ impl Names {
     ) -> KnownFrame {
         let language = found.language;
         let op = (frame.unit_read != 0).then(|| language.opcode(frame.unit, innermost)).flatten();
+        let approximate = frame.unit_read != 0 && language.enters_compiled(frame.unit);
         let imports = (frame.argument != 0)
             .then(|| self.texts.get(&(process, frame.argument)))
             .flatten()
@@ -212,7 +213,7 @@ impl Names {
         let Some(code) = self.codes.get(&(image, frame.code, frame.identity)) else {
             let unknown = "(lost)".to_owned();
             return KnownFrame {
-                shown: PythonFrame { function: unknown.clone(), file: unknown, line: None, op },
+                shown: PythonFrame { function: unknown.clone(), file: unknown, line: None, approximate, op },
                 library: library::Library::Installed,
                 imports,
                 place: (frame.identity, frame.instruction),
@@ -224,7 +225,13 @@ impl Names {
         let line = line.or_else(|| if code.whole { u32::try_from(code.first_line).ok() } else { None });
         KnownFrame {
             library: library::of_file(&code.file),
-            shown: PythonFrame { function: code.function.clone(), file: code.file.clone(), line, op },
+            shown: PythonFrame {
+                function: code.function.clone(),
+                file: code.file.clone(),
+                line,
+                approximate,
+                op,
+            },
             imports,
             place: (frame.identity, frame.instruction),
         }
