@@ -16,7 +16,7 @@ use cowtrace_ebpf::plan::{Plan, ShortName};
 use super::dict::DictLayout;
 use super::strings::StringState;
 
-pub use self::own::{OwnOffsets, Told, Unusable, told};
+pub use self::own::{COOKIE, OwnOffsets, Told, Unusable, told};
 pub use self::{
     v3_10::{PYTHON_3_8, PYTHON_3_9, PYTHON_3_10},
     v3_11::{PYTHON_3_11, PYTHON_3_12},
@@ -29,6 +29,14 @@ pub use self::{
 /// <https://docs.python.org/3.11/c-api/apiabiversion.html>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32);
+
+impl Version {
+    /// Whether it is one of Python 3.
+    #[must_use]
+    pub const fn is_3(self) -> bool {
+        self.0 >> 24 == 3
+    }
+}
 
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -9,7 +9,7 @@ use super::Version;
 use crate::memory::Memory;
 
 /// What they begin with.
-const COOKIE: &[u8; 8] = b"xdebugpy";
+pub const COOKIE: &[u8; 8] = b"xdebugpy";
 /// Offsets into the state of the runtime and of interpreters that are believed at most.
 const MOST: u64 = 32 << 10;
 /// Offsets into other structures that are believed at most.
