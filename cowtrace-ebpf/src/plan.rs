@@ -74,7 +74,8 @@ pub struct Plan {
     pub code_name: u16,
     /// Code object → line table (bytes object).
     pub code_lines: u16,
-    /// Code object → first bytecode unit, inside the object; with `frame_index_shift` the pointer to the bytes object that
+    /// Code object → first bytecode unit, inside the object; frames' addresses in a thread's own copy are made addresses in
+    /// it. With `frame_index_shift` the pointer to the bytes object that
     /// has them.
     pub code_bytecode: u16,
     /// Code object → its names (tuple object): what instructions that load and store by name refer to.
@@ -132,8 +133,11 @@ pub struct Plan {
     pub runtime_gc_counts: u16,
     /// Bytes from the count of one generation to that of the next older one.
     pub gc_count_stride: u16,
-    /// Always zero.
-    pub zero: [u16; 2],
+    /// Frame → number (i32) of the copy of the bytecode that it runs, inside the fixed part; 0 is the code object's own.
+    /// [`UNUSED`] = there are no copies.
+    pub frame_copy: u16,
+    /// Code object → its table of copies: their number (i64), then the address of each.
+    pub code_copies: u16,
     /// Bits to clear in a frame's code pointer (tag bits).
     pub code_tag: u64,
     /// Frames of the function with this qualified name carry their first local variable, if that is a string: the name

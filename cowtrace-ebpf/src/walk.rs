@@ -19,6 +19,12 @@ use crate::{
 const PAGE: u64 = 4096;
 /// Above this a word is an address, not a count of references.
 const MOST_COUNTED: u64 = 1 << 24;
+/// Copies of a code object's bytecode that are believed.
+const MOST_COPIES: u64 = 1 << 16;
+/// Bytes of bytecode that are believed.
+const MOST_BYTECODE: u64 = 1 << 24;
+/// Bits that are never set in the word of an object's padding (u16, left as it was found), lock (u8) and collector's marks (u8).
+const NO_MARKS: u64 = 0xfc_0000;
 /// A write this far behind the start of the module table's keys cannot lie in that table.
 const MODULE_TABLE_SPAN: u64 = 1 << 22;
 
@@ -308,6 +314,10 @@ fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
         let index = (instruction >> ((plan.frame_instruction & 7) * 8)) as i32;
         instruction = i64::from(index).wrapping_shl(u32::from(plan.frame_index_shift)) as u64;
     }
+    if plan.frame_copy != UNUSED {
+        let copy = word(&scratch.frame, plan.frame_copy) >> ((plan.frame_copy & 7) * 8);
+        instruction = in_code_object(instruction, code, u64::from(copy as u32), plan);
+    }
     let argument = if code == scratch.argument_code {
         read::user::<u64>(frame + u64::from(plan.frame_local0)).unwrap_or(0) & !plan.code_tag
     } else {
@@ -317,6 +327,21 @@ fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
     scratch.stack.frames[depth] = Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() };
     scratch.stack.depth += 1;
     Ok(())
+}
+
+/// The address in a code object's own bytecode of an instruction in one of its copies; as it came if that is no copy's.
+#[inline(always)]
+fn in_code_object(instruction: u64, code: u64, copy: u64, plan: &Plan) -> u64 {
+    if copy == 0 || copy >= MOST_COPIES {
+        return instruction;
+    }
+    let copies = read::user::<u64>(code + u64::from(plan.code_copies)).unwrap_or(0);
+    let start = read::user::<u64>(copies + 8 + copy * 8).unwrap_or(0);
+    let offset = instruction.wrapping_sub(start);
+    if start == 0 || offset >= MOST_BYTECODE {
+        return instruction;
+    }
+    code + u64::from(plan.code_bytecode) + offset
 }
 
 /// The memory around the write, as it still is, and the names of what it may belong to. Whether that is all that has to
@@ -348,6 +373,10 @@ fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) -> bool {
     {
         thread.fault.flags |= flag::MODULE_TABLE;
     }
+    if plan.object_type > 8 {
+        define::key(word.wrapping_sub(8), thread, process, plan);
+        return long_head(word) != 0;
+    }
     // A reference count lies one word before its type, a collector's link two or three.
     if define::type_of(image_word(thread, word + 8), thread, process, plan) != 0
         && image_word(thread, word).wrapping_sub(1) < MOST_COUNTED
@@ -368,6 +397,31 @@ fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) -> bool {
     }
     define::key(word.wrapping_sub(8), thread, process, plan);
     false
+}
+
+/// Whether a word lies in an object's head, where that is longer than a count and a type (1, else 0): what the owning thread,
+/// the collector and other threads count and mark lies in the three words before the type, the marks in the second.
+///
+/// Global for the same reason as [`walk_frame`]. Writes nothing to the thread's fault.
+#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn long_head(word: u64) -> u64 {
+    let Some(thread) = maps::thread(read::current_tid()) else { return 0 };
+    let Some(process) = maps::process(&thread.process) else { return 0 };
+    let Some(plan) = maps::plan(process.plan) else { return 0 };
+    let mut found = 0;
+    let mut distance = 8;
+    while distance <= 24 {
+        let marks = image_word(thread, (word + distance).wrapping_sub(16));
+        if marks & NO_MARKS == 0
+            && define::type_of(image_word(thread, word + distance), thread, process, plan) != 0
+        {
+            found = 1;
+        }
+        distance += 8;
+    }
+    found
 }
 
 /// One more than the generation that is collected, if a collection is under way: the oldest of those whose counts are 0.

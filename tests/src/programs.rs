@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use crate::binary::{package_folder, target_folder};
+use crate::python::Interpreter;
 
 /// Every ground-truth case: program and sub-command.
 pub const CASES: &[(&str, &str)] = &[
@@ -81,6 +82,36 @@ pub fn built(name: &str) -> PathBuf {
     assert!(output.status.success(), "{name}.c: {}", String::from_utf8_lossy(&output.stderr));
     std::fs::rename(&aside, &binary).expect("the folder is ours");
     binary
+}
+
+/// `programs/embed.c`, linked with an interpreter's shared library, and the interpreter's prefix; `None` = it has no such
+/// library beside it, or no headers.
+#[must_use]
+pub fn embedding(interpreter: &Interpreter) -> Option<(PathBuf, PathBuf)> {
+    let prefix = interpreter.path.parent()?.parent()?.to_owned();
+    let name = format!("python3.{}", interpreter.minor.1);
+    let (include, library) = (prefix.join("include").join(&name), prefix.join("lib"));
+    let is_there = include.join("Python.h").exists() && library.join(format!("lib{name}.so")).exists();
+    if interpreter.root.is_some() || !is_there {
+        return None;
+    }
+    let folder = target_folder().join("test-programs");
+    std::fs::create_dir_all(&folder).expect("a folder for the test programs");
+    let binary = folder.join(format!("embed-{name}"));
+    let output = Command::new("cc")
+        .arg(package_folder().join("programs/embed.c"))
+        .arg("-I")
+        .arg(include)
+        .arg("-L")
+        .arg(&library)
+        .arg(format!("-Wl,-rpath,{}", library.display()))
+        .arg(format!("-l{name}"))
+        .arg("-o")
+        .arg(&binary)
+        .output()
+        .expect("the C compiler `cc` can be run");
+    assert!(output.status.success(), "embed.c: {}", String::from_utf8_lossy(&output.stderr));
+    Some((binary, prefix))
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

@@ -29,12 +29,15 @@ pub struct Interpreter {
     pub root: Option<PathBuf>,
     /// Version, e.g. (3, 11).
     pub minor: (u32, u32),
+    /// Built without the interpreter lock: pyenv says so at the end of the version.
+    pub free_threaded: bool,
 }
 
 impl fmt::Display for Interpreter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let root = self.root.as_deref().unwrap_or(Path::new("")).display();
-        write!(f, "CPython {}.{}, {root}{}", self.minor.0, self.minor.1, self.path.display())
+        let kind = if self.free_threaded { "t" } else { "" };
+        write!(f, "CPython {}.{}{kind}, {root}{}", self.minor.0, self.minor.1, self.path.display())
     }
 }
 
@@ -87,14 +90,18 @@ pub fn all() -> &'static [Interpreter] {
         assert!(debians.exists(), "Debian's {DEBIANS} is not there, and is required");
         let mut all = Vec::new();
         for path in std::iter::once(debians).chain(pyenv("")) {
-            all.extend(minor_of(&path).map(|minor| Interpreter { path, root: None, minor: (3, minor) }));
+            let Some(minor) = minor_of(&path) else { continue };
+            let version = path.ancestors().nth(2).and_then(Path::file_name).unwrap_or_default();
+            let free_threaded = version.to_string_lossy().ends_with('t');
+            all.push(Interpreter { path, root: None, minor: (3, minor), free_threaded });
         }
         let roots = std::env::var_os(ROOTS);
         for root in std::env::split_paths(roots.as_deref().unwrap_or_default()) {
             for minor in MINORS_OF_ROOTS {
                 let path = PathBuf::from(format!("/usr/bin/python3.{minor}"));
                 if root.join(path.strip_prefix("/").unwrap_or(&path)).exists() {
-                    all.push(Interpreter { path, root: Some(root.clone()), minor: (3, minor) });
+                    let root = Some(root.clone());
+                    all.push(Interpreter { path, root, minor: (3, minor), free_threaded: false });
                 }
             }
         }

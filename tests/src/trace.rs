@@ -157,6 +157,8 @@ pub struct Write {
 pub struct Site {
     pub file: Option<String>,
     pub line: Option<u32>,
+    #[serde(default)]
+    pub approximate: bool,
     pub function: Option<String>,
 }
 
@@ -175,6 +177,8 @@ pub struct PythonFrame {
     pub function: String,
     pub file: String,
     pub line: Option<u32>,
+    #[serde(default)]
+    pub approximate: bool,
     pub op: Option<String>,
 }
 

@@ -119,6 +119,8 @@ struct Symbol {
     code: Option<[u8; instruction::LONGEST]>,
     id: Id<Vec<NativeFrame>>,
     in_interpreter: bool,
+    /// The instruction lies in no file: it was made while the program ran.
+    made: bool,
 }
 
 impl Attributor {
@@ -339,10 +341,18 @@ impl Attributor {
         };
         let collection = self.collections.assign(&seen, &mut evidence, &write, &mut self.output);
         let operation = operation::of(&evidence, &write);
-        let site = stack
-            .as_ref()
-            .and_then(|stack| stack.site())
-            .or_else(|| symbol.map(|symbol| self.native_site(process, symbol)));
+        let compiled = fault.flags & flag::KERNEL_MODE == 0
+            && symbol.is_some_and(|symbol| symbol.made)
+            && self.names.interpreter_of(image_id).is_some_and(|found| found.language.compiles());
+        let (site, python) = match stack.as_ref() {
+            Some(stack) if compiled => {
+                let (site, frames) = stack.compiled();
+                (site, self.output.python.intern(frames))
+            }
+            Some(stack) => (stack.site(), stack.id),
+            None => (None, self.output.python.intern(Vec::new())),
+        };
+        let site = site.or_else(|| symbol.map(|symbol| self.native_site(process, symbol)));
         let output = &mut self.output;
         Fault {
             time: fault.header.time.saturating_sub(self.origin),
@@ -357,7 +367,7 @@ impl Attributor {
             operation: output.operations.intern(operation),
             write: output.writes.intern(write),
             site: site.map(|site| output.sites.intern(site)),
-            python: stack.map_or_else(|| output.python.intern(Vec::new()), |stack| stack.id),
+            python,
             native: symbol.map_or_else(|| output.native.intern(Vec::new()), |symbol| symbol.id),
             collection,
         }
@@ -536,7 +546,7 @@ impl Attributor {
         let function = symbol.clone().unwrap_or_else(|| format!("{module}+{offset:#x}"));
         let own = object.is_some() && *object == self.own_object(process);
         let library = (!own).then(|| module.to_owned());
-        Site { file: object.clone(), line: None, function: Some(function), library }
+        Site { file: object.clone(), line: None, approximate: false, function: Some(function), library }
     }
 
     /// The file that a process runs, as its mappings name it; `None` = it holds or loads an interpreter.
@@ -567,7 +577,8 @@ impl Attributor {
             interpreter.is_some_and(|found| frame.object.as_deref() == Some(found.interpreter.path.as_str()));
         let native = self.output.native.intern(vec![frame.clone()]);
         let code = self.native.code(pid, mapping, ip);
-        let symbol = Symbol { frame, code, id: native, in_interpreter };
+        let made = mapping.kind == Kind::Anonymous && mapping.executable;
+        let symbol = Symbol { frame, code, id: native, in_interpreter, made };
         self.symbols.insert((id, ip), symbol.clone());
         Some(symbol)
     }

@@ -208,6 +208,7 @@ impl Names {
     ) -> KnownFrame {
         let language = found.language;
         let op = (frame.unit_read != 0).then(|| language.opcode(frame.unit, innermost)).flatten();
+        let approximate = frame.unit_read != 0 && language.enters_compiled(frame.unit);
         let imports = (frame.argument != 0)
             .then(|| self.texts.get(&(process, frame.argument)))
             .flatten()
@@ -215,7 +216,7 @@ impl Names {
         let Some(code) = self.codes.get(&(image, frame.code, frame.identity)) else {
             let unknown = "(lost)".to_owned();
             return KnownFrame {
-                shown: PythonFrame { function: unknown.clone(), file: unknown, line: None, op },
+                shown: PythonFrame { function: unknown.clone(), file: unknown, line: None, approximate, op },
                 library: library::Library::Installed,
                 imports,
                 place: (frame.identity, frame.instruction),
@@ -227,7 +228,13 @@ impl Names {
         let line = line.or_else(|| if code.whole { u32::try_from(code.first_line).ok() } else { None });
         KnownFrame {
             library: library::of_file(&code.file),
-            shown: PythonFrame { function: code.function.clone(), file: code.file.clone(), line, op },
+            shown: PythonFrame {
+                function: code.function.clone(),
+                file: code.file.clone(),
+                line,
+                approximate,
+                op,
+            },
             imports,
             place: (frame.identity, frame.instruction),
         }

@@ -63,16 +63,33 @@ impl KnownStack {
     /// The line to name: the user's innermost; else the innermost that is not the interpreter's frozen code.
     #[must_use]
     pub fn site(&self) -> Option<Site> {
-        let frame = self
-            .own
-            .or_else(|| self.frames.iter().position(|frame| frame.library != Library::Frozen))
-            .and_then(|at| self.frames.get(at))?;
+        let frame = self.frames.get(self.site_frame()?)?;
         Some(Site {
             file: Some(frame.shown.file.clone()),
             line: frame.shown.line,
+            approximate: frame.shown.approximate,
             function: Some(frame.shown.function.clone()),
             library: self.own.is_none().then(|| library::owner(&frame.shown.file)),
         })
+    }
+
+    /// Position of the frame of [`Self::site`].
+    fn site_frame(&self) -> Option<usize> {
+        self.own.or_else(|| self.frames.iter().position(|frame| frame.library != Library::Frozen))
+    }
+
+    /// The site and the frames of a write by machine code that the innermost frame's instructions were compiled to.
+    #[must_use]
+    pub fn compiled(&self) -> (Option<Site>, Vec<PythonFrame>) {
+        let site = self.site().map(|site| {
+            let approximate = site.approximate || self.site_frame() == Some(0);
+            Site { approximate, ..site }
+        });
+        let mut frames: Vec<PythonFrame> = self.frames.iter().map(|frame| frame.shown.clone()).collect();
+        if let Some(innermost) = frames.first_mut() {
+            innermost.approximate = true;
+        }
+        (site, frames)
     }
 
     /// Imports under way, outermost first: those that the innermost line began which is not itself a line of a module

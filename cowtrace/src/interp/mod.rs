@@ -135,6 +135,12 @@ pub trait Language: fmt::Debug + Sync {
     /// unit is no instruction: the pointer of an outer frame may rest on data behind one.
     fn opcode(&self, unit: u16, innermost: bool) -> Option<&'static str>;
 
+    /// Whether the instruction in a bytecode unit runs machine code that was compiled from the instructions of several lines.
+    fn enters_compiled(&self, unit: u16) -> bool;
+
+    /// Whether the interpreter has such instructions.
+    fn compiles(&self) -> bool;
+
     /// A string from its state word, its length in characters and its first bytes; a cut one ends with `…`.
     /// `None` = it was not readable, or of a form that keeps its characters elsewhere.
     fn string(&self, state: u32, characters: u32, bytes: &[u8]) -> Option<String>;

@@ -46,14 +46,14 @@ pub(crate) fn unknown(reason: &str) -> Operation {
 /// A line of code.
 pub(crate) fn line(file: &str, line: u32, function: &str) -> Option<Site> {
     let (file, function) = (Some(file.to_owned()), Some(function.to_owned()));
-    Some(Site { file, line: Some(line), function, library: None })
+    Some(Site { file, line: Some(line), approximate: false, function, library: None })
 }
 
 /// A symbol.
 pub(crate) fn symbol(function: &str, file: &str) -> Option<Site> {
     let function = (!function.is_empty()).then(|| function.to_owned());
     let library = file.rsplit('/').next().filter(|name| name.contains(".so")).map(str::to_owned);
-    Some(Site { file: Some(file.to_owned()), line: None, function, library })
+    Some(Site { file: Some(file.to_owned()), line: None, approximate: false, function, library })
 }
 
 /// A copied anonymous page.

@@ -446,6 +446,9 @@ pub struct Site {
     pub file: Option<String>,
     /// Line; `None` = native code without lines.
     pub line: Option<u32>,
+    /// The line is near the right one: see [`PythonFrame::approximate`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub approximate: bool,
     /// Function or symbol.
     pub function: Option<String>,
     /// Whose code it is, if it is not the user's own: a package, `standard library`, or the file of native code.
@@ -461,6 +464,10 @@ pub struct PythonFrame {
     pub file: String,
     /// Line; `None` = the instruction has none.
     pub line: Option<u32>,
+    /// The frame ran machine code that the interpreter had compiled from its instructions, and was not told at each of them
+    /// where it was: the line is that of an instruction before, or of the end of the loop.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub approximate: bool,
     /// Base opcode at the instruction; `None` = not read.
     pub op: Option<&'static str>,
 }

@@ -7,6 +7,7 @@ use super::numbers::{count, counted, joined, percent, size, time};
 use super::scope::Scope;
 use super::starts;
 use super::table::Tone;
+use super::words;
 use crate::record::schema::{Header, Interpreter, Outcome, Trace};
 
 /// Lines of one sort, as many as a screen bears.
@@ -36,6 +37,8 @@ pub(super) fn lines(scope: &Scope<'_>) -> Vec<Line> {
     lines.extend(Some(probes(header)).map(plain("seen by")));
     lines.extend(bounded(&header.missing, |text| escape(text)).map(plain("not seen")));
     lines.extend(bounded(&header.interpreters, interpreter).map(plain("interpreter")));
+    let near = trace.sites.values().iter().any(|site| site.approximate);
+    lines.extend(near.then(|| words::ABOUT_APPROXIMATE.to_owned()).map(plain("lines")));
     lines.extend(Some(cost(trace)).map(plain("cost")));
     lines
 }

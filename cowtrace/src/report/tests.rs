@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use super::*;
 use crate::record::fixture::{Builder, line, operation, page, symbol, unknown, write as wrote};
 use crate::record::json::is_invisible;
-use crate::record::schema::{Outcome, Region, Write};
+use crate::record::schema::{Outcome, Region, Site, Write};
 
 const MULTI: &str = "/home/ann/multi.py";
 const MIB: u64 = 1 << 20;
@@ -420,6 +420,23 @@ fn attached() {
         text(&quiet, &options()).starts_with("Nothing was forked while it was watched: no memory was shared")
     );
     assert!(text(&Trace::default(), &options()).starts_with("No process was seen."));
+}
+
+/// A line that is near the right one is marked, and the mark is explained once; without one there is no word of it.
+#[test]
+fn approximate_lines() {
+    let of = |approximate| {
+        let mut b = Builder::new(&["python", "multi.py"]);
+        let parent = b.process(None, "python3", 0);
+        let child = b.process(Some(parent), "python3", MIB);
+        let site = line(MULTI, 9, "f").map(|site| Site { approximate, ..site });
+        b.faults(child, 2, &page(operation("call", ""), wrote("refcount", "str", ""), site));
+        text(&b.finish(), &options())
+    };
+    let (near, exact) = (of(true), of(false));
+    assert!(near.contains("multi.py:~9 (f)"), "{near}");
+    assert_eq!(near.matches("~ before a line").count(), 1, "{near}");
+    assert!(exact.contains("multi.py:9 (f)") && !exact.contains('~'), "{exact}");
 }
 
 /// Indices that lead nowhere, as a damaged file may have them, break nothing.

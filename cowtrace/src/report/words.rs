@@ -82,13 +82,18 @@ pub(super) fn region(region: &Region, scope: &Scope<'_>) -> String {
     }
 }
 
-/// A place in code: `multi.py:9 (f)`, `dbAdd (redis-server)`.
+/// What stands before a line that is near the right one, and what it means.
+pub(super) const APPROXIMATE: &str = "~";
+pub(super) const ABOUT_APPROXIMATE: &str = "~ before a line: its code was compiled by the interpreter, which then does not tell at each line where it is";
+
+/// A place in code: `multi.py:9 (f)`, `multi.py:~9`, `dbAdd (redis-server)`.
 pub(super) fn site(site: &Site, scope: &Scope<'_>) -> String {
     let name = site.file.as_deref().map(|path| file(path, scope));
     let function = site.function.as_deref().filter(|f| *f != "<module>").map(escape);
+    let near = if site.approximate { APPROXIMATE } else { "" };
     match (name, site.line, function) {
-        (Some(name), Some(line), Some(function)) => format!("{name}:{line} ({function})"),
-        (Some(name), Some(line), None) => format!("{name}:{line}"),
+        (Some(name), Some(line), Some(function)) => format!("{name}:{near}{line} ({function})"),
+        (Some(name), Some(line), None) => format!("{name}:{near}{line}"),
         (Some(_), None, Some(function)) if function.contains("+0x") => function,
         (Some(name), None, Some(function)) => format!("{function} ({name})"),
         (Some(name), None, None) => format!("{name}, no symbol"),

@@ -106,7 +106,13 @@ fn generations() {
 #[test]
 fn finalizers() {
     let frame = |place| KnownFrame {
-        shown: PythonFrame { function: "f".into(), file: "a.py".into(), line: Some(1), op: None },
+        shown: PythonFrame {
+            function: "f".into(),
+            file: "a.py".into(),
+            line: Some(1),
+            approximate: false,
+            op: None,
+        },
         library: library::Library::Own,
         imports: None,
         place,

@@ -18,6 +18,7 @@ fn stack(frames: &[(&str, &str, u32, Option<&str>)]) -> KnownStack {
                 function: function.to_owned(),
                 file: file.to_owned(),
                 line: Some(line),
+                approximate: false,
                 op: Some("CALL"),
             },
             library: library::of_file(file),

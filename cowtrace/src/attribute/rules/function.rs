@@ -81,5 +81,11 @@ fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
     let name = symbol.split('.').next().unwrap_or(symbol);
     let kind = WRITES.iter().find(|(function, _)| *function == name).map(|(_, kind)| *kind);
     let specializer = || name.starts_with("_Py_Specialize_").then_some("bytecode");
-    kind.or_else(specializer).map(|kind| Verdict::new(kind).likely())
+    // The allocator of builds without the lock:
+    // https://github.com/python/cpython/blob/v3.13.0/Objects/obmalloc.c
+    let mimalloc = || {
+        let prefixes = ["mi_", "_mi_", "_PyObject_Mi", "_PyMem_Mi"];
+        prefixes.iter().any(|prefix| name.starts_with(prefix)).then_some("allocator")
+    };
+    kind.or_else(specializer).or_else(mimalloc).map(|kind| Verdict::new(kind).likely())
 }

@@ -10,6 +10,9 @@ use crate::symbolize::instruction::{Form, Store};
 
 /// More references than this, nothing has: the word is something else.
 const MOST: u64 = 1 << 24;
+/// Bits of the lock that are never set, in the word of a head that holds _padding (u16, not initialized), ob_mutex (u8), ob_gc_bits
+/// (u8) and ob_ref_local (u32).
+const NO_MARKS: u64 = 0xfc_0000;
 /// Distance from an object to its type in builds with the lock.
 const WITH_LOCK: u64 = 8;
 /// … and in those without.
@@ -66,6 +69,10 @@ fn without_lock(evidence: &Evidence<'_>) -> Option<Verdict> {
     let word = evidence.address & !7;
     [16, 8, 24].into_iter().find_map(|to_type| {
         let of = evidence.type_at(to_type)?;
+        // What looks like a head in an array of pointers to types is none.
+        if evidence.word(to_type.wrapping_sub(16)).is_none_or(|marks| marks & NO_MARKS != 0) {
+            return None;
+        }
         let at = evidence.address - word + (NO_LOCK - to_type);
         match at {
             11 => Some(Verdict::new("gc_header").of(&of.name)),

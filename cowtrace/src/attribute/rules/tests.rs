@@ -64,6 +64,29 @@ fn collector_heads() {
     assert_eq!(judged(&[9, 1, STR]).0, "unknown");
 }
 
+/// Without the lock, what is counted and marked lies in the words before the type; a pointer in the place of the marks, as
+/// in an array of pointers to types, makes it no object.
+#[test]
+fn heads_without_the_lock() {
+    let (types, marks, owner) = (types(), 1 << 24 | 3 << 32, 0x7f00_aaaa_b000);
+    let judged = |words: [u64; 7], address: u64| {
+        let mut image = image(&[]);
+        image.words[..7].copy_from_slice(&words);
+        let write = judge(&Evidence { address, type_distance: 24, ..evidence(&image, &types) });
+        (write.kind, write.of)
+    };
+    // The written word is the fourth.
+    let in_second = [0, 0, owner, marks, 0, TUPLE, 0];
+    let of_tuple = Some("tuple".to_owned());
+    assert_eq!(judged(in_second, AT + 3), ("gc_header", of_tuple.clone()));
+    assert_eq!(judged(in_second, AT + 4), ("refcount", of_tuple.clone()));
+    assert_eq!(judged(in_second, AT + 2), ("object_body", of_tuple.clone()));
+    assert_eq!(judged([0, owner, marks, 4, TUPLE, 0, 0], AT), ("refcount", of_tuple.clone()));
+    assert_eq!(judged([0, 0, 0, owner, marks, 4, TUPLE], AT), ("refcount", of_tuple));
+    let pointer = 0x7f00_00fc_1000;
+    assert_eq!(judged([pointer, pointer, pointer, pointer, pointer, TUPLE, pointer], AT + 4).0, "unknown");
+}
+
 /// An unaligned write is to neither.
 #[test]
 fn alignment() {

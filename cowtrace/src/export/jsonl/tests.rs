@@ -19,6 +19,7 @@ fn trace() -> Trace {
         function: "f".to_owned(),
         file: "/home/ann/multi.py".to_owned(),
         line: Some(9),
+        approximate: false,
         op,
     };
     swap.python = vec![frame(Some("STORE_SUBSCR")), frame(None)];

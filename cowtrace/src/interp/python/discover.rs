@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt as _;
 
 use cowtrace_ebpf::plan::{Plan, UNUSED};
 
@@ -14,7 +15,7 @@ use super::version;
 use crate::interp::{Discovery, Found, Reason, Target};
 use crate::memory::Memory;
 use crate::process::maps::{Kind, Mapping};
-use crate::process::object::{Object, ObjectError, Place};
+use crate::process::object::{Object, ObjectError, Place, open_mapped};
 use crate::record::schema::Interpreter;
 
 /// Modules looked at to find a name, which is a string.
@@ -39,7 +40,63 @@ pub(super) fn recognise(target: &Target<'_>) -> Discovery {
             Err(source) => log::debug!("process {}: {source}", target.pid),
         }
     }
-    Discovery::None
+    match embedded(target) {
+        Some((mapping, file)) => identify(target, mapping, &file),
+        None => Discovery::None,
+    }
+}
+
+/// Bytes of files that are looked through for a runtime without a name at most.
+const MOST_SCANNED: u64 = 64 << 20;
+/// Bytes read at a time, a multiple of a word.
+const PIECE: usize = 1 << 20;
+
+/// A runtime that neither a symbol nor a section names, as in a program that was linked with the interpreter and stripped:
+/// since 3.13 it begins with a cookie. Looked for in what the files of the program have as writable data, lowest address
+/// first: in the files, not in memory, where to look is to map pages that the program has not touched.
+fn embedded<'a>(target: &Target<'a>) -> Option<(&'a Mapping, File)> {
+    let mut left = MOST_SCANNED;
+    let is_data = |mapping: &&Mapping| mapping.kind == Kind::File && mapping.writable && !mapping.shared;
+    for data in target.maps.iter().filter(is_data) {
+        let len = (data.end - data.start).min(left);
+        left -= len;
+        let Some(at) = open_mapped(target.pid, data).ok().and_then(|file| cookie(&file, data.offset, len))
+        else {
+            continue;
+        };
+        let runtime = data.start + (at - data.offset);
+        let of_file = |mapping: &&Mapping| {
+            (mapping.device, mapping.inode) == (data.device, data.inode) && mapping.executable
+        };
+        if layout::told(target.memory, runtime).is_some_and(|told| told.version.is_3())
+            && let Some(code) = target.maps.iter().find(of_file)
+        {
+            return Some((
+                code,
+                File { runtime: Some(runtime), version: None, type_type: None, string_type: None },
+            ));
+        }
+    }
+    None
+}
+
+/// Where in a part of a file the cookie of a runtime stands, which is aligned.
+fn cookie(file: &std::fs::File, start: u64, len: u64) -> Option<u64> {
+    let mut piece = vec![0; usize::try_from(len).ok()?.min(PIECE)];
+    let mut done = 0;
+    while done < len {
+        let wanted = usize::try_from(len - done).ok()?.min(PIECE);
+        let read = file.read_at(piece.get_mut(..wanted)?, start + done).ok()?;
+        if let Some(word) = piece[..read].chunks_exact(8).position(|word| word == layout::COOKIE) {
+            return Some(start + done + word as u64 * 8);
+        }
+        // The end of the file.
+        if read < wanted {
+            return None;
+        }
+        done += read as u64;
+    }
+    None
 }
 
 /// The code mappings of the files that may hold a runtime: the executable and the libraries with the right name.
@@ -317,6 +374,62 @@ mod tests {
         }
         assert!(matches!(check_with(&[(KEYS + 8, u64::MAX)]), Err(Misfit::Wrong(_))));
         assert!(matches!(check_with(&[(RUNTIME + 48, u64::MAX)]), Err(Misfit::Wrong(_) | Misfit::Memory(_))));
+    }
+
+    /// Versions before and behind the table: not known, with the version and those that are; none is taken for another.
+    #[test]
+    fn versions_that_are_not_known() {
+        let answer = |name: &str, version: Option<u32>| {
+            let maps = Maps::parse(format!("1000-2000 r-xp 0 0:1 1 /no/such/{name}").as_bytes()).unwrap();
+            let told = version.map(|version| {
+                let words = [u64::from_le_bytes(*layout::COOKIE), version.into(), 0];
+                words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()
+            });
+            // What follows would fit any layout: zeros.
+            let runtime = [told.unwrap_or_default(), vec![0; 4096]].concat();
+            let memory = Fixture::default().with(RUNTIME, runtime);
+            let target = Target { pid: std::process::id(), maps: &maps, memory: &memory };
+            identify(&target, maps.iter().next().unwrap(), &FILE)
+        };
+        for (name, version, text) in [
+            ("libpython3.7m.so.1.0", None, "3.7"),
+            ("libpython3.6m.so.1.0", None, "3.6"),
+            ("python", None, "unknown"),
+            ("python3.16", Some(0x0310_00f0), "3.16.0"),
+            ("python3.16", Some(0x0310_00a3), "3.16.0a3"),
+            ("python3.13", Some(0x030d_00c1), "3.13.0rc1"),
+            ("python4", Some(0x0400_00f0), "4.0.0"),
+        ] {
+            let Discovery::Unsupported { interpreter, reason } = answer(name, version) else {
+                panic!("{name} {version:x?} is taken for one that is known");
+            };
+            assert_eq!((interpreter.version.as_str(), interpreter.layout), (text, None), "{name}");
+            assert_eq!(
+                reason.to_string(),
+                format!("version {text} is not known; known are {}", layout::known())
+            );
+        }
+        // The name alone says it until 3.10, and then nothing is there yet.
+        assert!(matches!(answer("libpython3.9.so.1.0", None), Discovery::NotYet));
+    }
+
+    /// The cookie is found where it is aligned, also behind the first piece, and not behind the end of what is looked at.
+    #[test]
+    fn runtimes_without_a_name() {
+        let path = std::env::temp_dir().join(format!("cowtrace-cookie-{}", std::process::id()));
+        let found = |at: usize, start: u64, len: u64| {
+            let mut bytes = vec![0; PIECE + 4096];
+            bytes[at..at + 8].copy_from_slice(layout::COOKIE);
+            std::fs::write(&path, &bytes).unwrap();
+            cookie(&std::fs::File::open(&path).unwrap(), start, len)
+        };
+        assert_eq!(found(64, 0, 4096), Some(64));
+        assert_eq!(found(4096 + 8, 4096, 4096), Some(4096 + 8));
+        assert_eq!(found(PIECE + 8, 0, 1 << 30), Some(PIECE as u64 + 8));
+        assert_eq!(found(PIECE + 8, 0, PIECE as u64), None);
+        assert_eq!(found(68, 0, 4096), None);
+        assert_eq!(found(64, 4096, 1 << 40), None);
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

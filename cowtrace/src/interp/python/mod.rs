@@ -48,6 +48,15 @@ impl Language for Layout {
         Some(self.opcodes[usize::from(number)]).filter(|name| !uncertain && !name.is_empty())
     }
 
+    fn enters_compiled(&self, unit: u16) -> bool {
+        let [number, _] = unit.to_le_bytes();
+        self.opcodes[usize::from(number)] == opcodes::ENTER_COMPILED
+    }
+
+    fn compiles(&self) -> bool {
+        self.opcodes.contains(&opcodes::ENTER_COMPILED)
+    }
+
     fn string(&self, state: u32, characters: u32, bytes: &[u8]) -> Option<String> {
         strings::decode(self.string_state, state, characters, bytes)
     }
@@ -110,7 +119,7 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use super::layout::PYTHON_3_11;
+    use super::layout::{PYTHON_3_11, PYTHON_3_12, PYTHON_3_13, PYTHON_3_14, PYTHON_3_15};
     use super::*;
 
     #[test]
@@ -132,5 +141,13 @@ mod tests {
         assert_eq!(PYTHON_3_11.opcode(unit(1), false), None, "may be the CALL's least number of arguments");
         assert_eq!(PYTHON_3_11.opcode(unit(108), false), Some("IMPORT_NAME"));
         assert_eq!(PYTHON_3_11.opcode(unit(0), true), None);
+    }
+
+    #[test]
+    fn compiled_code() {
+        let unit = |number: u8| u16::from_le_bytes([number, 7]);
+        assert!(!PYTHON_3_12.compiles() && PYTHON_3_13.compiles() && PYTHON_3_14.compiles());
+        assert!(PYTHON_3_13.enters_compiled(unit(70)) && !PYTHON_3_13.enters_compiled(unit(255)));
+        assert!(PYTHON_3_14.enters_compiled(unit(255)) && PYTHON_3_15.enters_compiled(unit(254)));
     }
 }

@@ -17,7 +17,7 @@ use super::attributes::Attributes;
 use super::dict::DictLayout;
 use super::strings::StringState;
 
-pub use self::own::{OwnOffsets, Told, Unusable, told};
+pub use self::own::{COOKIE, OwnOffsets, Told, Unusable, told};
 pub use self::{
     v3_10::{PYTHON_3_8, PYTHON_3_9, PYTHON_3_10},
     v3_11::{PYTHON_3_11, PYTHON_3_12},
@@ -30,6 +30,14 @@ pub use self::{
 /// <https://docs.python.org/3.11/c-api/apiabiversion.html>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32);
+
+impl Version {
+    /// Whether it is one of Python 3.
+    #[must_use]
+    pub const fn is_3(self) -> bool {
+        self.0 >> 24 == 3
+    }
+}
 
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -179,6 +187,7 @@ mod tests {
                 (plan.frame_previous, 8),
                 (plan.frame_instruction, 8),
                 (plan.frame_owner, 1),
+                (plan.frame_copy, 4),
             ] {
                 assert!(offset == UNUSED || offset + size <= plan.frame_size, "{name}: {offset}");
             }
@@ -187,6 +196,7 @@ mod tests {
             let identity = usize::from(plan.code_identity) + IDENTITY_WORDS * 8;
             assert!(!inline || identity <= usize::from(plan.code_bytecode), "{name}");
             assert!(plan.code_identity.is_multiple_of(8), "{name}");
+            assert_eq!(plan.frame_copy == UNUSED, plan.code_copies == UNUSED, "{name}");
             assert!(dict.indices <= 40, "{name}");
         }
     }

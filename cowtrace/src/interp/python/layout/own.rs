@@ -3,13 +3,13 @@
 //!
 //! They are the target's memory and may be anything: each is checked against the row's bounds before it is used.
 
-use cowtrace_ebpf::plan::{FRAME_WORDS, Plan};
+use cowtrace_ebpf::plan::{FRAME_WORDS, Plan, UNUSED};
 
 use super::Version;
 use crate::memory::Memory;
 
 /// What they begin with.
-const COOKIE: &[u8; 8] = b"xdebugpy";
+pub const COOKIE: &[u8; 8] = b"xdebugpy";
 /// Offsets into the state of the runtime and of interpreters that are believed at most.
 const MOST: u64 = 32 << 10;
 /// Offsets into other structures that are believed at most.
@@ -77,10 +77,21 @@ impl OwnOffsets {
         if usize::from(window) + 8 > FRAME_WORDS * 8 || usize::from(changed.frame_owner) >= FRAME_WORDS * 8 {
             return Err(Unusable::Absurd);
         }
-        changed.frame_size = (window + 8).max(changed.frame_owner + 1).next_multiple_of(8);
+        let copy_end = if changed.frame_copy == UNUSED { 0 } else { changed.frame_copy.saturating_add(4) };
+        if usize::from(copy_end) > FRAME_WORDS * 8
+            || (changed.frame_copy == UNUSED) != (changed.code_copies == UNUSED)
+        {
+            return Err(Unusable::Absurd);
+        }
+        changed.frame_size = (window + 8).max(changed.frame_owner + 1).max(copy_end).next_multiple_of(8);
         *plan = changed;
         Ok(())
     }
+}
+
+/// Offsets that builds with the lock tell as 0.
+const fn or_unused(offset: u16) -> u16 {
+    if offset == 0 { UNUSED } else { offset }
 }
 
 /// 3.13: <https://github.com/python/cpython/blob/v3.13.0/Include/internal/pycore_debug_offsets.h#L30>.
@@ -136,7 +147,9 @@ pub(super) static OWN_3_14: OwnOffsets = OwnOffsets {
         (336, |plan, offset| plan.code_name = offset),
         (344, |plan, offset| plan.code_lines = offset),
         (352, |plan, offset| plan.code_first_line = offset),
+        (304, |plan, offset| plan.frame_copy = or_unused(offset)),
         (384, |plan, offset| plan.code_bytecode = offset),
+        (392, |plan, offset| plan.code_copies = or_unused(offset)),
         (408, |plan, offset| plan.object_type = offset),
         (424, |plan, offset| plan.type_name = offset),
         (536, |plan, offset| plan.dict_keys = offset),
@@ -167,7 +180,9 @@ pub(super) static OWN_3_15: OwnOffsets = OwnOffsets {
         (400, |plan, offset| plan.code_name = offset),
         (408, |plan, offset| plan.code_lines = offset),
         (416, |plan, offset| plan.code_first_line = offset),
+        (368, |plan, offset| plan.frame_copy = or_unused(offset)),
         (448, |plan, offset| plan.code_bytecode = offset),
+        (456, |plan, offset| plan.code_copies = or_unused(offset)),
         (472, |plan, offset| plan.object_type = offset),
         (488, |plan, offset| plan.type_name = offset),
         (632, |plan, offset| plan.dict_keys = offset),

@@ -30,6 +30,8 @@ const fn without_lock(plan: Plan) -> Plan {
         type_flags: 184,
         dict_keys: 48,
         pool_shift: UNUSED,
+        // No object has one.
+        type_has_gc_bit: 63,
         interpreter_gc_counts: UNUSED,
         ..plan
     }
@@ -43,14 +45,17 @@ pub static PYTHON_3_13T: Layout = Layout {
     free_threaded: true,
     attributes: Attributes::InlineAndDict(8),
     plan: Plan { interpreter_modules: 7664, code_bytecode: 216, ..without_lock(CPYTHON_3_13.plan) },
-    evidence: &[Evidence::Source("https://github.com/python/cpython/tree/v3.13.0/Include")],
+    evidence: &[Evidence::Live("3.13.15 (static)")],
     ..CPYTHON_3_13
 };
 
-/// CPython 3.14 without the lock: bytecode has a copy for each thread.
+/// CPython 3.14 without the lock: bytecode has a copy for each thread, of which the first is the code object's own.
 ///
 /// * `_PyInterpreterFrame.tlbc_index`:
 ///   <https://github.com/python/cpython/blob/v3.14.0/Include/internal/pycore_interpframe_structs.h>
+/// * `_PyCodeArray`: <https://github.com/python/cpython/blob/v3.14.0/Include/cpython/code.h>
+/// * what a frame's instruction is relative to:
+///   <https://github.com/python/cpython/blob/v3.14.0/Include/internal/pycore_interpframe.h>
 pub static PYTHON_3_14T: Layout = Layout {
     name: "cpython-3.14t",
     free_threaded: true,
@@ -59,6 +64,8 @@ pub static PYTHON_3_14T: Layout = Layout {
     plan: Plan {
         interpreter_modules: 7712,
         frame_owner: 78,
+        frame_copy: 72,
+        code_copies: 224,
         code_bytecode: 232,
         string_ascii_bit: 12,
         ..without_lock(CPYTHON_3_14.plan)
@@ -76,6 +83,8 @@ pub static PYTHON_3_15T: Layout = Layout {
     plan: Plan {
         interpreter_modules: 7592,
         frame_owner: 78,
+        frame_copy: 72,
+        code_copies: 224,
         code_bytecode: 232,
         string_ascii_bit: 12,
         ..without_lock(CPYTHON_3_15.plan)

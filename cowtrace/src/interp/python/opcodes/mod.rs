@@ -20,6 +20,10 @@ pub(super) use self::{
     v3_13::PYTHON_3_13, v3_14::PYTHON_3_14, v3_15::PYTHON_3_15,
 };
 
+/// The instruction that runs machine code, compiled from a loop or a run of instructions behind it.
+/// <https://github.com/python/cpython/blob/v3.14.0/InternalDocs/jit.md>
+pub(super) const ENTER_COMPILED: &str = "ENTER_EXECUTOR";
+
 /// The name at each number, empty where there is none.
 const fn names(rows: &[(&'static str, &[u8])]) -> OpcodeTable {
     let mut names = [""; 256];
