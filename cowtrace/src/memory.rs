@@ -135,6 +135,42 @@ impl Live {
     }
 }
 
+/// Some memory that was read at once: what lies in it costs no further read.
+#[derive(Debug)]
+pub struct Window<'a, M: ?Sized> {
+    memory: &'a M,
+    start: u64,
+    bytes: [u8; WINDOW],
+    len: usize,
+}
+
+/// Bytes of a [`Window`].
+const WINDOW: usize = 128;
+
+impl<'a, M: Memory + ?Sized> Window<'a, M> {
+    /// Reads what lies around an address, so many bytes before it included. If not all of that is there, nothing is kept.
+    pub fn around(memory: &'a M, address: u64, before: u64) -> Self {
+        let start = address.saturating_sub(before);
+        let mut bytes = [0; WINDOW];
+        let len = if memory.read(start, &mut bytes).is_ok() { WINDOW } else { 0 };
+        Self { memory, start, bytes, len }
+    }
+}
+
+impl<M: Memory + ?Sized> Memory for Window<'_, M> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let at = address.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let kept = at.and_then(|at| self.bytes[..self.len].get(at..)?.get(..buffer.len()));
+        match kept {
+            Some(kept) => {
+                buffer.copy_from_slice(kept);
+                Ok(())
+            }
+            None => self.memory.read(address, buffer),
+        }
+    }
+}
+
 /// Memories of running processes that were opened: to open one takes longer than to read from it.
 #[derive(Debug, Default)]
 pub struct Memories {
@@ -240,6 +276,17 @@ mod tests {
         assert!(memory.c_string(0x2000, 100).is_err());
         assert!(memory.c_string(0x2000, 1000).is_err(), "memory ends before a zero");
         assert!(memory.c_string(u64::MAX, 10).is_err());
+    }
+
+    #[test]
+    fn a_window_reads_as_its_memory_does() {
+        let memory = Fixture::default().with(0x1000, [7; 200]).with(0x1010, 5_u64.to_le_bytes());
+        for before in [0x10, 0x100] {
+            let window = Window::around(&memory, 0x1010, before);
+            assert_eq!(window.u64(0x1010).unwrap(), 5);
+            assert_eq!(window.u8(0x10c7).unwrap(), 7, "behind it");
+            assert!(window.u64(0x10c7).is_err());
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod places;
 pub mod rules;
 pub mod stack;
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -403,6 +404,8 @@ impl Attributor {
                 mapping,
                 relatives: &relatives,
                 kept: self.places.kept(image),
+                may_store_attribute: calls || op.ends_with("_ATTR"),
+                unchanged: OnceCell::new(),
             };
             around.type_distance = found.plan.object_type.into();
             let block = self.places.block(&query, &mut self.names);

@@ -154,6 +154,9 @@ pub trait Language: fmt::Debug + Sync {
     /// Where the parts of the module table lie; `None` = there is no table, or its header makes no sense.
     fn module_table(&self, table: &ModuleTable) -> Option<DictTable>;
 
+    /// What the type object at an address says of its instances.
+    fn shape(&self, plan: &Plan, memory: &dyn Memory, address: u64) -> Option<Shape>;
+
     /// What an object owns outside itself; `None` = nothing that is known of its type, or it could not be read.
     fn owned(&self, plan: &Plan, memory: &dyn Memory, object: u64, of: TypeOf<'_>) -> Option<Owned>;
 
@@ -210,12 +213,21 @@ pub enum Owned {
 /// An object's type.
 #[derive(Clone, Copy, Debug)]
 pub struct TypeOf<'a> {
-    /// Its address.
-    pub address: u64,
     /// Its name, without that of its module.
     pub name: &'a str,
     /// Its flags.
     pub flags: u64,
+    /// Its instances.
+    pub shape: Shape,
+}
+
+/// What a type says of its instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Bytes of an instance, without what lies in front of it.
+    pub size: u64,
+    /// From an instance to the address of its dict; what makes no sense as such means something else.
+    pub dict_offset: u64,
 }
 
 /// An array of values whose length is not known lies in this many bytes before and behind its first.

@@ -33,16 +33,12 @@ impl Places {
                 ..Block::of_malloc(address, 0, [0; BLOCK_WORDS], names.types(), 0)
             });
         }
-        let mut head = [0; BLOCK_WORDS];
+        let known = || self.mapped.get(&query.image)?.get(&chunk.start).map(|(_, head)| *head);
+        let now = query.read_unchanged(|memory| first_words(memory, address));
+        let mut head = now.or_else(known).unwrap_or_default();
         for (at, word) in (0..).zip(&mut head) {
-            let place = address + at * 8;
             // What was there before the write, if that was kept.
-            let kept = image_word(&query.fault.image, place);
-            let now = || query.read_unchanged(|memory| memory.u64(place).ok());
-            let known = || {
-                self.mapped.get(&query.image)?.get(&chunk.start)?.1.get(usize::try_from(at).ok()?).copied()
-            };
-            *word = kept.or_else(now).or_else(known).unwrap_or(0);
+            *word = image_word(&query.fault.image, address + at * 8).unwrap_or(*word);
         }
         for candidate in [head[1], head[3], head[5]] {
             names.learn_type(query.image, candidate, query.found, query.relatives);
@@ -74,21 +70,39 @@ impl Places {
                 self.heaps.insert(query.image, chunks);
                 chunk
             }
-            Kind::Anonymous => {
-                let found = self.mapped.entry(query.image).or_default();
-                let chunk = query.read_unchanged(|memory| chunks::mapped(memory, &range, address));
-                if let Some(chunk) = &chunk {
-                    let head =
-                        query.read_unchanged(|memory| first_words(memory, chunk.start + chunks::HEADER));
-                    found.insert(chunk.start, (chunk.end, head.unwrap_or_default()));
-                }
-                // What is remembered holds as long as nobody says otherwise.
-                let known = || found.range(..=address).next_back().map(|(start, (end, _))| *start..*end);
-                let known = || known().filter(|chunk| chunk.contains(&address) && !query.is_alive());
-                chunk.or_else(known)
-            }
+            Kind::Anonymous => self.mapped_chunk(query, &range, address),
             Kind::Stack | Kind::File | Kind::Special(_) => None,
         }
+    }
+
+    /// The chunk with a mapping of its own.
+    fn mapped_chunk(&mut self, query: &Query<'_>, mapping: &Range<u64>, address: u64) -> Option<Range<u64>> {
+        let found = self.mapped.entry(query.image).or_default();
+        let known = found.range(..=address).next_back().map(|(start, (end, _))| *start..*end);
+        let known = known.filter(|chunk| chunk.contains(&address));
+        let is_still = |chunk: &Range<u64>| {
+            query.read_unchanged(|memory| chunks::header(memory, chunk.start, mapping)).as_ref()
+                == Some(chunk)
+        };
+        // What is remembered holds as long as nobody says otherwise.
+        if let Some(chunk) = known.filter(|chunk| !query.is_alive() || is_still(chunk)) {
+            return Some(chunk);
+        }
+        let nothing = self.nothing.entry(query.image).or_default();
+        // Looked at before: no chunk begins between the two.
+        let seen = nothing.range(address..).next().filter(|(_, start)| **start <= address);
+        if seen.is_some() {
+            return None;
+        }
+        let chunk = query.read_unchanged(|memory| Some(chunks::mapped(memory, mapping, address)))?;
+        match &chunk {
+            Ok(chunk) => {
+                let head = query.read_unchanged(|memory| first_words(memory, chunk.start + chunks::HEADER));
+                found.insert(chunk.start, (chunk.end, head.unwrap_or_default()));
+            }
+            Err(from) => drop(nothing.insert(address, *from)),
+        }
+        chunk.ok()
     }
 }
 

@@ -143,22 +143,23 @@ impl Piece {
 
 /// The chunk with a mapping of its own that holds an address: it begins at the start of a page. Neighbouring mappings, other
 /// memory among them, are shown as one, so the pages are looked at from the address downwards.
-pub(super) fn mapped(memory: &dyn Memory, mapping: &Range<u64>, address: u64) -> Option<Range<u64>> {
+/// `Err` = there is none: from here on to the address no chunk begins.
+pub(super) fn mapped(memory: &dyn Memory, mapping: &Range<u64>, address: u64) -> Result<Range<u64>, u64> {
     let first = header(memory, mapping.start, mapping);
     if let Some(chunk) = first.filter(|chunk| chunk.contains(&address)) {
-        return Some(chunk);
+        return Ok(chunk);
     }
     let mut at = address & !(PAGE - 1);
     for _ in 0..MOST_PAGES {
-        if at < mapping.start {
-            break;
-        }
         if let Some(chunk) = header(memory, at, mapping) {
-            return chunk.contains(&address).then_some(chunk);
+            return if chunk.contains(&address) { Ok(chunk) } else { Err(chunk.end) };
         }
-        at = at.checked_sub(PAGE)?;
+        match at.checked_sub(PAGE).filter(|at| *at >= mapping.start) {
+            Some(before) => at = before,
+            None => break,
+        }
     }
-    None
+    Err(at)
 }
 
 /// Every chunk with a mapping of its own among neighbouring mappings.
@@ -178,7 +179,7 @@ pub(super) fn all_mapped(memory: &dyn Memory, mapping: &Range<u64>) -> impl Iter
 }
 
 /// The chunk whose header begins a page, if one does.
-fn header(memory: &dyn Memory, at: u64, mapping: &Range<u64>) -> Option<Range<u64>> {
+pub(super) fn header(memory: &dyn Memory, at: u64, mapping: &Range<u64>) -> Option<Range<u64>> {
     let mut bytes = [0; 16];
     memory.read(at, &mut bytes).ok()?;
     let (before, size) = bytes.split_first_chunk()?;
@@ -230,11 +231,11 @@ mod tests {
     fn mapped_chunks() {
         let memory = heap(&[0x2002, 0x1002]);
         let mapping = 0x1000..0x4000;
-        assert_eq!(mapped(&memory, &mapping, 0x2abc), Some(0x1000..0x3000));
-        assert_eq!(mapped(&memory, &mapping, 0x3010), Some(0x3000..0x4000));
-        assert_eq!(mapped(&memory, &(0x1000..0x5000), 0x4010), None, "behind it");
-        assert_eq!(mapped(&heap(&[0x2001]), &mapping, 0x2abc), None, "no mapping of its own");
-        assert_eq!(mapped(&heap(&[2]), &mapping, 0x2abc), None);
-        assert_eq!(mapped(&heap(&[u64::MAX - 5]), &mapping, 0x2abc), None);
+        assert_eq!(mapped(&memory, &mapping, 0x2abc), Ok(0x1000..0x3000));
+        assert_eq!(mapped(&memory, &mapping, 0x3010), Ok(0x3000..0x4000));
+        assert_eq!(mapped(&memory, &(0x1000..0x5000), 0x4010), Err(0x4000), "behind it");
+        assert_eq!(mapped(&heap(&[0x2001]), &mapping, 0x2abc), Err(0x1000), "no mapping of its own");
+        assert_eq!(mapped(&heap(&[2]), &mapping, 0x2abc), Err(0x1000));
+        assert_eq!(mapped(&heap(&[u64::MAX - 5]), &mapping, 0x2abc), Err(0x1000));
     }
 }

@@ -2,6 +2,7 @@
 //! program has read at the fault; what is stable (where blocks begin, whose table one is) is read here, from the process
 //! itself or from one that it was forked from.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::rc::Rc;
@@ -14,11 +15,12 @@ mod structure;
 
 use cowtrace_ebpf::event::{self as raw, BLOCK_WORDS, IMAGE_WORDS, Image, flag};
 
-use crate::interp::{Found, Owned};
+use crate::interp::{Found, Owned, Shape};
 use crate::memory::{Live, Memory};
 use crate::process::maps::{Kind, Mapping, Maps};
 
 use chunks::Chunks;
+use owner::Barren;
 
 pub(super) use structure::{near_stack, structure, type_in_frame, type_in_register};
 
@@ -46,9 +48,14 @@ pub(super) struct Places {
     namespaces: HashMap<(u64, u64, u64), String>,
     /// Large blocks of each image: their end and first words, by their start.
     mapped: HashMap<u64, BTreeMap<u64, (u64, [u64; BLOCK_WORDS])>>,
+    /// Where no large block begins, by the end of what was looked through: its start. Until the next fork.
+    nothing: HashMap<u64, BTreeMap<u64, u64>>,
     kept: HashMap<u64, Arc<Kept>>,
     /// What objects that were found owned, for when their memory is gone, by image and address.
     owned: HashMap<(u64, u64), (String, Owned)>,
+    barren: HashMap<usize, Barren>,
+    /// What types say of their instances, by image and address.
+    shapes: HashMap<(u64, u64), Shape>,
     /// The owner that was found last in each process: loops write to one thing.
     owners: HashMap<usize, u64>,
 }
@@ -80,6 +87,10 @@ pub(super) struct Query<'a> {
     pub(super) relatives: &'a [Rc<Live>],
     /// What was kept of that memory, for when they are gone.
     pub(super) kept: Option<Arc<Kept>>,
+    /// Its instruction may store an attribute.
+    pub(super) may_store_attribute: bool,
+    /// Which of its memories is unchanged; found when it is asked for.
+    pub(super) unchanged: OnceCell<Option<usize>>,
 }
 
 impl Query<'_> {
@@ -87,26 +98,27 @@ impl Query<'_> {
         self.fault.flags & flag::DETAIL != 0
     }
 
+    /// Memories of it: the relatives', nearest first, and what was kept.
+    fn memories(&self) -> impl Iterator<Item = &dyn Memory> {
+        let live = self.relatives.iter().map(|memory| &**memory as &dyn Memory);
+        live.chain(self.kept.as_deref().map(|kept| kept as &dyn Memory))
+    }
+
     /// Reads from the nearest relative that has something there.
     fn read<T>(&self, read: impl Fn(&dyn Memory) -> Option<T>) -> Option<T> {
-        let live = self.relatives.iter().find_map(|memory| read(&**memory));
-        live.or_else(|| read(self.kept.as_deref()?))
+        self.memories().find_map(read)
     }
 
     /// Reads from the nearest relative whose memory around the address still is what it was before the write: what has
     /// changed there since may have been something else then.
     fn read_unchanged<T>(&self, read: impl Fn(&dyn Memory) -> Option<T>) -> Option<T> {
-        let unchanged = self.relatives.iter().filter(|memory| self.is_unchanged(&***memory));
-        let live = unchanged.filter_map(|memory| read(&**memory)).next();
-        live.or_else(|| read(self.kept.as_deref().filter(|kept| self.is_unchanged(*kept))?))
+        read(self.unchanged()?)
     }
 
-    /// The nearest such relative.
+    /// That relative's memory.
     fn unchanged(&self) -> Option<&dyn Memory> {
-        let live = self.relatives.iter().find(|memory| self.is_unchanged(&***memory));
-        let kept =
-            || self.kept.as_deref().filter(|kept| self.is_unchanged(*kept)).map(|kept| kept as &dyn Memory);
-        live.map(|memory| &**memory as &dyn Memory).or_else(kept)
+        let find = || self.memories().position(|memory| self.is_unchanged(memory));
+        self.memories().nth((*self.unchanged.get_or_init(find))?)
     }
 
     fn is_unchanged(&self, memory: &dyn Memory) -> bool {
@@ -153,6 +165,7 @@ impl Places {
     /// Looks at the memory of a process that has an interpreter and forks: where its blocks are. It may be gone by the time
     /// that they are asked for.
     pub(super) fn survey(&mut self, image: u64, memory: &Live, maps: &Maps) {
+        self.nothing.remove(&image);
         if self.heaps.contains_key(&image) {
             return;
         }

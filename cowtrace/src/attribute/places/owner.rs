@@ -2,6 +2,7 @@
 //! attributes. The owner's address is in a register of the writing instruction, or among the variables and operands of its
 //! frame; that it owns the memory is read from the owner itself.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::{Places, Query, image_word};
@@ -9,14 +10,27 @@ use crate::attribute::block::Block;
 use crate::attribute::evidence::Owner;
 use crate::attribute::names::Names;
 use crate::interp::{Found, Owned, Part, Place, TypeOf};
+use crate::memory::{Memory as _, Window};
 use crate::symbolize::instruction::Store;
 
 /// Dicts that share a table: the instances of a class.
 const MOST_USERS: u64 = 1 << 24;
+/// Bytes in front of an object that may tell of it.
+const BEFORE_OBJECT: u64 = 32;
 /// Objects of which is remembered what they own.
 const MOST_OWNED: usize = 4096;
 /// Modules of which is remembered where their namespaces are.
 const MOST_NAMESPACES: usize = 4096;
+
+/// What was among the operands of a process's instructions lately and owns nothing: names, numbers, code.
+#[derive(Default)]
+pub(super) struct Barren {
+    objects: HashSet<u64>,
+    asked: u32,
+}
+
+/// Faults of a process after which everything is looked at again: an address may have become another object's.
+const ASKED_AGAIN: u32 = 64;
 
 /// The written address, and the block that holds it.
 #[derive(Clone)]
@@ -61,8 +75,13 @@ impl Places {
     fn owner_at_work(&mut self, query: &Query<'_>, written: &Written, names: &mut Names) -> Option<Owner> {
         let mut objects: Vec<u64> = Vec::new();
         let last = self.owners.get(&query.process).copied();
+        let barren = self.barren.entry(query.process).or_default();
+        barren.asked += 1;
+        if barren.asked.is_multiple_of(ASKED_AGAIN) {
+            barren.objects.clear();
+        }
         for object in query.in_registers().chain(query.in_frame()) {
-            if !objects.contains(&object) {
+            if !objects.contains(&object) && !barren.objects.contains(&object) {
                 objects.push(object);
             }
         }
@@ -71,14 +90,19 @@ impl Places {
         }
         let mut found: Option<Owner> = None;
         for object in objects {
-            let Some(owner) = self.owned_by(object, query, written, names) else { continue };
+            let Some((of, owned)) = self.possessions(object, query, names) else {
+                self.barren.entry(query.process).or_default().objects.insert(object);
+                continue;
+            };
+            let Some(owner) = self.owned_by(object, of, owned, query, written, names) else { continue };
             let is_instance = matches!(owner.part, Part::Attribute(_) | Part::Body);
             if found.is_none() || is_instance {
                 self.owners.insert(query.process, object);
                 found = Some(owner);
             }
             // A dict may be an instance's, which is among the operands then, too.
-            if is_instance || !matches!(found, Some(Owner { part: Part::Dict(_) | Part::Values, .. })) {
+            let is_dict = matches!(found, Some(Owner { part: Part::Dict(_) | Part::Values, .. }));
+            if is_instance || !is_dict || !query.may_store_attribute {
                 break;
             }
         }
@@ -88,11 +112,12 @@ impl Places {
     fn owned_by(
         &mut self,
         object: u64,
+        of: String,
+        owned: Owned,
         query: &Query<'_>,
         written: &Written,
         names: &mut Names,
     ) -> Option<Owner> {
-        let (of, owned) = self.possessions(object, query, names)?;
         let owner = |address, of, part| Owner { address, of, part, module: None, key_type: None };
         match owned {
             Owned::Module { dict } => self.owned_by_dict(dict, query, written, names),
@@ -139,15 +164,23 @@ impl Places {
     /// Type of an object and what it owns, as its memory says, or said when it was looked at last.
     fn possessions(&mut self, object: u64, query: &Query<'_>, names: &mut Names) -> Option<(String, Owned)> {
         let Found { language, plan, .. } = query.found;
-        let address = query.read(|memory| memory.u64(object.checked_add(plan.object_type.into())?).ok());
-        let Some(address) = address else {
-            return self.owned.get(&(query.image, object)).cloned();
+        let mut found = None;
+        for memory in query.memories() {
+            let window = Window::around(memory, object, BEFORE_OBJECT);
+            let Ok(address) = window.u64(object.checked_add(plan.object_type.into())?) else { continue };
+            names.learn_type(query.image, address, query.found, query.relatives);
+            let of = names.types().get(&(query.image, address))?;
+            let shapes = self.shapes.entry((query.image, address));
+            let shape = *shapes.or_insert_with(|| language.shape(plan, memory, address).unwrap_or_default());
+            let kind = TypeOf { name: &of.name, flags: of.flags, shape };
+            found = language.owned(plan, &window, object, kind).map(|owned| (of.name.clone(), owned));
+            if found.is_some() {
+                break;
+            }
+        }
+        let Some(known) = found else {
+            return if query.is_alive() { None } else { self.owned.get(&(query.image, object)).cloned() };
         };
-        names.learn_type(query.image, address, query.found, query.relatives);
-        let of = names.types().get(&(query.image, address))?;
-        let kind = TypeOf { address, name: &of.name, flags: of.flags };
-        let owned = query.read(|memory| language.owned(plan, memory, object, kind))?;
-        let known = (of.name.clone(), owned);
         if self.owned.len() >= MOST_OWNED {
             self.owned.clear();
         }

@@ -2,12 +2,15 @@
 
 use cowtrace_ebpf::plan::Plan;
 
-use crate::interp::{Owned, TypeOf};
+use crate::interp::{Owned, Shape, TypeOf};
 use crate::memory::Memory;
 
 /// `Py_TPFLAGS_MANAGED_DICT`: the instance's dict is kept in front of it.
 /// <https://github.com/python/cpython/blob/v3.11.7/Include/object.h#L339>
 const MANAGED_DICT: u64 = 1 << 4;
+/// `Py_TPFLAGS_HEAPTYPE`: a class, or a type of a module.
+/// <https://github.com/python/cpython/blob/v3.11.7/Include/object.h#L351>
+const HEAPTYPE: u64 = 1 << 9;
 /// Distance from a type's flags to `tp_dictoffset`.
 /// <https://github.com/python/cpython/blob/v3.11.7/Include/cpython/object.h#L148>
 const DICT_OFFSET: u64 = 120;
@@ -32,20 +35,22 @@ pub enum Attributes {
     InlineAndDict(u64),
 }
 
+/// What a type says of its instances.
+pub(super) fn shape(plan: &Plan, memory: &dyn Memory, of: u64) -> Option<Shape> {
+    let word = |offset: u64| memory.u64(of.checked_add(offset)?).ok();
+    // tp_basicsize follows tp_name.
+    let size = word(u64::from(plan.type_name) + 8)?;
+    Some(Shape { size, dict_offset: word(u64::from(plan.type_flags) + DICT_OFFSET)? })
+}
+
 impl Attributes {
     /// Where an instance keeps its attributes; `None` = it could not be read.
-    pub(super) fn of_instance(
-        self,
-        plan: &Plan,
-        memory: &dyn Memory,
-        object: u64,
-        of: TypeOf<'_>,
-    ) -> Option<Owned> {
+    pub(super) fn of_instance(self, memory: &dyn Memory, object: u64, of: TypeOf<'_>) -> Option<Owned> {
         let before = |distance: u64| memory.u64(object.checked_sub(distance)?).ok();
-        let of_type = |offset: u64| memory.u64(of.address.checked_add(offset)?).ok();
-        // tp_name, tp_basicsize
-        let size = of_type(u64::from(plan.type_name) + 8)?;
-        let body = if size <= MOST_SIZE { object..object.checked_add(size)? } else { 0..0 };
+        let Shape { size, dict_offset: offset } = of.shape;
+        // Others may be shorter than their type says: compact strings are.
+        let is_fixed = of.flags & HEAPTYPE != 0 && size <= MOST_SIZE;
+        let body = if is_fixed { object..object.checked_add(size)? } else { 0..0 };
         let managed = of.flags & MANAGED_DICT != 0;
         let (values, dict) = match self {
             Self::ValuesAndDict(values, dict) if managed => (before(values)?, before(dict)?),
@@ -55,12 +60,11 @@ impl Attributes {
             },
             Self::InlineAndDict(distance) if managed => (0, before(distance)?),
             _ => {
-                let offset = of_type(u64::from(plan.type_flags) + DICT_OFFSET)?;
                 let dict = if (1..MOST_SIZE).contains(&offset) { object.checked_add(offset) } else { None };
                 (0, dict.map_or(Some(0), |dict| memory.u64(dict).ok())?)
             }
         };
-        Some(Owned::Instance { values, dict, body })
+        (values != 0 || dict != 0 || !body.is_empty()).then_some(Owned::Instance { values, dict, body })
     }
 }
 
@@ -81,10 +85,10 @@ mod tests {
             .with(OBJECT - 32, bytes)
             .with(TYPE + 32, 40_u64.to_le_bytes())
             .with(TYPE + 288, 16_u64.to_le_bytes());
-        let kind = TypeOf { address: TYPE, name: "Some", flags };
-        match attributes.of_instance(&PYTHON_3_11.plan, &memory, OBJECT, kind) {
+        let shape = shape(&PYTHON_3_11.plan, &memory, TYPE).unwrap();
+        match attributes.of_instance(&memory, OBJECT, TypeOf { name: "Some", flags, shape }) {
             Some(Owned::Instance { values, dict, body }) => {
-                assert_eq!(body, OBJECT..OBJECT + 40);
+                assert_eq!(body, if flags & HEAPTYPE == 0 { 0..0 } else { OBJECT..OBJECT + 40 });
                 Some((values, dict))
             }
             _ => None,
@@ -100,5 +104,6 @@ mod tests {
         assert_eq!(of(Attributes::Either(32), MANAGED_DICT), Some((0, 0x5000)));
         assert_eq!(of(Attributes::InlineAndDict(24), MANAGED_DICT), Some((0, 0x6001)));
         assert_eq!(of(Attributes::InlineAndDict(24), 0), Some((0, 0x7000)), "a static type");
+        assert_eq!(of(Attributes::Dict, HEAPTYPE), Some((0, 0x7000)));
     }
 }

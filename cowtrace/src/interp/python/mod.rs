@@ -16,7 +16,7 @@ use cowtrace_ebpf::plan::{Plan, UNUSED};
 use cowtrace_ebpf::state::ModuleTable;
 
 use self::layout::{Layout, Lines, OuterUnit};
-use super::{CodeFacts, DictTable, FrameFacts, Language, Owned, Place, Recogniser, TypeOf};
+use super::{CodeFacts, DictTable, FrameFacts, Language, Owned, Place, Recogniser, Shape, TypeOf};
 use crate::memory::Memory;
 
 /// Row of [`super::INTERPRETERS`].
@@ -71,6 +71,10 @@ impl Language for Layout {
 
     fn module_table(&self, table: &ModuleTable) -> Option<DictTable> {
         self.dict.parse(table.keys, &table.header)
+    }
+
+    fn shape(&self, plan: &Plan, memory: &dyn Memory, address: u64) -> Option<Shape> {
+        attributes::shape(plan, memory, address)
     }
 
     fn owned(&self, plan: &Plan, memory: &dyn Memory, object: u64, of: TypeOf<'_>) -> Option<Owned> {

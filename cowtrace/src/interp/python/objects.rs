@@ -52,7 +52,7 @@ pub(super) fn owned(
     of: TypeOf<'_>,
 ) -> Option<Owned> {
     let Some(kind) = Kind::of(of.name, of.flags) else {
-        return layout.attributes.of_instance(plan, memory, object, of);
+        return layout.attributes.of_instance(memory, object, of);
     };
     let body = object.checked_add(u64::from(plan.object_type) + 8)?;
     let mut words = [0; WORDS];
