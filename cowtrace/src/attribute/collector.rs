@@ -123,7 +123,7 @@ impl Run {
     fn other(&mut self, seen: &Seen<'_>) {
         let same = seen.stack_hash == self.stack_hash;
         let below = || match (seen.stack, &self.stack) {
-            (Some(seen), Some(own)) => seen.continues(own),
+            (Some(seen), Some(own)) => seen.beyond(own).is_some(),
             _ => false,
         };
         if seen.epoch != self.epoch || self.outside >= MOST_OUTSIDE || !(same || below()) {

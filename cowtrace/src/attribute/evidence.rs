@@ -119,6 +119,8 @@ pub struct Evidence<'a> {
     pub type_distance: u64,
     /// Set if the address lies in the table of `sys.modules` in use.
     pub module_entry: Option<ModuleEntry>,
+    /// Address of the dict `sys.modules` at the fork; 0 = not known.
+    pub modules: u64,
     /// What the instruction stores, and how; `None` = its bytes could not be read, or it is no store.
     pub store: Option<Store>,
     /// The allocator's block that holds the address.
@@ -173,6 +175,7 @@ impl<'a> Evidence<'a> {
             image_id: 1,
             type_distance: 8,
             module_entry: None,
+            modules: 0,
             store: None,
             block: None,
             pool: 0..0,

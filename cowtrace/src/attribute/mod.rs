@@ -1,8 +1,11 @@
 //! Faults → attributed faults: stage 8. Gathers the evidence for each write and asks two sets of questions: what was
 //! written ([`rules`]), and what the workload was doing ([`operation`]).
 
+mod around;
 mod block;
+mod code;
 mod collector;
+mod context;
 mod evidence;
 mod keys;
 pub mod library;
@@ -12,17 +15,11 @@ mod places;
 pub mod rules;
 pub mod stack;
 
-use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
-use std::fs;
-use std::ops::Range;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use cowtrace_ebpf::event::{self as raw, StackEnd, exit_flag, flag, fork_flag};
+use cowtrace_ebpf::event::{self as raw, exit_flag, flag, fork_flag};
 use cowtrace_ebpf::outcome::Outcome;
 
 pub use block::{Allocator, Block, Object};
@@ -30,22 +27,21 @@ pub use evidence::{Evidence, KnownType, ModuleEntry, Owner, Phase, Structure, Ty
 
 use crate::classify;
 use crate::event::Event;
-use crate::interp::{Found, Place, Slot};
+use crate::interp::Found;
 use crate::memory::{Live, Memories};
-use crate::process::maps::{Kind, Mapping};
+use crate::process::maps::Mapping;
 use crate::process::tree::{Mapped, Tree};
 use crate::record::schema::{
-    Confidence, Fault, Id, ModuleTable, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write,
+    Confidence, Fault, ModuleTable, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write,
 };
-use crate::symbolize::instruction::{self, Form, Store};
 use crate::symbolize::native::{Native, StaticData};
 use crate::symbolize::syscalls;
 
+use code::Symbol;
 use collector::{Collections, Writer};
 use keys::{Forked, Keys};
 use names::Names;
-use places::{Places, Query};
-use stack::KnownStack;
+use places::Places;
 
 /// Attributes the faults of one tree, in the order in which the events come.
 pub struct Attributor {
@@ -66,24 +62,6 @@ pub struct Attributor {
     early: HashMap<u64, Vec<usize>>,
     executables: HashMap<u64, Option<String>>,
     memories: Memories,
-}
-
-/// Variables that are remembered at most.
-const MOST_DATA: usize = 1 << 18;
-
-/// What memory and the instruction tell of one write.
-#[derive(Default)]
-struct Around {
-    type_distance: u64,
-    store: Option<Store>,
-    block: Option<Block>,
-    pool: Range<u64>,
-    owner: Option<Owner>,
-    structure: Option<Structure>,
-    data: Option<Arc<StaticData>>,
-    near_stack: bool,
-    type_in_register: Option<String>,
-    stores_type: bool,
 }
 
 /// What attribution makes.
@@ -110,18 +88,6 @@ pub struct Output {
     /// Faults that the kernel program took for a reuse and that were writes to a shared mapping: by process, listed or
     /// not.
     pub shared_writes: HashMap<usize, u64>,
-}
-
-/// The innermost native frame at one address.
-#[derive(Clone, Debug)]
-struct Symbol {
-    frame: NativeFrame,
-    /// The instruction.
-    code: Option<[u8; instruction::LONGEST]>,
-    id: Id<Vec<NativeFrame>>,
-    in_interpreter: bool,
-    /// The instruction lies in no file: it was made while the program ran.
-    made: bool,
 }
 
 impl Attributor {
@@ -176,7 +142,11 @@ impl Attributor {
                     self.names.define_stack(stack, image, &relatives, &mut self.output.python);
                 }
             }
-            Event::Code(code) => self.names.code(code),
+            Event::Code(code) => {
+                let index = self.tree.index(code.process);
+                let relatives = index.map(|index| self.relatives(index)).unwrap_or_default();
+                self.names.code(code, &relatives);
+            }
             Event::Type(record) => {
                 let index = self.tree.index(record.process);
                 let relatives = index.map(|index| self.relatives(index)).unwrap_or_default();
@@ -295,6 +265,7 @@ impl Attributor {
             image_id,
             type_distance: around.type_distance,
             module_entry: self.module_entry(fault, process, stack.as_deref()),
+            modules: self.tree.get(process).modules.dict,
             store: around.store,
             block: around.block,
             pool: around.pool,
@@ -372,218 +343,6 @@ impl Attributor {
             native: symbol.map_or_else(|| output.native.intern(Vec::new()), |symbol| symbol.id),
             collection,
         }
-    }
-
-    /// What memory and the instruction tell.
-    fn around(
-        &mut self,
-        fault: &raw::Fault,
-        process: usize,
-        mapping: Option<&Mapping>,
-        symbol: Option<&Symbol>,
-        stack: Option<&KnownStack>,
-    ) -> Around {
-        let image = self.tree.get(process).image;
-        let detail = fault.flags & flag::DETAIL != 0;
-        let in_user = fault.flags & flag::KERNEL_MODE == 0;
-        let registers = (detail && in_user).then_some(&fault.detail.registers);
-        let code = symbol.filter(|_| in_user).and_then(|symbol| symbol.code);
-        let op = stack.and_then(|stack| stack.frames.first()?.shown.op).unwrap_or_default();
-        let calls = op.starts_with("CALL") || op == "PRECALL";
-        let mut around = Around {
-            store: code.and_then(|code| instruction::decode(&code, registers)),
-            ..Around::default()
-        };
-        if let Some(found) = self.names.interpreter_of(image).map(Arc::clone) {
-            let relatives = if detail { self.relatives(process) } else { Vec::new() };
-            let query = Query {
-                fault,
-                process,
-                image,
-                found: &found,
-                mapping,
-                relatives: &relatives,
-                kept: self.places.kept(image),
-                may_store_attribute: calls || op.ends_with("_ATTR"),
-                unchanged: OnceCell::new(),
-            };
-            around.type_distance = found.plan.object_type.into();
-            let block = self.places.block(&query, &mut self.names);
-            let object = block.as_ref().and_then(|block| block.object.as_ref()).filter(|object| object.alive);
-            let alive = object.is_some();
-            // Since 3.15 a bytearray keeps its bytes in an object.
-            if object.is_none_or(|object| object.of.name == "bytes") {
-                around.owner = self.places.owner(&query, block.as_ref(), around.store, &mut self.names);
-            }
-            around.structure = places::structure(&query, block.as_ref(), &self.names);
-            around.near_stack = places::near_stack(&query);
-            let stored = around.store.and_then(|store| match store.form {
-                Form::Register(value) => value,
-                // Programs with fixed addresses have those of their types in their instructions.
-                Form::Constant(value) => u64::try_from(value).ok(),
-                _ => None,
-            });
-            if let Some(value) = stored {
-                self.names.learn_type(image, value, &found, &relatives);
-            }
-            if block.is_some() && !alive {
-                around.stores_type =
-                    stored.is_some_and(|value| self.names.types().contains_key(&(image, value)));
-                around.type_in_register = places::type_in_register(&query, stored, &self.names);
-                if around.type_in_register.is_none() && calls {
-                    around.type_in_register = places::type_in_frame(&query, &mut self.names);
-                }
-            }
-            if fault.detail.pool != 0 {
-                let size = 1_u64.checked_shl(found.plan.pool_shift.into()).unwrap_or(0);
-                around.pool = fault.detail.pool..fault.detail.pool.saturating_add(size);
-            }
-            around.block = block;
-        }
-        if around.block.is_none() {
-            around.data = self.data(fault.address, process, mapping);
-        }
-        around
-    }
-
-    /// The variable of a program or library.
-    fn data(&mut self, address: u64, process: usize, mapping: Option<&Mapping>) -> Option<Arc<StaticData>> {
-        let key = (self.tree.get(process).image, address);
-        if let Some(known) = self.data.get(&key) {
-            return known.clone();
-        }
-        mapping.filter(|mapping| matches!(mapping.kind, Kind::File | Kind::Anonymous | Kind::Heap))?;
-        let Mapped { maps, .. } = self.tree.maps_at(process, address)?;
-        let pid = self.tree.witness(process);
-        let data = self.native.data(pid, &maps, address).map(Arc::new);
-        if self.data.len() >= MOST_DATA {
-            self.data.clear();
-        }
-        self.data.insert(key, data.clone());
-        data
-    }
-
-    /// Whether a main thread without interpreter frames is before its first or behind its last. A forked child goes on
-    /// where its parent was.
-    fn phase(&mut self, fault: &raw::Fault, process: usize) -> Option<Phase> {
-        let image = self.tree.get(process).image;
-        self.names.interpreter_of(image)?;
-        if fault.stack != 0 {
-            self.ran.insert((process, image));
-            return None;
-        }
-        if fault.tid != fault.process.pid {
-            return None;
-        }
-        let ran = self.ran.contains(&(process, image)) || !self.tree.began(process);
-        match StackEnd::from_number(fault.stack_end)? {
-            StackEnd::NoThreadState | StackEnd::NoFrame if fault.flags & flag::WALKED != 0 => {
-                Some(if ran { Phase::Exit } else { Phase::Startup })
-            }
-            StackEnd::NoPlan if !ran => Some(Phase::Startup),
-            _ => None,
-        }
-    }
-
-    /// Whether interpreter frames should be there and are not, and why.
-    fn missing(&self, fault: &raw::Fault, image: u64) -> (bool, Option<&'static str>) {
-        if self.names.interpreter_of(image).is_none()
-            || fault.stack != 0 && self.names.stack(fault.stack).is_some()
-        {
-            return (false, None);
-        }
-        if fault.stack != 0 {
-            return (true, Some("the stack's names were lost: the buffer was full"));
-        }
-        match StackEnd::from_number(fault.stack_end) {
-            Some(StackEnd::NoThreadState | StackEnd::NoFrame) => (false, None),
-            Some(StackEnd::Unreadable) => (true, Some(StackEnd::Unreadable.about())),
-            _ => (true, Some("the interpreter was not known yet when it happened")),
-        }
-    }
-
-    /// The place in `sys.modules`, if the kernel program saw that its table is meant.
-    fn module_entry(
-        &self,
-        fault: &raw::Fault,
-        process: usize,
-        stack: Option<&KnownStack>,
-    ) -> Option<ModuleEntry> {
-        if fault.flags & flag::MODULE_TABLE == 0 || fault.flags & flag::IMAGE == 0 {
-            return None;
-        }
-        let index = process;
-        let process = self.tree.get(index);
-        let language = self.names.interpreter_of(process.image)?.language;
-        let table = language.module_table(&process.modules)?;
-        let place = table.find(fault.address)?;
-        let key = &fault.image.key[..(fault.image.key_len as usize).min(fault.image.key.len())];
-        let key = (!key.is_empty()).then(|| String::from_utf8_lossy(key).into_owned());
-        let imported = || stack.and_then(|stack| stack.imports().pop());
-        let word = fault.address.checked_sub(fault.image.address)? / 8;
-        let old = fault.image.words.get(usize::try_from(word).ok()?).copied()?;
-        let existing = |key| Some(ModuleEntry { key, existing: true });
-        let new = |key| Some(ModuleEntry { key, existing: false });
-        match place {
-            Place::Header(_) => None,
-            Place::Entry { slot: Slot::Value, .. } | Place::NewEntry { slot: Slot::Value, .. } => {
-                Some(ModuleEntry { existing: old != 0, key: key.or_else(imported) })
-            }
-            // A key that is taken away; of entries that are newer than the fork the names are not known.
-            Place::Entry { slot: Slot::Key, index: entry } if old != 0 => {
-                existing(self.keys.name(index, &table, entry))
-            }
-            Place::NewEntry { slot: Slot::Key, .. } if old != 0 => existing(None),
-            Place::Index => match keys::index_entry(&table, fault.address, &fault.image) {
-                Some(entry) => existing(self.keys.name(index, &table, entry)),
-                None => new(imported()),
-            },
-            Place::Entry { .. } | Place::NewEntry { .. } => new(imported()),
-        }
-    }
-
-    /// A place in native code: the user's own in the file that a process runs, if that is no interpreter.
-    fn native_site(&mut self, process: usize, symbol: &Symbol) -> Site {
-        let NativeFrame { symbol, object, offset } = &symbol.frame;
-        let module = object.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or("(no file)");
-        let function = symbol.clone().unwrap_or_else(|| format!("{module}+{offset:#x}"));
-        let own = object.is_some() && *object == self.own_object(process);
-        let library = (!own).then(|| module.to_owned());
-        Site { file: object.clone(), line: None, approximate: false, function: Some(function), library }
-    }
-
-    /// The file that a process runs, as its mappings name it; `None` = it holds or loads an interpreter.
-    fn own_object(&mut self, process: usize) -> Option<String> {
-        let process = self.tree.get(process);
-        if self.names.interpreter_of(process.image).is_some() {
-            return None;
-        }
-        let exe = || {
-            let path = Path::new(OsStr::from_bytes(&process.exe));
-            Some(fs::canonicalize(path).ok()?.to_string_lossy().into_owned())
-        };
-        self.executables.entry(process.image).or_insert_with(exe).clone()
-    }
-
-    /// The innermost native frame.
-    fn symbol(&mut self, process: usize, ip: u64) -> Option<Symbol> {
-        let Mapped { id, maps } = self.tree.maps_at(process, ip)?;
-        if let Some(symbol) = self.symbols.get(&(id, ip)) {
-            return Some(symbol.clone());
-        }
-        let mapping = maps.find(ip)?;
-        // The file is opened through a process that still has it; if none has, by its path from here.
-        let pid = self.tree.witness(process);
-        let frame = self.native.frame(pid, mapping, ip);
-        let interpreter = self.names.interpreter_of(self.tree.get(process).image);
-        let in_interpreter =
-            interpreter.is_some_and(|found| frame.object.as_deref() == Some(found.interpreter.path.as_str()));
-        let native = self.output.native.intern(vec![frame.clone()]);
-        let code = self.native.code(pid, mapping, ip);
-        let made = mapping.kind == Kind::Anonymous && mapping.executable;
-        let symbol = Symbol { frame, code, id: native, in_interpreter, made };
-        self.symbols.insert((id, ip), symbol.clone());
-        Some(symbol)
     }
 }
 

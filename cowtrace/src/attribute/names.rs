@@ -13,7 +13,7 @@ use super::library;
 use super::stack::{KnownFrame, KnownStack};
 use crate::event::{Code, Stack};
 use crate::interp::{CodeFacts, Found};
-use crate::memory::{Live, Memory as _};
+use crate::memory::{Live, Memory};
 use crate::record::schema::{PythonFrame, Table};
 
 /// Texts that are kept; they are needed until the stack that follows them.
@@ -84,18 +84,21 @@ impl Names {
     }
 
     /// A code object.
-    pub(super) fn code(&mut self, code: &Code) {
+    pub(super) fn code(&mut self, code: &Code, relatives: &[Rc<Live>]) {
         let Some(found) = self.interpreters.get(&code.image) else { return };
         let language = found.language;
         let name = |characters, state, bytes: &[u8]| {
             language.string(state, characters, bytes).unwrap_or_else(|| "(unreadable)".to_owned())
         };
+        let whole = code.lines.len() == code.lines_full as usize;
+        let read = || relatives.iter().find_map(|memory| whole_lines(&found.plan, &**memory, code));
+        let lines = if whole { None } else { read() };
         let known = KnownCode {
+            whole: whole || lines.is_some(),
+            lines: lines.unwrap_or_else(|| code.lines.clone()),
             file: name(code.file.characters, code.file.state, &code.file.bytes),
             function: name(code.name.characters, code.name.state, &code.name.bytes),
             first_line: code.first_line,
-            lines: code.lines.clone(),
-            whole: code.lines.len() == code.lines_full as usize,
         };
         if (1..MOST_UNITS).contains(&code.units) {
             self.bytecode.insert((code.image, code.address), code.units);
@@ -240,3 +243,18 @@ impl Names {
         }
     }
 }
+
+/// The line table of a code object, of which only the start was kept, from memory; `None` = it is not there any more.
+fn whole_lines(plan: &Plan, memory: &dyn Memory, code: &Code) -> Option<Vec<u8>> {
+    let table = memory.u64(code.address.checked_add(plan.code_lines.into())?).ok()?;
+    let len = memory.u64(table.checked_add(plan.bytes_length.into())?).ok()?;
+    if len != u64::from(code.lines_full) || len > MOST_LINES {
+        return None;
+    }
+    let mut lines = vec![0; usize::try_from(len).ok()?];
+    memory.read(table.checked_add(plan.bytes_data.into())?, &mut lines).ok()?;
+    lines.starts_with(&code.lines).then_some(lines)
+}
+
+/// Longest line table that is read.
+const MOST_LINES: u64 = 1 << 20;

@@ -6,6 +6,7 @@ use crate::record::schema::{Confidence, Operation, Write};
 use super::library::{self, Library};
 use super::stack::KnownFrame;
 use super::{Evidence, Phase};
+use crate::symbolize::instruction::Store;
 
 /// A question to the evidence.
 type Question = fn(&Evidence<'_>, &Write) -> Option<Operation>;
@@ -55,9 +56,9 @@ fn collection(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
 /// library's, the interpreter's, or a registered hook, which the first frame inside names.
 fn fork(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
     if let (Some(stack), Some(fork)) = (evidence.stack, evidence.fork_stack)
-        && stack.continues(fork)
+        && let Some(beyond) = stack.beyond(fork)
     {
-        let hook = stack.frames.len().checked_sub(fork.frames.len() + 1).and_then(|at| stack.frames.get(at));
+        let hook = beyond.checked_sub(1).and_then(|at| stack.frames.get(at));
         let hook = hook.map(|frame| library::hook(&frame.shown.file, &frame.shown.function));
         return Some(certain("fork_bookkeeping", hook));
     }
@@ -118,13 +119,15 @@ fn import(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
 fn module_swap(evidence: &Evidence<'_>, write: &Write) -> Option<Operation> {
     let place = evidence.module_entry.as_ref()?;
     let op = evidence.stack?.frames.first().and_then(|frame| frame.shown.op);
+    let removed = || evidence.store.is_some_and(Store::is_zero).then_some("delete");
     let detail = op.and_then(|op| SWAPS.iter().find(|(known, _)| *known == op)).map(|(_, how)| *how);
+    let detail = detail.or_else(removed);
     (write.kind == "dict_entry" && place.existing)
         .then(|| Operation { detail: detail.map(str::to_owned), ..certain("module_swap", place.key.clone()) })
 }
 
 /// How an entry is replaced or removed, by the instruction; one that is not here is a call of `update`, `pop`, `setitem`
-/// or the like, which the line shows.
+/// or the like, which the line shows: what is removed then leaves nothing.
 static SWAPS: &[(&str, &str)] = &[("STORE_SUBSCR", "assign"), ("DELETE_SUBSCR", "delete")];
 
 /// Frames of a pool's machinery between the user's line and the write, or no line of the user's at all.

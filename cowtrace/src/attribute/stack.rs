@@ -142,11 +142,22 @@ impl KnownStack {
         at + 1 + machinery.unwrap_or(outside.len())
     }
 
-    /// Whether the outermost frames of this stack are at the very places where another stack stood.
+    /// If the outermost frames of this stack are at the very places where another stack stood: how many frames it has
+    /// beyond them. Of deep stacks only the inner frames are known; then as many as both have must agree.
     #[must_use]
-    pub fn continues(&self, other: &KnownStack) -> bool {
-        let Some(offset) = self.frames.len().checked_sub(other.frames.len()) else { return false };
-        !other.frames.is_empty()
-            && self.frames[offset..].iter().zip(&other.frames).all(|(here, there)| here.place == there.place)
+    pub fn beyond(&self, other: &KnownStack) -> Option<usize> {
+        let first = other.frames.first()?;
+        let agrees = |beyond: usize| {
+            let mut pairs = self.frames[beyond..].iter().zip(&other.frames);
+            pairs.all(|(here, there)| here.place == there.place)
+        };
+        if self.cut.is_none() || other.cut.is_none() {
+            return self.frames.len().checked_sub(other.frames.len()).filter(|beyond| agrees(*beyond));
+        }
+        let beyond = self.frames.iter().position(|frame| frame.place == first.place)?;
+        (beyond <= MOST_BEYOND && agrees(beyond)).then_some(beyond)
     }
 }
+
+/// Frames beyond a place in a stack whose outer end is not known.
+const MOST_BEYOND: usize = 64;

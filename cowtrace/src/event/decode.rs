@@ -108,6 +108,7 @@ fn code(bytes: &[u8]) -> Result<Code, DecodeError> {
     let record: raw::Code = padded(bytes, CODE_HEAD, kind::CODE)?;
     let len = (record.lines_len as usize).min(LINE_TABLE).min(bytes.len() - CODE_HEAD);
     Ok(Code {
+        process: record.process,
         image: record.image,
         address: record.address,
         identity: record.identity,

@@ -3,6 +3,7 @@
 pub mod decode;
 
 use cowtrace_ebpf::event as raw;
+use cowtrace_ebpf::state::ProcessKey;
 
 pub use decode::{DecodeError, decode};
 
@@ -33,7 +34,7 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub struct Stack {
     /// A process that has it.
-    pub process: cowtrace_ebpf::state::ProcessKey,
+    pub process: ProcessKey,
     /// Its identity.
     pub hash: u64,
     /// Why the walk ended.
@@ -45,6 +46,8 @@ pub struct Stack {
 /// A code object.
 #[derive(Clone, Debug)]
 pub struct Code {
+    /// A process that has it.
+    pub process: ProcessKey,
     /// When the image was made.
     pub image: u64,
     /// Address of the object.
@@ -73,7 +76,7 @@ pub struct Exec {
     /// When; also the identity of the image.
     pub time: u64,
     /// The process.
-    pub process: cowtrace_ebpf::state::ProcessKey,
+    pub process: ProcessKey,
     /// The new name.
     pub comm: [u8; 16],
     /// The file as it was named to exec; empty = not readable.

@@ -45,6 +45,14 @@ pub struct Store {
     pub on_stack: bool,
 }
 
+impl Store {
+    /// Whether it is known to write nothing but zeros.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        matches!(self.form, Form::Constant(0) | Form::Register(Some(0)))
+    }
+}
+
 /// The store of the first instruction in some bytes; `None` = it is none, or not one instruction.
 #[must_use]
 pub fn decode(bytes: &[u8], registers: Option<&[u64; REGISTERS]>) -> Option<Store> {

@@ -62,7 +62,12 @@ fn part(evidence: &Evidence<'_>, object: &Object) -> Option<Verdict> {
             let owner = evidence.owner.as_ref().filter(|owner| owner.part == Part::Buffer);
             Some(Verdict::new("buffer").of(owner.map_or(&of.name, |owner| &owner.of)))
         }
-        _ if of.flags & DICT != 0 => body(if offset < 32 { "dict_entry" } else { "dict_resize" }),
+        // ma_used, or ma_keys: an entry came or went, or the table was replaced.
+        _ if of.flags & DICT != 0 => {
+            let verdict = Verdict::new(if offset < 32 { "dict_entry" } else { "dict_resize" }).of(&of.name);
+            let is_modules = object.address == evidence.modules;
+            Some(if is_modules { verdict.name("sys.modules") } else { verdict })
+        }
         _ => attribute(evidence, of).or_else(|| body("object_body")),
     }
 }

@@ -41,9 +41,13 @@ impl Drop for Folder {
 }
 
 fn start(words: &[&str], account: Option<Account>) -> Result<Child, Notice> {
+    start_with(words, account, &Inherited::capture().unwrap())
+}
+
+fn start_with(words: &[&str], account: Option<Account>, inherited: &Inherited) -> Result<Child, Notice> {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
     let command = Command::new(&words, account).unwrap();
-    suspend(&command, &Inherited::capture().unwrap()).unwrap().release()
+    suspend(&command, inherited).unwrap().release()
 }
 
 /// The status that cowtrace would exit with.
@@ -56,8 +60,13 @@ fn status(words: &[&str]) -> u8 {
 
 /// What a shell script writes to `$1`.
 fn written(folder: &Folder, script: &str, account: Option<Account>) -> String {
+    written_with(folder, script, account, &Inherited::capture().unwrap())
+}
+
+fn written_with(folder: &Folder, script: &str, account: Option<Account>, inherited: &Inherited) -> String {
     let path = folder.0.join(format!("{:?}", std::thread::current().id()));
-    let mut child = start(&["sh", "-c", script, "sh", path.to_str().unwrap()], account).unwrap();
+    let words = ["sh", "-c", script, "sh", path.to_str().unwrap()];
+    let mut child = start_with(&words, account, inherited).unwrap();
     assert_eq!(child.wait().unwrap(), 0);
     fs::read_to_string(path).unwrap()
 }
@@ -169,7 +178,8 @@ fn signals_are_as_cowtrace_got_them() {
     let inherited = Inherited::capture().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let _listening = runtime.block_on(async { super::super::signals::Signals::listen().unwrap() });
-    let lines = written(&folder, "cat /proc/self/status >$1", None);
+    // Listening has changed what would be captured now, of what was ignored before.
+    let lines = written_with(&folder, "cat /proc/self/status >$1", None, &inherited);
     let mask = |name: &str| {
         let line = lines.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         u64::from_str_radix(line.trim(), 16).unwrap()
