@@ -239,7 +239,11 @@ impl Tree {
         let process = &mut self.processes[index];
         process.execs.push(exec.time);
         process.comm = exec.comm;
-        process.exe.clone_from(&exec.file);
+        // By these names a process runs again what it runs.
+        let again = [&b"/proc/self/exe"[..], b"/proc/thread-self/exe"].contains(&exec.file.as_slice());
+        if !again || process.exe.is_empty() {
+            process.exe.clone_from(&exec.file);
+        }
         process.command.clone_from(&exec.arguments);
         process.image = exec.time;
         process.modules = bytemuck::Zeroable::zeroed();
