@@ -45,10 +45,16 @@ impl Finished {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// The words on standard error with one space between them, wherever its lines end.
+    /// The words on standard error with one space between them, wherever its lines end. Scripts are named by their files
+    /// alone, since how much of a path a report shows depends on the folder that it is made in.
     #[must_use]
     pub fn stderr_words(&self) -> String {
-        self.stderr_text().split_whitespace().collect::<Vec<_>>().join(" ")
+        let text = self.stderr_text();
+        let without_folders = |word: &'_ str| match word.split_once(".py:") {
+            Some((path, _)) => word[path.rfind('/').map_or(0, |at| at + 1)..].to_owned(),
+            None => word.to_owned(),
+        };
+        text.split_whitespace().map(without_folders).collect::<Vec<_>>().join(" ")
     }
 }
 
