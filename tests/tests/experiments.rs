@@ -81,17 +81,14 @@ impl Experiment {
         if self.free_threaded { 90 } else { 97 }
     }
 
-    /// It has nearly all of these copies, takes some time, and was triggered at the line with the write.
-    fn is_nearly_all(&self, collection: &Collection, faults: &[&Fault]) {
+    /// It has so many percent of these copies, takes some time, and was triggered at the line with the write.
+    fn has_share(&self, collection: &Collection, faults: &[&Fault], percent: usize) {
         let its_own = faults.iter().filter(|fault| {
             fault.operation.collection == Some(collection.number) && fault.write.kind == "gc_header"
         });
         let (its_own, all) = (its_own.count(), faults.iter().filter(|fault| fault.bytes > 0).count());
         println!("{its_own} of {all}, {collection:?}");
-        assert!(
-            is_share(its_own, all, self.collected()),
-            "{its_own} of {all} are this collection's: {collection:?}"
-        );
+        assert!(is_share(its_own, all, percent), "{its_own} of {all} are this collection's: {collection:?}");
         assert!(collection.start < collection.end, "{collection:?}");
         let line = collection.site.as_ref().and_then(|site| site.line_in(&self.script));
         assert_eq!(line, Some(self.line), "{collection:?}");
@@ -264,7 +261,7 @@ fn collection_in_a_child() {
         );
         let collection = experiment.collection();
         assert_eq!(collection.generation, experiment.generation(2), "{collection:?}");
-        experiment.is_nearly_all(collection, &faults);
+        experiment.has_share(collection, &faults, experiment.collected());
     });
 }
 
@@ -300,7 +297,8 @@ fn young_collection_in_a_child() {
         let collection = experiment.collection();
         assert_eq!(collection.generation, experiment.generation(0), "{collection:?}");
         assert!(collection.pages >= 200, "{collection:?}");
-        experiment.is_nearly_all(collection, &faults);
+        // The line also makes the objects that are too many.
+        experiment.has_share(collection, &faults, 90);
     });
 }
 
