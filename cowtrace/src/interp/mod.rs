@@ -276,6 +276,8 @@ pub enum Part {
     Attribute(Option<Place>),
     /// An instance itself: a slot, or what its type keeps there.
     Body,
+    /// A type itself: so many bytes behind its start.
+    Type(u64),
     /// A set's table.
     SetEntry,
     /// Plain data.

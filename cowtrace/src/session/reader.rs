@@ -133,7 +133,7 @@ fn panicked() -> io::Error {
 /// How long the ring may be left alone: it must not be more than a quarter full by then.
 fn pause(ring_bytes: u32) -> Duration {
     let micros = u64::from(ring_bytes) * 1_000_000 / 4 / RATE;
-    Duration::from_micros(micros.clamp(500, 20_000))
+    Duration::from_micros(micros.clamp(500, 2_000))
 }
 
 /// Records, each behind its length; the last of them decoded, if it tells of the tree's life.

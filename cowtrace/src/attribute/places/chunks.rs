@@ -44,21 +44,20 @@ impl Chunks {
     /// Walks a heap; what cannot be read or makes no sense ends the walk.
     pub(super) fn of_heap(memory: &dyn Memory, heap: &Range<u64>) -> Self {
         let mut chunks = Self { start: heap.start, bounds: Vec::new() };
-        let mut piece = Piece::of(PIECE);
-        chunks.bounds = chunks.walk(memory, &mut piece, heap.start, heap.end);
+        chunks.bounds = chunks.walk(memory, &mut Piece::of(PIECE), heap.start..heap.end, heap.end);
         chunks
     }
 
-    /// Bounds of the chunks from one of them on, up to the first at `end` or behind it.
-    fn walk(&self, memory: &dyn Memory, piece: &mut Piece, from: u64, end: u64) -> Vec<u32> {
+    /// Bounds of the chunks from one of them on, up to the first at the range's end or behind it, within the heap.
+    fn walk(&self, memory: &dyn Memory, piece: &mut Piece, range: Range<u64>, heap_end: u64) -> Vec<u32> {
         let mut bounds = Vec::new();
-        let most = self.start.saturating_add(MOST_BYTES);
-        let mut at = from;
+        let most = heap_end.min(self.start.saturating_add(MOST_BYTES));
+        let mut at = range.start;
         while let Some(size) = piece.word(memory, at.saturating_add(8), most) {
             let Ok(bound) = u32::try_from((at - self.start) / 16) else { break };
             bounds.push(bound);
             let size = size & !FLAGS;
-            if at >= end || size < LEAST || !size.is_multiple_of(16) {
+            if at >= range.end || size < LEAST || !size.is_multiple_of(16) {
                 break;
             }
             at = at.saturating_add(size);
@@ -88,7 +87,7 @@ impl Chunks {
         if !grown && address - start > FURTHEST {
             return None;
         }
-        let walked = self.walk(memory, &mut Piece::of(SMALL_PIECE), start, end);
+        let walked = self.walk(memory, &mut Piece::of(SMALL_PIECE), start..end, heap.end);
         let last = *walked.last()?;
         if last <= distance {
             return None;

@@ -55,6 +55,14 @@ impl Places {
             address: query.fault.address,
             block: block.map(|block| block.address..block.address.saturating_add(block.size)),
         };
+        // The instruction has the address of a type and writes to its member.
+        if let Some(offset) = store.and_then(|store| u64::try_from(store.offset?).ok())
+            && let Some(address) = written.address.checked_sub(offset)
+            && names.types().contains_key(&(query.image, address))
+        {
+            let part = Part::Type(offset);
+            return Some(Owner { address, of: "type".to_owned(), part, module: None, key_type: None });
+        }
         let mut keys = 0;
         let owner = self.owner_at_work(query, &written, names).or_else(|| {
             let table = table(query, block).or_else(|| header(query, store?.offset?))?;

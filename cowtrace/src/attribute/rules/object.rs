@@ -55,7 +55,7 @@ fn part(evidence: &Evidence<'_>, object: &Object) -> Option<Verdict> {
     match of.name.as_str() {
         // Nothing of a type is a single byte, but a set of bits that few programs use.
         _ if of.is_meta() && evidence.store.is_some_and(|store| store.size == 1) => None,
-        _ if of.is_meta() => Some(type_part(of, offset)),
+        _ if of.is_meta() => Some(type_part(&of.name, offset)),
         "frame" | "generator" | "coroutine" | "async_generator" => body("interpreter_frame"),
         "code" => body("bytecode"),
         "bytes" if offset >= 32 => {
@@ -73,10 +73,10 @@ fn part(evidence: &Evidence<'_>, object: &Object) -> Option<Verdict> {
 }
 
 /// What is written to a type.
-fn type_part(of: &KnownType, offset: u64) -> Verdict {
+pub(super) fn type_part(of: &str, offset: u64) -> Verdict {
     let cache =
         matches!(offset, TYPE_FLAGS..176) || (TYPE_VERSION..392).contains(&offset) || offset >= TYPE_END;
-    Verdict::new(if cache { "type_cache" } else { "object_body" }).of(&of.name)
+    Verdict::new(if cache { "type_cache" } else { "object_body" }).of(of)
 }
 
 /// A store to an attribute of an instance of a class.

@@ -1,7 +1,7 @@
 //! Memory that an object owns outside itself. The owner's address was in a register of the writing instruction, and its
 //! memory says that it owns what was written.
 
-use super::{Rule, Verdict, allocator, dict};
+use super::{Rule, Verdict, allocator, dict, object};
 use crate::attribute::Evidence;
 use crate::interp::Part;
 
@@ -31,6 +31,7 @@ fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
             Verdict { name: place.and_then(|place| dict::key(evidence, place)).or_else(stored), ..verdict }
         }
         Part::Values => Verdict { name: stored(), ..Verdict::new("attribute") },
+        Part::Type(offset) => object::type_part(&owner.of, offset),
         Part::Body if matches!(evidence.op(), Some("STORE_ATTR" | "DELETE_ATTR")) => {
             Verdict { name: stored(), ..Verdict::new("attribute").of(&owner.of) }
         }
