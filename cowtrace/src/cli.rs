@@ -84,7 +84,7 @@ struct Arguments {
     #[arg(short, long)]
     quiet: bool,
 
-    /// Say what cowtrace does (-vv: in detail)
+    /// Say what cowtrace does (-vv: in detail; -vvv: with the evidence for each write)
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 
@@ -166,7 +166,7 @@ pub struct Options {
     pub questions: Vec<Question>,
     /// The report on stderr; `None` = none.
     pub report: Option<Report>,
-    /// How much cowtrace says of itself: 0, 1, 2.
+    /// How much cowtrace says of itself: 0, 1, 2, 3.
     pub verbose: u8,
 }
 

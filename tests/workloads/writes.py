@@ -208,6 +208,25 @@ def set_add():
     child("set_add", write, places=[table + 16 * n for n in numbers], width=16)
 
 
+class Grown(dict):
+    """Instances are longer than the blocks of the interpreter's allocator, so that some lie across the end of a page."""
+    __slots__ = tuple(f"s{n:03}" for n in range(70))
+
+
+@case
+def dict_grown():
+    # The address of the table begins a page; the count of references lies on the one before. Each table is full.
+    every = [Grown.fromkeys(range(5)) for _ in range(20_000)]
+    things = [thing for thing in every if (id(thing) + 32) % PAGE == 0]
+    ALIVE.append(every)
+
+    def write():
+        for thing in things:
+            thing[5] = None  # the write: dict_grown
+
+    child("dict_grown", write, places=[id(thing) + 32 for thing in things])
+
+
 # Attributes
 
 

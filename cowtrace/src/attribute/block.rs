@@ -1,6 +1,7 @@
 //! The allocator's block that holds an address, and the object in it.
 
 use cowtrace_ebpf::event::{BLOCK_WORDS, Detail};
+use serde::{Deserialize, Serialize};
 
 use super::evidence::{KnownType, Types};
 
@@ -11,7 +12,7 @@ const MOST_COUNTED: u64 = 1 << 32;
 const IMMORTAL: u64 = 1 << 31;
 
 /// Who gave the block out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum Allocator {
     /// The interpreter's own, from a pool of blocks of one size.
     Pool,

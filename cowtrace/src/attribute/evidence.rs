@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use cowtrace_ebpf::event::Image;
+use serde::{Deserialize, Serialize};
 
 use super::block::{Block, Object};
 use super::stack::KnownStack;
@@ -24,7 +25,7 @@ const HEAPTYPE: u64 = 1 << 9;
 pub type Types = BTreeMap<(u64, u64), KnownType>;
 
 /// A type whose name is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct KnownType {
     /// Its name.
     pub name: String,
@@ -53,7 +54,7 @@ impl KnownType {
 }
 
 /// An object that owns the memory that was written, and which part of that memory it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Owner {
     /// Its address; 0 = not known.
     pub address: u64,
@@ -68,7 +69,7 @@ pub struct Owner {
 }
 
 /// A structure of the interpreter itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum Structure {
     /// The thread's chunk of frames.
     Frames,
@@ -81,7 +82,7 @@ pub enum Structure {
 }
 
 /// The place in `sys.modules` that was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct ModuleEntry {
     /// The key; `None` = not readable.
     pub key: Option<String>,
@@ -90,7 +91,7 @@ pub struct ModuleEntry {
 }
 
 /// Before the first interpreter frame, or after the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum Phase {
     /// The program is being loaded, or its interpreter is starting.
     Startup,
@@ -104,7 +105,7 @@ pub struct Evidence<'a> {
     /// The exact address.
     pub address: u64,
     /// Kind of the region that holds it.
-    pub region_kind: &'static str,
+    pub region_kind: &'a str,
     /// The kernel wrote.
     pub kernel_mode: bool,
     /// … for this system call.
@@ -158,7 +159,7 @@ pub struct Evidence<'a> {
     /// What a thread without interpreter frames is at, if its past tells.
     pub phase: Option<Phase>,
     /// Why there is no interpreter stack, if one could be expected.
-    pub no_stack: Option<&'static str>,
+    pub no_stack: Option<&'a str>,
 }
 
 impl<'a> Evidence<'a> {

@@ -3,6 +3,7 @@
 
 mod around;
 mod block;
+pub mod capture;
 mod code;
 mod collector;
 mod context;
@@ -287,17 +288,14 @@ impl Attributor {
             no_stack,
         };
         let write = rules::judge(&evidence);
-        if write.kind == "unknown" && evidence.image.is_some() {
-            log::trace!(
-                "unknown write to {:#x}: {:?} {:?} {:x?} {:x?} {:?} {:x?}",
-                fault.address,
-                evidence.symbol,
-                evidence.store,
-                evidence.block,
-                fault.image.words,
-                fault.detail,
-                mapping.map(|mapping| (&mapping.kind, format!("{:x}-{:x}", mapping.start, mapping.end)))
-            );
+        if log::log_enabled!(log::Level::Trace) {
+            let found = self.names.interpreter_of(image_id);
+            let origin = capture::Origin {
+                fault,
+                code: symbol.and_then(|symbol| symbol.code),
+                version: found.map(|found| found.interpreter.version.as_str()),
+            };
+            capture::log(&origin, &evidence, &write);
         }
         let seen = collector::Seen {
             process,

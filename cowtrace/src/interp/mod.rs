@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use cowtrace_ebpf::plan::Plan;
 use cowtrace_ebpf::state::ModuleTable;
+use serde::{Deserialize, Serialize};
 
 use crate::memory::Memory;
 use crate::process::maps::Maps;
@@ -264,7 +265,7 @@ impl Owned {
 }
 
 /// Part of what an object owns outside itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub enum Part {
     /// A list's items.
     Item,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Version of the JSON Lines schema.
 pub const SCHEMA: u32 = 1;
@@ -386,7 +386,7 @@ pub struct Region {
 }
 
 /// How sure an answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
     /// Every piece of evidence agrees and none other would.
@@ -419,10 +419,33 @@ pub struct Operation {
     pub reason: Option<String>,
 }
 
+/// What [`Write::kind`] may be.
+pub const WRITE_KINDS: &[&str] = &[
+    "refcount",
+    "gc_header",
+    "dict_entry",
+    "dict_resize",
+    "list_item",
+    "attribute",
+    "object_body",
+    "bytecode",
+    "type_cache",
+    "allocator",
+    "interpreter_frame",
+    "interpreter_state",
+    "thread_state",
+    "c_stack",
+    "library_data",
+    "malloc",
+    "buffer",
+    "kernel_copy",
+    "unknown",
+];
+
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Write {
-    /// `refcount`, `gc_header`, `dict_entry`, … or `unknown`.
+    /// One of [`WRITE_KINDS`].
     pub kind: &'static str,
     /// Type of the object.
     #[serde(rename = "type")]

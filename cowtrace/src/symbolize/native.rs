@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer};
+use serde::{Deserialize, Serialize};
 
 use super::instruction::LONGEST;
 use crate::memory::{Live, Memory as _};
@@ -52,7 +53,7 @@ enum Position {
 }
 
 /// Data of a program or library.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct StaticData {
     /// Symbol whose size covers the address; `None` = there is none.
     pub symbol: Option<String>,

@@ -19,7 +19,7 @@ mod refcount;
 mod stack;
 mod structure;
 
-use crate::record::schema::{Confidence, Write};
+use crate::record::schema::{Confidence, WRITE_KINDS, Write};
 
 use super::Evidence;
 
@@ -51,6 +51,7 @@ pub struct Verdict {
 
 impl Verdict {
     fn new(kind: &'static str) -> Self {
+        debug_assert!(WRITE_KINDS.contains(&kind), "{kind} is in no list");
         Self { kind, ..Self::default() }
     }
 
@@ -126,7 +127,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Write {
 }
 
 /// Why no rule answered.
-fn reason(evidence: &Evidence<'_>) -> &'static str {
+fn reason<'a>(evidence: &Evidence<'a>) -> &'a str {
     if evidence.image.is_none() {
         return evidence.no_stack.unwrap_or(if evidence.stack.is_none() {
             "no interpreter: the data of native code is not told apart"

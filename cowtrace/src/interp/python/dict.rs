@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use cowtrace_ebpf::plan::UNUSED;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of a table that tell its shape.
 pub const HEADER: usize = 32;
@@ -46,7 +47,7 @@ pub struct DictLayout {
 }
 
 /// Part of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub enum Slot {
     /// The key's hash.
     Hash,
@@ -57,7 +58,7 @@ pub enum Slot {
 }
 
 /// Part of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub enum Place {
     /// The header, at this offset.
     Header(u64),

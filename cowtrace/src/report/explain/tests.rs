@@ -1,6 +1,6 @@
 use super::*;
 use crate::record::fixture::{Builder, line, operation, page, unknown, write as wrote};
-use crate::record::schema::Trace;
+use crate::record::schema::{Trace, WRITE_KINDS};
 
 fn told(trace: &Trace, width: usize, all: bool) -> String {
     let mut out = Vec::new();
@@ -25,26 +25,7 @@ fn trace(version: &str) -> Trace {
 /// Every kind of write has a row for whatever was done, and so has every operation that explains more than the write.
 #[test]
 fn every_kind_has_a_row() {
-    for write in [
-        "refcount",
-        "gc_header",
-        "dict_entry",
-        "dict_resize",
-        "list_item",
-        "attribute",
-        "object_body",
-        "allocator",
-        "interpreter_frame",
-        "interpreter_state",
-        "c_stack",
-        "library_data",
-        "thread_state",
-        "bytecode",
-        "type_cache",
-        "malloc",
-        "buffer",
-        "kernel_copy",
-    ] {
+    for write in WRITE_KINDS.iter().copied().filter(|kind| *kind != "unknown") {
         assert!(find("call", write).is_some_and(|row| row.write == write), "{write}");
     }
     for operation in
