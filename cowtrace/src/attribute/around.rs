@@ -76,6 +76,10 @@ impl Attributor {
                 around.owner = self.places.owner(&query, block.as_ref(), around.store, &mut self.names);
             }
             around.structure = places::structure(&query, block.as_ref(), &self.names);
+            // Without a frame the thread's chunk of frames may be given back, and something else in its place.
+            if stack.is_none() && around.structure == Some(Structure::Frames) {
+                around.structure = None;
+            }
             around.near_stack = places::near_stack(&query);
             let stored = around.store.and_then(|store| match store.form {
                 Form::Register(value) => value,

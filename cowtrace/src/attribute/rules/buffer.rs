@@ -31,7 +31,7 @@ pub(super) const BYTE: Rule = Rule {
             evidence.block.as_ref().is_none_or(|block| block.by == Allocator::Malloc && !block.is_header);
         let byte = evidence.store.is_some_and(|store| store.size == 1 && !store.on_stack);
         let heap = matches!(evidence.region_kind, "heap" | "anonymous");
-        (heap && outside && byte && evidence.op() == Some("STORE_SUBSCR") && evidence.in_interpreter)
+        (heap && outside && byte && evidence.op() == Some("STORE_SUBSCR") && !evidence.in_libc())
             .then(|| Verdict::new("buffer").likely())
     },
 };

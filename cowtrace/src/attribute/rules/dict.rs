@@ -34,11 +34,17 @@ pub(super) const TABLE: Rule = Rule {
     },
 };
 
+/// Where a table has its version.
+const VERSION: u64 = 12;
+
 /// What a write to a part of a table is.
 ///
 /// The version of a table, at 12 of its header since 3.11, is given by the specializer of bytecode, and taken away when a key
 /// is added. <https://github.com/python/cpython/blob/v3.11.7/Include/internal/pycore_dict.h#L96>
 pub(super) fn table(evidence: &Evidence<'_>, owner: &Owner, place: Place) -> Verdict {
+    if place == Place::Header(VERSION) && evidence.store.is_some_and(|store| store.size == 4) {
+        return Verdict::new("bytecode").of(&owner.of).name("version of a dict's table").likely();
+    }
     let verdict = Verdict::new("dict_entry").of(&owner.of);
     let key = key(evidence, place);
     match (&owner.module, key, &owner.key_type) {

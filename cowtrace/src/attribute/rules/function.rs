@@ -3,6 +3,7 @@
 
 use super::{Rule, Verdict};
 use crate::attribute::Evidence;
+use crate::symbolize::instruction::Form;
 
 /// Functions by their names without a compiler's suffix, and what they write. 3.8 to 3.15.
 static WRITES: &[(&str, &str)] = &[
@@ -89,3 +90,18 @@ fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
     };
     kind.or_else(specializer).or_else(mimalloc).map(|kind| Verdict::new(kind).likely())
 }
+
+/// A list that grows gets new memory for its items, so that a moment later it owns other memory.
+pub(super) const APPENDED: Rule = Rule {
+    id: "appended",
+    about: "A list grew by an item.",
+    judge: |evidence| {
+        let heap = matches!(evidence.region_kind, "heap" | "anonymous");
+        let item = evidence.store.is_some_and(|store| {
+            store.size == 8 && !store.on_stack && matches!(store.form, Form::Register(_))
+        });
+        let block = evidence.block.as_ref().is_none_or(|block| !block.is_header && block.object.is_none());
+        (heap && item && block && evidence.op() == Some("LIST_APPEND") && evidence.in_interpreter)
+            .then(|| Verdict::new("list_item").of("list").likely())
+    },
+};

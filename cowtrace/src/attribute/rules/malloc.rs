@@ -14,7 +14,7 @@ pub(super) const HEADER: Rule = Rule {
     },
 };
 
-/// Two words of a block that is given back, written at once: its links to other free blocks of any size, and behind them,
+/// One or two words of a block that is given back, written at once: its links to other free blocks of any size, and behind them,
 /// in a large one, those to the next of another size. A copy of as many bytes to its start would look the same.
 /// <https://sourceware.org/git/?p=glibc.git;a=blob;f=malloc/malloc.c;hb=glibc-2.36#l1130>
 pub(super) const LINKS: Rule = Rule {
@@ -24,7 +24,7 @@ pub(super) const LINKS: Rule = Rule {
         let block =
             evidence.block.as_ref().filter(|block| block.by == Allocator::Malloc && !block.is_header)?;
         let links =
-            evidence.store.is_some_and(|store| store.size == LINKS_SIZE && store.form == Form::Vector);
+            evidence.store.is_some_and(|store| store.size <= LINKS_SIZE && store.form == Form::Vector);
         let at = evidence.address.wrapping_sub(block.address);
         (links && evidence.in_libc() && [0, LINKS_SIZE as u64].contains(&at))
             .then(|| Verdict::new("malloc").likely())

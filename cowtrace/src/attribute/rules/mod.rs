@@ -98,6 +98,7 @@ pub static RULES: &[Rule] = &[
     malloc::BOOKKEEPING,
     object::ATTRIBUTE,
     function::RULE,
+    function::APPENDED,
     library::FILE,
 ];
 

@@ -109,7 +109,7 @@ pub(super) const MADE: Rule = Rule {
     judge: |evidence| {
         let block = evidence.block.as_ref().filter(|block| !block.is_header && block.object.is_none())?;
         let near = evidence.address - block.address < 64;
-        (near && evidence.stores_type).then(|| Verdict {
+        (near && evidence.stores_type && !evidence.in_libc()).then(|| Verdict {
             of: evidence.type_in_register.clone(),
             ..Verdict::new("allocator").action("new object")
         })
