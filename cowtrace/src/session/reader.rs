@@ -14,6 +14,9 @@ use std::time::Duration;
 use cowtrace_ebpf::event::{Fault, exit_flag, fork_flag, kind};
 use cowtrace_ebpf::state::ProcessKey;
 
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
+
 use super::discovery::Discovery;
 use crate::attribute::{Attributor, Output};
 use crate::bpf::{Plans, Ring};
@@ -154,6 +157,7 @@ struct Reader {
 
 impl Reader {
     fn run(&mut self) -> io::Result<Met> {
+        hurry();
         loop {
             let last = self.stop.load(Ordering::Relaxed);
             let mut total = 0;
@@ -224,6 +228,16 @@ impl Reader {
         }
     }
 }
+
+/// Raises the current thread's priority: it looks at processes that may be gone in a moment, where others work on every CPU.
+fn hurry() {
+    if let Err(error) = setpriority_process(Some(gettid()), NICE) {
+        log::debug!("priority not raised: {error}");
+    }
+}
+
+/// Highest priority of a thread that shares the CPUs.
+const NICE: i32 = -20;
 
 /// The second thread: decodes and attributes until the first has ended.
 fn attribute(mut attributor: Attributor, from: &Receiver<Message>) -> Attributed {
