@@ -1,5 +1,7 @@
 //! A part of an object whose start and type are known from its block.
 
+use cowtrace_ebpf::event::IMAGE_BEFORE;
+
 use super::refcount::count_written;
 use super::{Rule, Verdict};
 use crate::attribute::{Evidence, KnownType, Object};
@@ -86,12 +88,20 @@ fn attribute(evidence: &Evidence<'_>, of: &KnownType) -> Option<Verdict> {
         .then(|| Verdict { name: evidence.stored_name.clone(), ..Verdict::new("attribute").of(&of.name) })
 }
 
+/// Bytes before the address that are known as they were.
+const SEEN: u64 = IMAGE_BEFORE;
+
 /// The memory of an object that is no more: a new one is made in its place.
 pub(super) const FRESH: Rule = Rule {
     id: "fresh_object",
     about: "A new object was made in memory that had held another.",
     judge: |evidence| {
-        let object = evidence.block.as_ref()?.object.as_ref().filter(|object| !object.alive)?;
+        let block = evidence.block.as_ref()?;
+        let object = block.object.as_ref().filter(|object| !object.alive)?;
+        // What was read later may have been alive, but for the words around the address.
+        if block.late && evidence.address.wrapping_sub(block.address) > SEEN {
+            return None;
+        }
         if matches!(object.of.name.as_str(), "frame" | "generator" | "coroutine")
             && evidence.address >= object.address
         {
