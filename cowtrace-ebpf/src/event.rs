@@ -214,8 +214,8 @@ pub struct Frame {
     pub code: u64,
     /// Checksum of its unchanging words; with the address the key of [`Code`].
     pub identity: u64,
-    /// Address of the bytecode unit in the code object, also where the frame runs a copy of it; with [`crate::plan::Plan::frame_index_shift`] its offset in the bytecode, negative
-    /// before the first.
+    /// Address of the bytecode unit in the code object, also where the frame runs a copy of it; with
+    /// [`crate::plan::Plan::frame_index_shift`] its offset in the bytecode, negative before the first.
     pub instruction: u64,
     /// First local variable if the plan asked for it, else 0; its text was sent just before as [`Text`].
     pub argument: u64,

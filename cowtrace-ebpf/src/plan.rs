@@ -75,8 +75,7 @@ pub struct Plan {
     /// Code object → line table (bytes object).
     pub code_lines: u16,
     /// Code object → first bytecode unit, inside the object; frames' addresses in a thread's own copy are made addresses in
-    /// it. With `frame_index_shift` the pointer to the bytes object that
-    /// has them.
+    /// it. With `frame_index_shift` the pointer to the bytes object that has them.
     pub code_bytecode: u16,
     /// Code object → its names (tuple object): what instructions that load and store by name refer to.
     pub code_names: u16,

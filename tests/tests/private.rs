@@ -142,20 +142,29 @@ fn on_some(wanted: impl Fn(&Interpreter) -> bool, check: impl Fn(&Interpreter)) 
     }
 }
 
-/// Where pools fork, every worker that ran a task has swapped the entry, and the answer is that swap.
-#[test]
-fn key_that_forked_workers_swap() {
-    on_some(seed::forks_by_default, |interpreter| {
+/// Checks the answer for every worker that ran a task of the scripts that swap: with the swap, if it wrote its page first.
+fn of_each_swapper(
+    wanted: impl Fn(&Interpreter) -> bool,
+    check: impl Fn(&Asked, u32, &Page, Option<&Fault>, u32),
+) {
+    on_some(wanted, |interpreter| {
         for (name, assignment) in [("5_swap_same", "= 12345678902345678"), ("6_swap_each", "= n")] {
             let script = seed::script(name);
             let line = programs::line_ending(&script, assignment);
             let asked = Asked::new(seed::run(interpreter, &script), interpreter.seen(&script));
             for &worker in &asked.workers {
-                let page = asked.answer(worker);
-                let swap = asked.swap_in(worker).unwrap_or_else(|| panic!("no swap in worker {worker}"));
-                asked.is_the_swap(page, swap, line);
+                check(&asked, worker, asked.answer(worker), asked.swap_in(worker), line);
             }
         }
+    });
+}
+
+/// Where pools fork, every worker that ran a task has swapped the entry, and the answer is that swap.
+#[test]
+fn key_that_forked_workers_swap() {
+    of_each_swapper(seed::forks_by_default, |asked, worker, page, swap, line| {
+        let swap = swap.unwrap_or_else(|| panic!("no swap in worker {worker}"));
+        asked.is_the_swap(page, swap, line);
     });
 }
 
@@ -163,21 +172,11 @@ fn key_that_forked_workers_swap() {
 /// its time, and otherwise the swap. It is never nothing.
 #[test]
 fn key_that_workers_of_a_server_swap() {
-    on_some(
+    of_each_swapper(
         |interpreter| !seed::forks_by_default(interpreter),
-        |interpreter| {
-            for (name, assignment) in [("5_swap_same", "= 12345678902345678"), ("6_swap_each", "= n")] {
-                let script = seed::script(name);
-                let line = programs::line_ending(&script, assignment);
-                let asked = Asked::new(seed::run(interpreter, &script), interpreter.seen(&script));
-                for &worker in &asked.workers {
-                    let page = asked.answer(worker);
-                    match asked.swap_in(worker) {
-                        Some(swap) => asked.is_the_swap(page, swap, line),
-                        None => is_earlier(&asked, page),
-                    }
-                }
-            }
+        |asked, _, page, swap, line| match swap {
+            Some(swap) => asked.is_the_swap(page, swap, line),
+            None => is_earlier(asked, page),
         },
     );
 }

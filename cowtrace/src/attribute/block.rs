@@ -3,7 +3,7 @@
 use cowtrace_ebpf::event::{BLOCK_WORDS, Detail};
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{KnownType, Types};
+use super::types::{KnownType, Types};
 
 /// Above this a word is an address, not a count of references.
 const MOST_COUNTED: u64 = 1 << 32;

@@ -15,6 +15,7 @@ pub mod operation;
 mod places;
 pub mod rules;
 pub mod stack;
+mod types;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -24,7 +25,8 @@ use cowtrace_ebpf::event::{self as raw, exit_flag, flag, fork_flag};
 use cowtrace_ebpf::outcome::Outcome;
 
 pub use block::{Allocator, Block, Object};
-pub use evidence::{Evidence, KnownType, ModuleEntry, Owner, Phase, Structure, Types};
+pub use evidence::{Evidence, ModuleEntry, Owner, Phase, Structure};
+pub use types::{KnownType, Types};
 
 use crate::classify;
 use crate::event::Event;
@@ -172,6 +174,9 @@ impl Attributor {
             Event::Exit(exit) => {
                 if exit.flags & exit_flag::LAST != 0 {
                     self.memories.forget(exit.process.pid);
+                    if let Some(index) = self.tree.index(exit.process) {
+                        self.places.ended(index);
+                    }
                 }
                 self.tree.exit(exit);
             }

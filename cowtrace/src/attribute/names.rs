@@ -8,9 +8,9 @@ use cowtrace_ebpf::event::{self as raw, StackEnd};
 use cowtrace_ebpf::plan::{Plan, UNUSED};
 use cowtrace_ebpf::state::ProcessKey;
 
-use super::evidence::{KnownType, Types};
 use super::library;
 use super::stack::{KnownFrame, KnownStack};
+use super::types::{KnownType, Types};
 use crate::event::{Code, Stack};
 use crate::interp::{CodeFacts, Found};
 use crate::memory::{Live, Memory};

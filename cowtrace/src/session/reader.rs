@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use cowtrace_ebpf::event::{Fault, exit_flag, fork_flag, kind};
 use cowtrace_ebpf::state::ProcessKey;
-
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 
@@ -133,7 +132,8 @@ fn panicked() -> io::Error {
     io::Error::other("a thread of cowtrace has panicked")
 }
 
-/// How long the ring may be left alone: it must not be more than a quarter full by then.
+/// How long the ring may be left alone: it must not be more than a quarter full by then, and a process that forks has to be
+/// looked at while it lives.
 fn pause(ring_bytes: u32) -> Duration {
     let micros = u64::from(ring_bytes) * 1_000_000 / 4 / RATE;
     Duration::from_micros(micros.clamp(500, 2_000))

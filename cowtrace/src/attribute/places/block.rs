@@ -88,19 +88,25 @@ impl Places {
         if let Some(chunk) = known.filter(|chunk| !query.is_alive() || is_still(chunk)) {
             return Some(chunk);
         }
-        let nothing = self.nothing.entry(query.image).or_default();
         // Looked at before: no chunk begins between the two.
-        let seen = nothing.range(address..).next().filter(|(_, start)| **start <= address);
-        if seen.is_some() {
+        let nothing = self.nothing.entry(query.image).or_default();
+        if nothing.range(address..).next().is_some_and(|(_, start)| *start <= address) {
             return None;
         }
-        let chunk = query.read_unchanged(|memory| Some(chunks::mapped(memory, mapping, address)))?;
+        let before = nothing.range(..address).next_back().map(|(end, start)| (*end, *start));
+        let (floor, _) = before.unwrap_or_default();
+        let chunk = query.read_unchanged(|memory| Some(chunks::mapped(memory, mapping, floor, address)))?;
         match &chunk {
             Ok(chunk) => {
                 let head = query.read_unchanged(|memory| first_words(memory, chunk.start + chunks::HEADER));
                 found.insert(chunk.start, (chunk.end, head.unwrap_or_default()));
             }
-            Err(from) => drop(nothing.insert(address, *from)),
+            // Two that meet are one.
+            Err(from) => {
+                let joined = before.filter(|(end, _)| end == from);
+                joined.and_then(|(end, _)| nothing.remove(&end));
+                nothing.insert(address, joined.map_or(*from, |(_, start)| start));
+            }
         }
         chunk.ok()
     }

@@ -142,20 +142,26 @@ impl Piece {
 
 /// The chunk with a mapping of its own that holds an address: it begins at the start of a page. Neighbouring mappings, other
 /// memory among them, are shown as one, so the pages are looked at from the address downwards.
-/// `Err` = there is none: from here on to the address no chunk begins.
-pub(super) fn mapped(memory: &dyn Memory, mapping: &Range<u64>, address: u64) -> Result<Range<u64>, u64> {
+/// Nothing is looked for before `floor`. `Err` = there is none: from here on to the address no chunk begins.
+pub(super) fn mapped(
+    memory: &dyn Memory,
+    mapping: &Range<u64>,
+    floor: u64,
+    address: u64,
+) -> Result<Range<u64>, u64> {
     let first = header(memory, mapping.start, mapping);
     if let Some(chunk) = first.filter(|chunk| chunk.contains(&address)) {
         return Ok(chunk);
     }
+    let floor = floor.max(mapping.start);
     let mut at = address & !(PAGE - 1);
     for _ in 0..MOST_PAGES {
         if let Some(chunk) = header(memory, at, mapping) {
             return if chunk.contains(&address) { Ok(chunk) } else { Err(chunk.end) };
         }
-        match at.checked_sub(PAGE).filter(|at| *at >= mapping.start) {
+        match at.checked_sub(PAGE).filter(|at| *at >= floor) {
             Some(before) => at = before,
-            None => break,
+            None => return Err(floor),
         }
     }
     Err(at)
@@ -230,11 +236,12 @@ mod tests {
     fn mapped_chunks() {
         let memory = heap(&[0x2002, 0x1002]);
         let mapping = 0x1000..0x4000;
-        assert_eq!(mapped(&memory, &mapping, 0x2abc), Ok(0x1000..0x3000));
-        assert_eq!(mapped(&memory, &mapping, 0x3010), Ok(0x3000..0x4000));
-        assert_eq!(mapped(&memory, &(0x1000..0x5000), 0x4010), Err(0x4000), "behind it");
-        assert_eq!(mapped(&heap(&[0x2001]), &mapping, 0x2abc), Err(0x1000), "no mapping of its own");
-        assert_eq!(mapped(&heap(&[2]), &mapping, 0x2abc), Err(0x1000));
-        assert_eq!(mapped(&heap(&[u64::MAX - 5]), &mapping, 0x2abc), Err(0x1000));
+        assert_eq!(mapped(&memory, &mapping, 0, 0x2abc), Ok(0x1000..0x3000));
+        assert_eq!(mapped(&memory, &mapping, 0, 0x3010), Ok(0x3000..0x4000));
+        assert_eq!(mapped(&memory, &(0x1000..0x5000), 0, 0x4010), Err(0x4000), "behind it");
+        assert_eq!(mapped(&heap(&[0x2001]), &mapping, 0, 0x2abc), Err(0x1000), "no mapping of its own");
+        assert_eq!(mapped(&heap(&[2]), &mapping, 0, 0x2abc), Err(0x1000));
+        assert_eq!(mapped(&memory, &mapping, 0x2000, 0x2abc), Err(0x2000), "looked at before");
+        assert_eq!(mapped(&heap(&[u64::MAX - 5]), &mapping, 0, 0x2abc), Err(0x1000));
     }
 }

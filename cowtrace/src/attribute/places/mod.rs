@@ -162,6 +162,12 @@ impl Places {
         self.kept.get(&image).map(Arc::clone)
     }
 
+    /// A process has ended.
+    pub(super) fn ended(&mut self, process: usize) {
+        self.owners.remove(&process);
+        self.barren.remove(&process);
+    }
+
     /// Looks at the memory of a process that has an interpreter and forks: where its blocks are. It may be gone by the time
     /// that they are asked for.
     pub(super) fn survey(&mut self, image: u64, memory: &Live, maps: &Maps) {

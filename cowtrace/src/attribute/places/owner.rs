@@ -19,6 +19,8 @@ const MOST_USERS: u64 = 1 << 24;
 const BEFORE_OBJECT: u64 = 32;
 /// Objects of which is remembered what they own.
 const MOST_OWNED: usize = 4096;
+/// Types of which is remembered what they say of their instances.
+const MOST_SHAPES: usize = 1 << 16;
 /// Modules of which is remembered where their namespaces are.
 const MOST_NAMESPACES: usize = 4096;
 
@@ -178,6 +180,9 @@ impl Places {
             let Ok(address) = window.u64(object.checked_add(plan.object_type.into())?) else { continue };
             names.learn_type(query.image, address, query.found, query.relatives);
             let of = names.types().get(&(query.image, address))?;
+            if self.shapes.len() >= MOST_SHAPES {
+                self.shapes.clear();
+            }
             let shapes = self.shapes.entry((query.image, address));
             let shape = *shapes.or_insert_with(|| language.shape(plan, memory, address).unwrap_or_default());
             let kind = TypeOf { name: &of.name, flags: of.flags, shape };

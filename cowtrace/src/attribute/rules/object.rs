@@ -21,6 +21,9 @@ const TYPE_VERSION: u64 = 384;
 /// `tp_watched` and `tp_versions_used`: behind what every type has.
 /// <https://github.com/python/cpython/blob/v3.13.0/Include/cpython/object.h#L226>
 const TYPE_END: u64 = 408;
+/// `ht_cached_keys` of a class and what follows it; between the two lie its tables of slots and its names.
+/// <https://github.com/python/cpython/blob/v3.12.1/Include/cpython/object.h#L243>
+const CLASS_CACHES: u64 = 880;
 
 /// A live object.
 pub(super) const RULE: Rule = Rule {
@@ -76,8 +79,7 @@ fn part(evidence: &Evidence<'_>, object: &Object) -> Option<Verdict> {
 
 /// What is written to a type.
 pub(super) fn type_part(of: &str, offset: u64) -> Verdict {
-    let cache =
-        matches!(offset, TYPE_FLAGS..176) || (TYPE_VERSION..392).contains(&offset) || offset >= TYPE_END;
+    let cache = matches!(offset, TYPE_FLAGS..176 | TYPE_VERSION..392 | TYPE_END..416 | CLASS_CACHES..);
     Verdict::new(if cache { "type_cache" } else { "object_body" }).of(of)
 }
 

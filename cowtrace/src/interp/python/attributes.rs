@@ -44,7 +44,7 @@ pub(super) fn shape(plan: &Plan, memory: &dyn Memory, of: u64) -> Option<Shape> 
 }
 
 impl Attributes {
-    /// Where an instance keeps its attributes; `None` = it could not be read.
+    /// Where an instance keeps its attributes; `None` = nowhere that is known, or it could not be read.
     pub(super) fn of_instance(self, memory: &dyn Memory, object: u64, of: TypeOf<'_>) -> Option<Owned> {
         let before = |distance: u64| memory.u64(object.checked_sub(distance)?).ok();
         let Shape { size, dict_offset: offset } = of.shape;

@@ -1,0 +1,83 @@
+//! Values that many rows share, stored once.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Values that are stored once and named by their index.
+#[derive(Clone, Debug)]
+pub struct Table<T> {
+    values: Vec<T>,
+    indices: HashMap<T, u32>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), indices: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Table<T> {
+    /// The index of a value, which is stored if it is new.
+    pub fn intern(&mut self, value: T) -> Id<T> {
+        if let Some(&index) = self.indices.get(&value) {
+            return Id::new(index);
+        }
+        let index = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        self.values.push(value.clone());
+        self.indices.insert(value, index);
+        Id::new(index)
+    }
+
+    /// The value with this index.
+    #[must_use]
+    pub fn get(&self, id: Id<T>) -> Option<&T> {
+        self.values.get(id.index())
+    }
+
+    /// Every value, in the order of the indices.
+    #[must_use]
+    pub fn values(&self) -> &[T] {
+        &self.values
+    }
+}
+
+/// Index into a [`Table`] of `T`.
+#[derive(Debug)]
+pub struct Id<T> {
+    index: u32,
+    of: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T> Id<T> {
+    const fn new(index: u32) -> Self {
+        Self { index, of: std::marker::PhantomData }
+    }
+
+    /// The index as a position.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Id<T> {}
+
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.index == other.index
+    }
+}
+
+impl<T> Eq for Id<T> {}
+
+impl<T> Hash for Id<T> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.index.hash(state);
+    }
+}
