@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(mapped(&memory, &(0x1000..0x5000), 0, 0x4010), Err(0x4000), "behind it");
         assert_eq!(mapped(&heap(&[0x2001]), &mapping, 0, 0x2abc), Err(0x1000), "no mapping of its own");
         assert_eq!(mapped(&heap(&[2]), &mapping, 0, 0x2abc), Err(0x1000));
-        assert_eq!(mapped(&memory, &mapping, 0x2000, 0x2abc), Err(0x2000), "looked at before");
+        assert_eq!(mapped(&heap(&[2]), &mapping, 0x2000, 0x2abc), Err(0x2000), "looked at before");
         assert_eq!(mapped(&heap(&[u64::MAX - 5]), &mapping, 0, 0x2abc), Err(0x1000));
     }
 }
