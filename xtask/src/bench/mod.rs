@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// Measure this program instead of building cowtrace
     #[arg(long, value_name = "PATH")]
     cowtrace: Option<PathBuf>,
+    /// Measure only the program of this name
+    #[arg(long, value_name = "NAME")]
+    program: Option<String>,
 }
 
 /// Measures and prints.
@@ -51,6 +54,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     let mut rows = Vec::new();
     for program in programs::all(workspace, folder.path())? {
+        if options.program.as_deref().is_some_and(|name| !name.eq_ignore_ascii_case(program.name)) {
+            continue;
+        }
         let mut runs = Runs::default();
         for round in 0..options.rounds {
             bench
@@ -58,6 +64,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                 .with_context(|| format!("failed in round {}", round + 1))?;
         }
         rows.push(Row::of(program.name, runs)?);
+    }
+    if rows.is_empty() {
+        bail!("there is no program of that name to measure");
     }
     if options.json {
         let rows: Vec<Value> = rows.iter().map(Row::json).collect();
