@@ -93,6 +93,9 @@ fn code(frame: &Frame, thread: &Thread, process: &mut Process, plan: &Plan) -> b
     if is_argument_function(&record.name, plan) {
         process.argument_code = frame.code;
         let _ = maps::ARGUMENT_CODE.insert(process.image, frame.code, 0);
+        if let Some(session) = maps::session() {
+            maps::add_shared(&mut session.argument_codes, 1);
+        }
     }
     let lines = read::user::<u64>(frame.code + u64::from(plan.code_lines)).unwrap_or(0);
     let full = read::user::<u64>(lines + u64::from(plan.bytes_length)).unwrap_or(0);

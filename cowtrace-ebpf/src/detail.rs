@@ -5,13 +5,10 @@ use bytemuck::Zeroable;
 use cowtrace_ebpf::{
     event::{BLOCK_WORDS, Detail, REGISTERS, flag},
     plan::{FRAME_WORDS, Plan, UNUSED},
-    state::Thread,
+    state::{Process, Thread},
 };
 
-use crate::{
-    define, maps, read,
-    walk::{current_frame, word},
-};
+use crate::{define, maps, read, walk::word};
 
 /// Classes of block sizes that pools have.
 const CLASSES: u32 = 32;
@@ -19,15 +16,8 @@ const CLASSES: u32 = 32;
 const GRAIN: u64 = 16;
 
 /// Completes the current thread's fault.
-///
-/// A global function that takes nothing: the verifier goes through it once.
-#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
-#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn look() -> u64 {
-    let Some(thread) = maps::thread(read::current_tid()) else { return 0 };
-    let Some(process) = maps::process(&thread.process) else { return 0 };
-    let Some(plan) = maps::plan(process.plan) else { return 0 };
+pub(crate) fn look(thread: &mut Thread, process: &Process, plan: &Plan) {
     thread.fault.flags |= flag::DETAIL;
     thread.fault.detail = Detail::zeroed();
     if thread.fault.flags & flag::KERNEL_MODE == 0 {
@@ -35,9 +25,10 @@ pub(crate) extern "C" fn look() -> u64 {
         read::kernel_words::<REGISTERS>(at, &mut thread.fault.detail.registers);
     }
     frame_chunk(thread, plan);
-    frame_values(thread, plan);
-    if plan.pool_shift == UNUSED || !block(thread, plan) {
-        return 0;
+    let in_pool = plan.pool_shift != UNUSED && block(thread, plan);
+    frame_values(thread, plan, in_pool);
+    if !in_pool {
+        return;
     }
     // An object begins its block, or comes behind its collector's head, or behind that and what the interpreter keeps in
     // front of it.
@@ -47,7 +38,6 @@ pub(crate) extern "C" fn look() -> u64 {
     {
         define::type_of(head[5], thread, process, plan);
     }
-    1
 }
 
 /// Whether the address lies where the interpreter keeps the thread's frames.
@@ -67,15 +57,17 @@ fn frame_chunk(thread: &mut Thread, plan: &Plan) {
 }
 
 /// The variables and operands of the innermost frame: the object that an instruction writes to is among them, while its
-/// registers may hold no more of it than the address of its memory.
+/// registers may hold no more of it than the address of its memory. Small blocks lie beside those of other objects; one
+/// that fills pages is most likely that of the page before.
 #[inline(always)]
-fn frame_values(thread: &mut Thread, plan: &Plan) {
-    if thread.fault.state == 0 {
+fn frame_values(thread: &mut Thread, plan: &Plan, in_pool: bool) {
+    let Thread { fault, run, innermost, .. } = thread;
+    let goes_on = run.goes_on(fault.stack, fault.ip, fault.address >> 12);
+    if *innermost == 0 || (goes_on && !in_pool) {
         return;
     }
-    let frame = current_frame(thread.fault.state, plan);
-    if frame != 0 {
-        read::user_words(frame + u64::from(plan.frame_local0), &mut thread.fault.detail.values);
+    if read::user_words(*innermost + u64::from(plan.frame_local0), &mut fault.detail.values) {
+        fault.flags |= flag::VALUES;
     }
 }
 

@@ -66,9 +66,12 @@ pub mod flag {
     pub const DETAIL: u32 = 1 << 6;
     /// The address lies in the part of the thread's chunk of frames that is set aside for them.
     pub const FRAME_CHUNK: u32 = 1 << 7;
+    /// [`super::Detail::values`] are there. Without, the thread's last fault that had them came from the same
+    /// instruction of the same stack, and this one follows it through memory page by page.
+    pub const VALUES: u32 = 1 << 8;
 }
 
-/// One page fault. Sent without [`Fault::detail`] or [`Fault::image`] when there is none.
+/// One page fault. Sent without [`Detail::values`], [`Fault::detail`] or [`Fault::image`] when there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Fault {
@@ -114,6 +117,8 @@ pub struct Fault {
 pub const FAULT_HEAD: usize = 96;
 /// Length of a fault record without its [`Detail`].
 pub const FAULT_SHORT: usize = FAULT_HEAD + size_of::<Image>();
+/// Length of a fault record without its [`Detail::values`].
+pub const FAULT_MIDDLE: usize = size_of::<Fault>() - FRAME_VALUES * size_of::<u64>();
 
 /// Registers in a [`Detail`].
 pub const REGISTERS: usize = 20;
@@ -142,7 +147,7 @@ pub struct Detail {
     /// Start of the block before the write. Bytes beyond its end are a neighbour's.
     pub head: [u64; BLOCK_WORDS],
     /// The innermost interpreter frame's local variables and, behind them, what its instruction works on; beyond its end
-    /// whatever lies there. Zeros = there is no frame, or it could not be read.
+    /// whatever lies there. Zeros = there is no frame, or it could not be read. With [`flag::VALUES`].
     pub values: [u64; FRAME_VALUES],
 }
 

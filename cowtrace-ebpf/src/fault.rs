@@ -4,7 +4,7 @@
 use cowtrace_ebpf::{
     config::{LATENCY, LIST_ALL},
     drops::DropReason,
-    event::{FAULT_HEAD, FAULT_SHORT, Fault, StackEnd, flag, kind},
+    event::{FAULT_HEAD, FAULT_MIDDLE, FAULT_SHORT, Fault, StackEnd, flag, kind},
     outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide},
     state::{INTERRUPTED, Interrupted, ProcessKey, Thread, pending},
 };
@@ -301,8 +301,10 @@ fn count(thread: &mut Thread, outcome: Outcome, listed: bool) {
         fault.latency = end - fault.header.time;
         fault.flags |= flag::LATENCY;
     }
-    let len = if fault.flags & flag::DETAIL != 0 {
+    let len = if fault.flags & flag::VALUES != 0 {
         size_of::<Fault>()
+    } else if fault.flags & flag::DETAIL != 0 {
+        FAULT_MIDDLE
     } else if fault.flags & flag::IMAGE != 0 {
         FAULT_SHORT
     } else {

@@ -109,6 +109,8 @@ pub(crate) struct Scratch {
     pub(crate) next: u64,
     /// [`Process::argument_code`] of the process that is walked.
     pub(crate) argument_code: u64,
+    /// [`Process::image`] of the process that is walked.
+    pub(crate) image: u64,
     /// Index of the plan to walk by.
     pub(crate) plan: u32,
 }

@@ -84,6 +84,8 @@ pub struct Process {
     pub string_type: u64,
     /// Code object of the plan's `argument_function`, once met.
     pub argument_code: u64,
+    /// Value of [`Session::argument_codes`] when it was last looked for in vain.
+    pub argument_checked: u64,
     /// The module table at the last fork.
     pub modules: ModuleTable,
     /// Who forked it; zeros for the command itself.
@@ -174,6 +176,41 @@ pub struct Thread {
     pub start: u64,
     /// Last interpreter thread state found for this thread; checked before use.
     pub thread_state: u64,
+    /// The innermost interpreter frame that the last walk found; 0 = none.
+    pub innermost: u64,
+    /// Of the last faults for which the values of that frame were not needed anew.
+    pub run: Run,
+}
+
+/// Writes of one instruction, called from the same place, that go through memory page by page: what it works on is
+/// read at the first of them, and now and then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Run {
+    /// [`crate::event::Fault::stack`] of them all.
+    pub stack: u64,
+    /// Their instruction.
+    pub ip: u64,
+    /// Number of the page that was written last.
+    pub page: u64,
+    /// Faults since what it works on was read.
+    pub length: u64,
+}
+
+/// Faults of a [`Run`] after which what it works on is read again.
+pub const LONGEST_RUN: u64 = 16;
+
+impl Run {
+    /// Adds a fault; whether it goes on with the run.
+    pub const fn goes_on(&mut self, stack: u64, ip: u64, page: u64) -> bool {
+        let near = page.wrapping_sub(self.page).wrapping_add(1) <= 2;
+        let goes_on = stack != 0 && stack == self.stack && ip == self.ip && near && self.length < LONGEST_RUN;
+        self.stack = stack;
+        self.ip = ip;
+        self.page = page;
+        self.length = if goes_on { self.length + 1 } else { 0 };
+        goes_on
+    }
 }
 
 /// The end of x86-64's `struct pt_regs`, from `orig_ax` on: what an exception interrupted.
@@ -223,4 +260,27 @@ pub struct Session {
     pub forked: u64,
     /// Distance of a thread's user registers from the bottom of its kernel stack; learned at the first user fault.
     pub user_registers: u64,
+    /// Times that the function whose argument is wanted was met, in whichever image.
+    pub argument_codes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first write of an instruction is no run; those on the pages beside it are, until it has been long enough.
+    #[test]
+    fn runs_of_writes() {
+        let mut run = Run::default();
+        assert!(!run.goes_on(7, 1, 100));
+        for page in 101..=100 + LONGEST_RUN {
+            assert!(run.goes_on(7, 1, page), "{page}");
+        }
+        assert!(!run.goes_on(7, 1, 101 + LONGEST_RUN), "read anew");
+        assert!(run.goes_on(7, 1, 100 + LONGEST_RUN), "backwards");
+        assert!(!run.goes_on(7, 1, 900), "elsewhere");
+        assert!(!run.goes_on(7, 2, 901), "another instruction");
+        assert!(!run.goes_on(8, 2, 902), "called from elsewhere");
+        assert!(!run.goes_on(0, 2, 903) && !run.goes_on(0, 2, 904), "nobody knows from where");
+    }
 }

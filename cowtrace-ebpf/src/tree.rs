@@ -186,6 +186,7 @@ pub(crate) fn executed<C: aya_ebpf::EbpfContext>(
     process.plan = 0;
     process.runtime = 0;
     process.argument_code = 0;
+    process.argument_checked = 0;
     process.modules = ModuleTable::zeroed();
     process.epoch += 1;
     process.flags &= !(SHARES_MEMORY | NO_HINTS);

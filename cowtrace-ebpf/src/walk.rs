@@ -39,16 +39,12 @@ pub(crate) fn capture() {
     thread.fault.flags |= flag::WALKED;
     walk_stack();
     let Some(thread) = maps::thread(read::current_tid()) else { return };
-    let mut told = false;
     if let Some(process) = maps::process(&thread.process)
         && let Some(plan) = maps::plan(process.plan)
+        && !image(thread, process, plan)
     {
-        told = image(thread, process, plan);
+        detail::look(thread, process, plan);
     }
-    if !told {
-        detail::look();
-    }
-    let Some(thread) = maps::thread(read::current_tid()) else { return };
     thread.pending &= !pending::BUSY;
 }
 
@@ -92,6 +88,7 @@ fn walk() -> Result<(), StackEnd> {
     if process.plan == 0 {
         return Err(StackEnd::NoPlan);
     }
+    thread.innermost = 0;
     let state = thread_state(thread, process, plan);
     if state == 0 {
         return Err(StackEnd::NoThreadState);
@@ -101,14 +98,20 @@ fn walk() -> Result<(), StackEnd> {
     if frame == 0 {
         return Err(StackEnd::NoFrame);
     }
+    thread.innermost = frame;
     if process.argument_code == 0
-        && let Some(code) = maps::ARGUMENT_CODE.get_ptr(process.image).and_then(maps::copied)
+        && let Some(session) = maps::session()
+        && session.argument_codes != process.argument_checked
     {
-        process.argument_code = code;
+        process.argument_checked = session.argument_codes;
+        process.argument_code =
+            maps::ARGUMENT_CODE.get_ptr(process.image).and_then(maps::copied).unwrap_or(0);
     }
     let known = process.argument_code;
     frames(frame, process);
-    name_stack()?;
+    if !name_stack()? {
+        return Ok(());
+    }
     // The function whose argument is wanted was met in this very stack: its frames are walked again, with arguments.
     let process = maps::process(&thread.process).ok_or(StackEnd::NoThreadState)?;
     if process.argument_code != known {
@@ -118,27 +121,27 @@ fn walk() -> Result<(), StackEnd> {
     Ok(())
 }
 
-/// Names the stack in this CPU's buffer; sends it if it was not seen before.
+/// Names the stack in this CPU's buffer; sends it if it was not seen before, and tells so.
 #[inline(always)]
-fn name_stack() -> Result<(), StackEnd> {
+fn name_stack() -> Result<bool, StackEnd> {
     let thread = maps::thread(read::current_tid()).ok_or(StackEnd::NoThreadState)?;
-    let process = maps::process(&thread.process).ok_or(StackEnd::NoThreadState)?;
     let scratch = maps::scratch().ok_or(StackEnd::Unreadable)?;
     thread.fault.stack_end = scratch.stack.end as u8;
     let depth = scratch.stack.depth;
     if depth == 0 {
-        return Ok(());
+        return Ok(false);
     }
-    let hash = mix(scratch.stack.hash, process.image) | 1;
+    let hash = mix(scratch.stack.hash, scratch.image) | 1;
     thread.fault.stack = hash;
-    if maps::SEEN.get_ptr(hash).is_none() {
-        let record = &mut scratch.stack;
-        record.header = emit::header(kind::STACK, STACK_HEAD, thread.fault.header.time);
-        record.process = thread.process;
-        record.hash = hash;
-        send_stack(depth);
+    if maps::SEEN.get_ptr(hash).is_some() {
+        return Ok(false);
     }
-    Ok(())
+    let record = &mut scratch.stack;
+    record.header = emit::header(kind::STACK, STACK_HEAD, thread.fault.header.time);
+    record.process = thread.process;
+    record.hash = hash;
+    send_stack(depth);
+    Ok(true)
 }
 
 /// Sends the stack in this CPU's buffer, after what it refers to.
@@ -170,7 +173,7 @@ pub(crate) fn mix(hash: u64, word: u64) -> u64 {
 }
 
 #[inline(always)]
-pub(crate) fn current_frame(state: u64, plan: &Plan) -> u64 {
+fn current_frame(state: u64, plan: &Plan) -> u64 {
     let Some(frame) = read::user::<u64>(state + u64::from(plan.thread_frame)) else { return 0 };
     if plan.control_frame == UNUSED || frame == 0 {
         return frame;
@@ -255,6 +258,7 @@ fn frames(first: u64, process: &Process) {
     scratch.stack.end = StackEnd::TooDeep as u32;
     scratch.next = first;
     scratch.plan = process.plan;
+    scratch.image = process.image;
     scratch.argument_code = process.argument_code;
     let mut step = 0;
     while step < MAX_FRAMES + MAX_FRAMES / 2 {

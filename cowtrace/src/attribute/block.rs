@@ -55,6 +55,12 @@ pub struct Object {
 }
 
 impl Block {
+    /// Whether an address lies in it.
+    #[must_use]
+    pub const fn contains(&self, address: u64) -> bool {
+        self.address <= address && address - self.address < self.size
+    }
+
     /// The block that the kernel program found; `None` = the address lies in no pool.
     #[must_use]
     pub fn of_detail(detail: &Detail, pool_size: u64, types: &Types, image: u64) -> Option<Self> {

@@ -143,6 +143,7 @@ fn exec(bytes: &[u8]) -> Result<Exec, DecodeError> {
 #[cfg(test)]
 mod tests {
     use bytemuck::Zeroable as _;
+    use cowtrace_ebpf::event::{FAULT_MIDDLE, FAULT_SHORT};
 
     use super::*;
 
@@ -155,13 +156,15 @@ mod tests {
 
     /// A fault comes with and without the memory around it.
     #[test]
-    fn reads_both_lengths_of_a_fault() {
+    fn reads_every_length_of_a_fault() {
         let mut fault = fault_record();
         let whole = bytemuck::bytes_of(&fault).to_vec();
         assert!(matches!(decode(&whole), Ok(Event::Fault(read)) if *read == fault));
-        fault.header.len = FAULT_HEAD as u32;
-        let short = &bytemuck::bytes_of(&fault)[..FAULT_HEAD];
-        assert!(matches!(decode(short), Ok(Event::Fault(read)) if read.address == fault.address));
+        for len in [FAULT_HEAD, FAULT_SHORT, FAULT_MIDDLE] {
+            fault.header.len = len as u32;
+            let short = &bytemuck::bytes_of(&fault)[..len];
+            assert!(matches!(decode(short), Ok(Event::Fault(read)) if read.address == fault.address));
+        }
     }
 
     /// Every cut of every length is an error or a record, and none is a panic.

@@ -25,6 +25,10 @@ impl Places {
         if let Some(block) = Block::of_detail(detail, pool_size, names.types(), query.image) {
             return Some(block);
         }
+        let last = self.blocks.get(&query.process).filter(|_| query.goes_on());
+        if let Some(block) = last.filter(|block| block.contains(query.fault.address)) {
+            return Some(block.clone());
+        }
         let chunk = self.chunk(query)?;
         let address = chunk.start + chunks::HEADER;
         if query.fault.address < address {
@@ -43,7 +47,9 @@ impl Places {
         for candidate in [head[1], head[3], head[5]] {
             names.learn_type(query.image, candidate, query.found, query.relatives);
         }
-        Some(Block::of_malloc(address, chunk.end + 8 - address, head, names.types(), query.image))
+        let block = Block::of_malloc(address, chunk.end + 8 - address, head, names.types(), query.image);
+        self.blocks.insert(query.process, block.clone());
+        Some(block)
     }
 
     /// The chunk of `malloc`'s, header included; its program's part reaches 8 bytes into the next.

@@ -15,6 +15,7 @@ mod structure;
 
 use cowtrace_ebpf::event::{self as raw, BLOCK_WORDS, IMAGE_WORDS, Image, flag};
 
+use crate::attribute::block::Block;
 use crate::interp::{Found, Owned, Shape};
 use crate::memory::{Live, Memory};
 use crate::process::maps::{Kind, Mapping, Maps};
@@ -58,6 +59,8 @@ pub(super) struct Places {
     shapes: HashMap<(u64, u64), Shape>,
     /// The owner that was found last in each process: loops write to one thing.
     owners: HashMap<usize, u64>,
+    /// The block that each process wrote to last, if it was `malloc`'s.
+    blocks: HashMap<usize, Block>,
 }
 
 /// The heap of an image as it was at its first fork.
@@ -96,6 +99,12 @@ pub(super) struct Query<'a> {
 impl Query<'_> {
     fn has_detail(&self) -> bool {
         self.fault.flags & flag::DETAIL != 0
+    }
+
+    /// Whether the write goes on with what the one before it did, a page further: the kernel program has then not looked
+    /// again at what the instruction works on, and there is no need to do it here.
+    fn goes_on(&self) -> bool {
+        self.has_detail() && self.fault.flags & flag::VALUES == 0 && self.fault.stack != 0
     }
 
     /// Memories of it: the relatives', nearest first, and what was kept.
@@ -165,6 +174,7 @@ impl Places {
     /// A process has ended.
     pub(super) fn ended(&mut self, process: usize) {
         self.owners.remove(&process);
+        self.blocks.remove(&process);
         self.barren.remove(&process);
     }
 

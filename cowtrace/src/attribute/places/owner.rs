@@ -85,6 +85,12 @@ impl Places {
     fn owner_at_work(&mut self, query: &Query<'_>, written: &Written, names: &mut Names) -> Option<Owner> {
         let mut objects: Vec<u64> = Vec::new();
         let last = self.owners.get(&query.process).copied();
+        if let Some(object) = last.filter(|_| query.goes_on())
+            && let Some((of, owned)) = self.owned.get(&(query.image, object)).cloned()
+            && let Some(owner) = self.owned_by(object, of, owned, query, written, names)
+        {
+            return Some(owner);
+        }
         let barren = self.barren.entry(query.process).or_default();
         barren.asked += 1;
         if barren.asked.is_multiple_of(ASKED_AGAIN) {
