@@ -18,6 +18,7 @@ pub mod stack;
 mod types;
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZero;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -337,7 +338,7 @@ impl Attributor {
             ip: fault.ip,
             outcome: classify::recorded(outcome),
             bytes: classify::copied_bytes(fault, outcome),
-            latency: (fault.flags & flag::LATENCY != 0).then_some(fault.latency),
+            latency: NonZero::new(fault.latency).filter(|_| fault.flags & flag::LATENCY != 0),
             region: output.regions.intern(region),
             operation: output.operations.intern(operation),
             write: output.writes.intern(write),

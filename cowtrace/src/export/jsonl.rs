@@ -4,6 +4,7 @@
 mod tests;
 
 use std::io::{self, BufWriter, Write as _};
+use std::num::NonZero;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -202,7 +203,7 @@ fn fault_line<'a>(trace: &'a Trace, fault: &Fault) -> FaultLine<'a> {
         ip: Address(fault.ip),
         outcome: fault.outcome,
         bytes: fault.bytes,
-        latency: fault.latency,
+        latency: fault.latency.map(NonZero::get),
         region: trace.regions.get(fault.region),
         operation: trace
             .operations

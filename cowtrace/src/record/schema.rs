@@ -6,6 +6,7 @@
 
 mod table;
 
+use std::num::NonZero;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -200,7 +201,7 @@ pub struct Fault {
     /// Copied bytes; 0 for outcomes that copy nothing.
     pub bytes: u64,
     /// Nanoseconds it took; `None` = not measured.
-    pub latency: Option<u64>,
+    pub latency: Option<NonZero<u64>>,
     /// Mapping that holds the address.
     pub region: Id<Region>,
     /// What the workload was doing.

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::num::NonZero;
 
 /// Values that are stored once and named by their index.
 #[derive(Clone, Debug)]
 pub struct Table<T> {
     values: Vec<T>,
-    indices: HashMap<T, u32>,
+    indices: HashMap<T, Id<T>>,
 }
 
 impl<T> Default for Table<T> {
@@ -19,13 +20,13 @@ impl<T> Default for Table<T> {
 impl<T: Clone + Eq + Hash> Table<T> {
     /// The index of a value, which is stored if it is new.
     pub fn intern(&mut self, value: T) -> Id<T> {
-        if let Some(&index) = self.indices.get(&value) {
-            return Id::new(index);
+        if let Some(&id) = self.indices.get(&value) {
+            return id;
         }
-        let index = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        let id = Id::new(u32::try_from(self.values.len()).unwrap_or(u32::MAX));
         self.values.push(value.clone());
-        self.indices.insert(value, index);
-        Id::new(index)
+        self.indices.insert(value, id);
+        id
     }
 
     /// The value with this index.
@@ -41,22 +42,25 @@ impl<T: Clone + Eq + Hash> Table<T> {
     }
 }
 
-/// Index into a [`Table`] of `T`.
+/// Index into a [`Table`] of `T`. An optional one takes no more room: there are millions of them.
 #[derive(Debug)]
 pub struct Id<T> {
-    index: u32,
+    /// One more than the index.
+    number: NonZero<u32>,
     of: std::marker::PhantomData<fn() -> T>,
 }
 
 impl<T> Id<T> {
-    const fn new(index: u32) -> Self {
-        Self { index, of: std::marker::PhantomData }
+    /// The value at this position; the last possible position stands for all behind it.
+    #[must_use]
+    pub const fn new(index: u32) -> Self {
+        Self { number: NonZero::<u32>::MIN.saturating_add(index), of: std::marker::PhantomData }
     }
 
     /// The index as a position.
     #[must_use]
     pub const fn index(self) -> usize {
-        self.index as usize
+        (self.number.get() - 1) as usize
     }
 }
 
@@ -70,7 +74,7 @@ impl<T> Copy for Id<T> {}
 
 impl<T> PartialEq for Id<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.index == other.index
+        self.number == other.number
     }
 }
 
@@ -78,6 +82,6 @@ impl<T> Eq for Id<T> {}
 
 impl<T> Hash for Id<T> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.index.hash(state);
+        self.number.hash(state);
     }
 }
