@@ -3,6 +3,8 @@
 //! One more format is one more file with a `FORMAT` and one more row of [`FORMATS`].
 
 mod jsonl;
+mod stacks;
+mod timeline;
 
 use std::ffi::OsStr;
 use std::io;

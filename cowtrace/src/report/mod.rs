@@ -21,7 +21,7 @@ mod starts;
 mod table;
 #[cfg(test)]
 mod tests;
-mod words;
+pub(crate) mod words;
 
 use std::io;
 
