@@ -6,9 +6,8 @@ use std::os::fd::AsFd as _;
 
 use super::{Screen, write_export, write_report};
 use crate::cli::{Options, Output};
-use crate::diag::{self, Failure, Notice};
+use crate::diag::{self, FAILED, Failure, Notice};
 use crate::process::launch::Inherited;
-use crate::record::file::Unwritten;
 use crate::record::schema::Trace;
 use crate::report::{self, numbers};
 use crate::session::{self, Ended, Keep, Request};
@@ -48,18 +47,19 @@ pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failur
         log::info!("report: {error}");
     }
     written?;
-    if let (Some(recording), Some(Output { path, .. })) = (recording, &options.output) {
-        let file =
-            recording.map_err(|Unwritten { source }| Notice::Unwritten { path: path.clone(), source })?;
-        if options.report.is_none() && !options.quiet {
-            diag::tell(&kept(&trace, path, &file));
-        }
+    // A recording that stopped has been told of when it did.
+    let stopped = matches!(recording, Some(Err(_)));
+    if let (Some(Ok(file)), Some(Output { path, .. }), None, false) =
+        (&recording, &options.output, &options.report, options.quiet)
+    {
+        diag::tell(&kept(&trace, path, file));
     }
-    match (status, child) {
-        (Some(status), _) => Ok(status),
-        (None, Some(child)) => session::wait_untraced(child),
-        (None, None) => Ok(0),
-    }
+    let status = match (status, child) {
+        (Some(status), _) => status,
+        (None, Some(child)) => session::wait_untraced(child)?,
+        (None, None) => 0,
+    };
+    Ok(if stopped { FAILED } else { status })
 }
 
 /// What a recording holds, in a sentence.
