@@ -101,6 +101,7 @@ fn write_report(options: &Options, trace: &Trace) -> io::Result<()> {
         directory,
         questions: &options.questions,
         explain: wanted.explain,
+        part: None,
     };
     let mut out = io::BufWriter::new(stderr.lock());
     if !wanted.json && follows_output(&stderr) {
