@@ -145,6 +145,11 @@ fn id<T>(id: Id<T>) -> u32 {
     number(id.index())
 }
 
+/// Numbers of everything that names a cause.
+pub(super) fn names(fault: &Fault) -> [u32; 4] {
+    [id(fault.operation), site_number(fault), id(fault.write), 0]
+}
+
 fn site_number(fault: &Fault) -> u32 {
     fault.site.map_or(u32::MAX, id)
 }
@@ -172,7 +177,7 @@ pub(super) fn machinery(operation: &Operation) -> Option<String> {
     })
 }
 
-fn by_operation(scope: &Scope<'_>, fault: &Fault) -> Key {
+pub(super) fn by_operation(scope: &Scope<'_>, fault: &Fault) -> Key {
     let Some(operation) = scope.trace.operations.get(fault.operation).filter(|o| o.kind != "unknown") else {
         return Key::unknown("unknown");
     };

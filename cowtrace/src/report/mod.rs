@@ -4,10 +4,12 @@
 //! `programs` and `scope` (which copies count), `cuts` (how they become rows), `causes`, `answer`, `sheet`, `processes`, `closing`, `table`.
 
 mod answer;
+pub mod budget;
 mod causes;
 mod closing;
 mod collections;
 mod cuts;
+pub mod diff;
 pub mod escape;
 mod explain;
 pub mod filter;
@@ -21,6 +23,7 @@ mod programs;
 mod scope;
 mod sheet;
 mod starts;
+pub mod sums;
 mod table;
 #[cfg(test)]
 mod tests;
