@@ -112,8 +112,8 @@ fn doubts() {
     let over = verdict("100KiB/worker", &trace).sentences();
     assert!(
         over.ends_with(
-            "Largest cause: details lost 360.0 KiB. The true number may be higher: 90 records lost and 1 \
-             process was still running when the trace ended."
+            "Largest causes: details lost 360.0 KiB; garbage collector, GC header 80.0 KiB. The true number may be higher: \
+             90 records lost and 1 process was still running when the trace ended."
         ),
         "{over}"
     );

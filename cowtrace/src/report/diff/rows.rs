@@ -150,7 +150,7 @@ pub(super) fn others(sides: [&[Sums]; 2]) -> Row {
         let others = sums.processes.iter().filter(|process| process.inherited.is_none());
         run(&others.collect::<Vec<_>>(), Unit::Tree, |process| process.copied)
     };
-    Row::new(Label::text("other processes, together"), sides.map(|side| side.iter().map(of).collect()), None)
+    Row::new(Label::text("other processes"), sides.map(|side| side.iter().map(of).collect()), None)
 }
 
 /// First writes of a unit to private file mappings.
@@ -162,11 +162,7 @@ pub(super) fn files(sides: [&[Sums]; 2], unit: Unit) -> Row {
             ..Copied::default()
         })
     };
-    Row::new(
-        Label::text("file pages, not in the total"),
-        sides.map(|side| side.iter().map(of).collect()),
-        None,
-    )
+    Row::new(Label::text("file pages apart"), sides.map(|side| side.iter().map(of).collect()), None)
 }
 
 /// A row for every label that a cause has in any recording; changes first, the largest first.

@@ -24,7 +24,7 @@ pub(super) fn write(diff: &Diff, look: Look, out: &mut dyn io::Write) -> io::Res
     }
     for (index, section) in diff.sections.iter().filter(|section| section.shown).enumerate() {
         paper.line(Tone::Plain, "")?;
-        let mut grid = grid(section.heading, diff.unit);
+        let mut grid = grid(section.heading);
         part(&mut grid, &section.rows, look.all);
         if index == 0 {
             push(&mut grid, &diff.total, Tone::Strong);
@@ -38,19 +38,21 @@ pub(super) fn write(diff: &Diff, look: Look, out: &mut dyn io::Write) -> io::Res
     for (label, side) in [("before", &diff.before), ("after", &diff.after)] {
         paper.paragraph(Tone::Plain, &format!("{label:<8}"), &recordings(side))?;
     }
-    let note = "up to so much of a difference counts as noise";
-    paper.paragraph(Tone::Faint, &format!("{:<8}", "noise"), note)
+    let who = match diff.unit {
+        Unit::Worker => "what one worker copied on the average, unless it says otherwise",
+        Unit::Tree => "what all processes of a recording copied",
+    };
+    for (label, text) in [("numbers", who), ("noise", "up to so much of a difference counts as noise")] {
+        paper.paragraph(Tone::Faint, &format!("{label:<8}"), text)?;
+    }
+    Ok(())
 }
 
-fn grid(heading: &'static str, unit: Unit) -> Grid {
+fn grid(heading: &'static str) -> Grid {
     let number = |title| Column { title, number: true };
-    let before = match unit {
-        Unit::Worker => "a worker before",
-        Unit::Tree => "the tree before",
-    };
     Grid::new(&[
         Column { title: heading, number: false },
-        number(before),
+        number("before"),
         number("after"),
         number("change"),
         number("pages"),
@@ -70,18 +72,11 @@ fn part(grid: &mut Grid, rows: &[Row], all: bool) {
         return;
     }
     let changed = rest.iter().filter(|row| row.is_change()).count();
-    let other = if limit > 0 { "other " } else { "" };
-    let mut what = match changed {
-        0 => format!("{} without a change", counted(rest.len() as u64, &format!("{other}row"))),
-        changed => format!(
-            "{}, {} with a change",
-            counted(rest.len() as u64, &format!("{other}row")),
-            count(changed as u64)
-        ),
+    let number = counted(rest.len() as u64, if limit > 0 { "other row" } else { "row" });
+    let what = match changed {
+        0 => format!("… {number}, no change"),
+        changed => format!("… {number}, {} changed", count(changed as u64)),
     };
-    if limit > 0 {
-        what = format!("… and {what}");
-    }
     let sums = [0, 1].map(|side: usize| rest.iter().map(|row| row.means()[side]).sum::<f64>());
     let pages = [0, 1].map(|side: usize| rest.iter().map(|row| row.pages()[side]).sum::<f64>());
     grid.push(
