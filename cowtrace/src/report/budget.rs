@@ -252,6 +252,12 @@ struct Cause {
 }
 
 impl Verdict {
+    /// What its recording is called, safe to print.
+    #[must_use]
+    pub fn recording(&self) -> String {
+        escape(&self.recording)
+    }
+
     /// What it is, in sentences for a terminal: safe to print, without a line break.
     #[must_use]
     pub fn sentences(&self) -> String {

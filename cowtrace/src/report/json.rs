@@ -4,6 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
+use super::budget::Verdict;
 use super::causes::{self, Cause, Unanswered};
 use super::cuts::Class;
 use super::explain::{self, Explained};
@@ -50,6 +51,9 @@ struct Document<'a> {
     /// The histories that were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pages: Vec<PageLine<'a>>,
+    /// Whether the budget is passed, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<&'a Verdict>,
     /// The closing lines of the text.
     notes: Vec<Note>,
     summary: Summary,
@@ -199,6 +203,7 @@ pub(super) fn write(
         losses,
         explain: if options.explain { explain::causes(scope) } else { Vec::new() },
         pages: scope.trace.pages.iter().map(|page| page::line(scope.trace, page)).collect(),
+        budget: options.verdict,
         notes: notes.collect(),
         summary: summary(scope),
     };

@@ -61,6 +61,8 @@ pub struct Options<'a> {
     pub explain: bool,
     /// What part of a trace it is, from [`filter::Filter::apply`]; `None` = it is whole.
     pub part: Option<&'a filter::Part>,
+    /// Whether its budget is passed, for the JSON; `None` = it has none.
+    pub verdict: Option<&'a budget::Verdict>,
 }
 
 impl Default for Options<'_> {
@@ -76,6 +78,7 @@ impl Default for Options<'_> {
             questions: &[],
             explain: false,
             part: None,
+            verdict: None,
         }
     }
 }

@@ -157,6 +157,15 @@ impl Sums {
         }
     }
 
+    /// The same, if the recording that it is from is known to have been cut off.
+    #[must_use]
+    pub fn cut(mut self, is: bool) -> Self {
+        if is {
+            self.doubts.push("the recording was cut off".to_owned());
+        }
+        self
+    }
+
     /// Its workers.
     pub(super) fn workers(&self) -> impl Iterator<Item = &Process> {
         self.processes.iter().filter(|process| process.inherited.is_some())

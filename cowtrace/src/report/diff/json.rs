@@ -9,6 +9,7 @@ use super::judge::{ALPHA, Change, FLOOR_PAGES, FLOOR_SHARE, Judged, SINGLE_PAGES
 use super::rows::{Row, Unit};
 use crate::record::json;
 use crate::record::schema::SCHEMA;
+use crate::report::budget::Verdict;
 use crate::report::sums::{Place, Sums, Write};
 
 /// The object.
@@ -34,6 +35,9 @@ struct Document<'a> {
     places: Vec<RowLine<'a>>,
     writes: Vec<RowLine<'a>>,
     causes: Vec<RowLine<'a>>,
+    /// Of each recording of `after`, if there is a budget.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    budgets: &'a [Verdict],
 }
 
 #[derive(Serialize)]
@@ -87,7 +91,7 @@ struct Spread {
 }
 
 /// Writes the object and ends the line.
-pub(super) fn write(diff: &Diff, out: &mut dyn io::Write) -> io::Result<()> {
+pub(super) fn write(diff: &Diff, verdicts: &[Verdict], out: &mut dyn io::Write) -> io::Result<()> {
     let section = |name: &str| -> Vec<RowLine<'_>> {
         let found = diff.sections.iter().filter(|section| section.name == name);
         found.flat_map(|section| &section.rows).map(row).collect()
@@ -116,6 +120,7 @@ pub(super) fn write(diff: &Diff, out: &mut dyn io::Write) -> io::Result<()> {
         places: section("where"),
         writes: section("writes"),
         causes: section("causes"),
+        budgets: verdicts,
     };
     let mut out = io::BufWriter::new(out);
     json::write(&mut out, &document)?;

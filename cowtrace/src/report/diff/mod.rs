@@ -18,6 +18,7 @@ use std::io;
 use judge::Change;
 use rows::{Row, Unit};
 
+use super::budget::Verdict;
 use super::numbers::{counted, joined, size};
 use super::sums::Sums;
 
@@ -122,13 +123,13 @@ impl Diff {
         text::write(self, look, out)
     }
 
-    /// Writes it as one JSON object on one line.
+    /// Writes it as one JSON object on one line, with the verdicts of a budget.
     ///
     /// # Errors
     ///
     /// When `out` cannot be written.
-    pub fn write_json(&self, out: &mut dyn io::Write) -> io::Result<()> {
-        json::write(self, out)
+    pub fn write_json(&self, verdicts: &[Verdict], out: &mut dyn io::Write) -> io::Result<()> {
+        json::write(self, verdicts, out)
     }
 
     /// The answer in sentences, most important first.

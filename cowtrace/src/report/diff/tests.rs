@@ -49,7 +49,7 @@ fn golden(name: &str, actual: &str) {
 
 fn json(diff: &Diff) -> serde_json::Value {
     let mut out = Vec::new();
-    diff.write_json(&mut out).unwrap();
+    diff.write_json(&[], &mut out).unwrap();
     serde_json::from_slice(&out).unwrap()
 }
 
