@@ -3,6 +3,7 @@
 //! `Arguments` is what clap reads, [`Task`] what the rest of cowtrace gets. Values of `--by`, `--sort` and `--format`
 //! come from the tables of reports and exports, by `values`.
 
+mod parts;
 mod report;
 mod trace;
 mod values;
@@ -12,6 +13,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use parts::Diff;
 pub use report::{Color, Export, Info, Report, Show};
 pub use trace::{Options, Output};
 pub use values::{RECORDING, format_names, format_of, output_names, report_names, sort_names};
@@ -23,6 +25,7 @@ Examples:
   sudo cowtrace -d 30 -- gunicorn app        the first 30 seconds
   sudo cowtrace record -o run.cow -- ./app   keep everything; look later, without root:
   cowtrace report run.cow                    the same answer, and other cuts of it
+  cowtrace diff before.cow after.cow         did the change help?
   cowtrace export run.cow -o run.html        a timeline to look at, or the format of another tool
   sudo env PATH=\"$PATH\" cowtrace -- python app.py
                         with your own PATH (a virtual environment): sudo has another
@@ -32,7 +35,7 @@ cowtrace's own is run by `cowtrace -- NAME`.
 
 Exit status: the command's own, or 128+n if signal n ended it;
   125 cowtrace failed, 126 the command cannot be run, 127 it was not found,
-  2 cowtrace was called wrongly.";
+  2 cowtrace was called wrongly, 3 a --budget is passed (and the command did not fail).";
 
 /// What clap reads.
 #[derive(Debug, Parser)]
@@ -77,12 +80,14 @@ enum Sub {
     Report(report::ShowArguments),
     /// A recording in the format of another tool, or as a page to look at
     Export(report::ExportArguments),
+    /// What has changed between recordings, and whether it is more than noise
+    Diff(parts::DiffArguments),
     /// What a recording is of, and whether it is whole
     Info(report::InfoArguments),
 }
 
 /// What the user asked for, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Task {
     /// Trace a command, and report or keep what was seen.
     Trace(Box<Options>),
@@ -90,6 +95,8 @@ pub enum Task {
     Report(Box<Show>),
     /// Export a recording.
     Export(Export),
+    /// Compare recordings.
+    Diff(Box<Diff>),
     /// Describe a recording.
     Info(Info),
 }
@@ -100,7 +107,7 @@ impl Task {
     pub const fn verbose(&self) -> u8 {
         match self {
             Self::Trace(options) => options.verbose,
-            Self::Report(_) | Self::Export(_) | Self::Info(_) => 0,
+            Self::Report(_) | Self::Export(_) | Self::Diff(_) | Self::Info(_) => 0,
         }
     }
 }
@@ -130,8 +137,9 @@ fn check(arguments: Arguments) -> Result<Task, clap::Error> {
     Ok(match subcommand {
         None => Task::Trace(Box::new(trace::bare(trace, report)?)),
         Some(Sub::Record(trace)) => Task::Trace(Box::new(trace::record(*trace, true)?)),
-        Some(Sub::Report(show)) => Task::Report(Box::new(show.checked())),
+        Some(Sub::Report(show)) => Task::Report(Box::new(show.checked()?)),
         Some(Sub::Export(export)) => Task::Export(export.checked()?),
+        Some(Sub::Diff(diff)) => Task::Diff(Box::new(diff.checked()?)),
         Some(Sub::Info(report::InfoArguments { file, json })) => Task::Info(Info { file, json }),
     })
 }
