@@ -3,6 +3,8 @@
 //! `Arguments` is what clap reads, [`Options`] what the rest of cowtrace gets. Values of `--by`, `--sort` and `--format`
 //! come from the tables of reports and exports, through the functions at the end of this file.
 
+pub mod generate;
+
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -27,6 +27,7 @@ pub mod interp;
 pub mod kernel;
 pub mod memory;
 pub mod process;
+pub mod progress;
 pub mod record;
 pub mod report;
 pub mod session;
