@@ -21,6 +21,7 @@ pub mod bpf;
 pub mod classify;
 pub mod cli;
 pub mod diag;
+pub mod doctor;
 pub mod event;
 pub mod export;
 pub mod interp;
