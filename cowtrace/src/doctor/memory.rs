@@ -20,7 +20,7 @@ fn locked(machine: &Machine) -> Row {
     const CHECK: &str = "locked memory";
     let Some(limit) = machine.locked else { return Row::ok(CHECK, "no limit") };
     if version(&machine.release).is_some_and(|version| version >= COUNTED_BY_GROUP) {
-        return Row::ok(CHECK, format!("limit {}: of no account since Linux 5.11", size(limit)));
+        return Row::ok(CHECK, format!("limit {}: does not matter since Linux 5.11", size(limit)));
     }
     if machine.capabilities.raises_limits() {
         return Row::ok(CHECK, format!("limit {}: cowtrace raises it", size(limit)));

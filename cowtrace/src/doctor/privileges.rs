@@ -94,7 +94,7 @@ fn settings(machine: &Machine) -> Row {
     let found = if values.is_empty() {
         "none".to_owned()
     } else {
-        format!("{}: of no account, the capabilities decide", values.join(", "))
+        format!("{}: they do not matter, the capabilities decide", values.join(", "))
     };
     Row::ok("settings", found)
 }

@@ -95,8 +95,8 @@ fn rung(machine: &Machine) -> Row {
             .all(|hook| types.present.iter().any(|present| present.name() == hook.name()))
     });
     if is_whole {
-        let found = format!("base: raw tracepoints, no kprobes or fentry. Not seen: {BASE_RUNG}");
-        return Row::limited(CHECK, found, "nothing: no kernel shows cowtrace more yet");
+        let found = format!("base: raw tracepoints; kprobes and fentry are not used yet. {BASE_RUNG}");
+        return Row::limited(CHECK, found, "nothing to do: no kernel shows cowtrace more yet");
     }
     Row::not_checked(CHECK, "none", "do first what stands above")
 }
