@@ -4,10 +4,37 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::Command;
+use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
+
+pub(super) const SHELLS: &str = "\
+Examples:
+  cowtrace completions bash > ~/.local/share/bash-completion/completions/cowtrace
+  cowtrace completions zsh > ~/.zfunc/_cowtrace         with `fpath+=~/.zfunc` before compinit
+  cowtrace completions fish > ~/.config/fish/completions/cowtrace.fish";
+
+pub(super) const READING: &str = "\
+Examples:
+  cowtrace man | man -l -                               read the first page
+  sudo cowtrace man -o /usr/local/share/man/man1        install all of them";
+
+/// What clap reads of `completions`.
+#[derive(Args, Debug)]
+pub(super) struct CompletionsArguments {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(super) shell: Shell,
+}
+
+/// What clap reads of `man`.
+#[derive(Args, Debug)]
+pub(super) struct ManArguments {
+    /// Folder for all pages, one for each subcommand; without it, the first page goes to stdout
+    #[arg(short, long, value_name = "FOLDER")]
+    pub(super) output: Option<PathBuf>,
+}
 
 /// Section of the manual: commands.
 const SECTION: &str = "1";

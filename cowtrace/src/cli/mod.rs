@@ -3,16 +3,20 @@
 //! `Arguments` is what clap reads, [`Task`] what the rest of cowtrace gets. Values of `--by`, `--sort` and `--format`
 //! come from the tables of reports and exports, by `values`.
 
+mod doctor;
 pub mod generate;
 mod report;
 mod trace;
 mod values;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
+pub use doctor::Doctor;
 pub use report::{Color, Export, Info, Report, Show};
 pub use trace::{Options, Output};
 pub use values::{RECORDING, format_names, format_of, output_names, report_names, sort_names};
@@ -25,6 +29,7 @@ Examples:
   sudo cowtrace record -o run.cow -- ./app   keep everything; look later, without root:
   cowtrace report run.cow                    the same answer, and other cuts of it
   cowtrace export run.cow -o run.html        a timeline to look at, or the format of another tool
+  cowtrace doctor                            what this machine lets it see, and what is missing
   sudo env PATH=\"$PATH\" cowtrace -- python app.py
                         with your own PATH (a virtual environment): sudo has another
 
@@ -80,6 +85,15 @@ enum Sub {
     Export(report::ExportArguments),
     /// What a recording is of, and whether it is whole
     Info(report::InfoArguments),
+    /// What this machine and its interpreters let cowtrace see, what is missing, and what to do about it
+    #[command(after_help = doctor::STATUSES)]
+    Doctor(doctor::DoctorArguments),
+    /// Completions of the command line for a shell
+    #[command(after_help = generate::SHELLS)]
+    Completions(generate::CompletionsArguments),
+    /// The manual's pages, in the language of `man`
+    #[command(after_help = generate::READING)]
+    Man(generate::ManArguments),
 }
 
 /// What the user asked for, checked.
@@ -93,6 +107,12 @@ pub enum Task {
     Export(Export),
     /// Describe a recording.
     Info(Info),
+    /// Look at the machine.
+    Doctor(Doctor),
+    /// Print completions.
+    Completions(Shell),
+    /// Write the manual's pages into a folder; `None` = print the first.
+    Man(Option<PathBuf>),
 }
 
 impl Task {
@@ -101,7 +121,7 @@ impl Task {
     pub const fn verbose(&self) -> u8 {
         match self {
             Self::Trace(options) => options.verbose,
-            Self::Report(_) | Self::Export(_) | Self::Info(_) => 0,
+            _ => 0,
         }
     }
 }
@@ -134,6 +154,9 @@ fn check(arguments: Arguments) -> Result<Task, clap::Error> {
         Some(Sub::Report(show)) => Task::Report(Box::new(show.checked())),
         Some(Sub::Export(export)) => Task::Export(export.checked()?),
         Some(Sub::Info(report::InfoArguments { file, json })) => Task::Info(Info { file, json }),
+        Some(Sub::Doctor(doctor)) => Task::Doctor(doctor.checked()),
+        Some(Sub::Completions(generate::CompletionsArguments { shell })) => Task::Completions(shell),
+        Some(Sub::Man(generate::ManArguments { output })) => Task::Man(output),
     })
 }
 

@@ -1,5 +1,7 @@
 //! What each subcommand does: a checked [`Task`] in, an exit status out.
 
+mod doctor;
+mod generate;
 mod recorded;
 mod trace;
 
@@ -28,6 +30,9 @@ pub fn run(task: &Task, inherited: io::Result<Inherited>) -> Result<u8, Failure>
         Task::Report(show) => recorded::report(show),
         Task::Export(export) => recorded::export(export),
         Task::Info(info) => recorded::info(info),
+        Task::Doctor(doctor) => doctor::run(doctor),
+        Task::Completions(shell) => generate::completions(*shell),
+        Task::Man(folder) => generate::man(folder.as_deref()),
     }
 }
 

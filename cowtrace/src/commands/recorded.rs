@@ -33,7 +33,7 @@ fn read(path: &Path) -> Result<Reading, Failure> {
 }
 
 /// Tells of an output that cannot be written; one whose reader has gone away needs no more.
-fn written(result: io::Result<()>) -> Result<u8, Failure> {
+pub(super) fn written(result: io::Result<()>) -> Result<u8, Failure> {
     match result {
         Ok(()) => Ok(0),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),

@@ -7,7 +7,7 @@ use std::path::Path;
 use cowtrace_ebpf::config::ABSENT;
 use nix::errno::Errno;
 use nix::sys::signal::kill;
-use nix::unistd::{Pid, Uid, User};
+use nix::unistd::{Pid, Uid, User, geteuid};
 use procfs::process::{Process, StatFlags};
 
 use super::machine::Machine;
@@ -101,7 +101,12 @@ fn alive(pid: i32, number: &str) -> Result<Alive, Row> {
 }
 
 fn not_yours(pid: i32, owner: &str) -> Row {
-    Row::not_checked("process", format!("{pid} belongs to {owner}: you may not look at it"), SUDO)
+    let next = if geteuid().is_root() {
+        "a sandbox or a security module keeps root from it, too: run it outside of that"
+    } else {
+        SUDO
+    };
+    Row::not_checked("process", format!("{pid} belongs to {owner}: you may not look at it"), next)
 }
 
 fn of_process(alive: &Alive, machine: &Machine) -> Vec<Row> {
