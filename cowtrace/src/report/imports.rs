@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use super::escape::escape;
+use super::groups::Group;
 use super::modules;
 use super::numbers::{count, counted, size, time};
 use super::scope::{Copied, Scope};
@@ -64,13 +65,13 @@ pub(super) fn imports<'a>(scope: &Scope<'a>) -> Vec<Import<'a>> {
         return Vec::new();
     }
     let mut spans: HashMap<(usize, usize), Span> = HashMap::new();
-    for fault in scope.copies() {
+    for Group { fault, copied, last } in scope.copies() {
         let operation = fault.operation.index();
         if operations.get(operation).is_some_and(|operation| operation.kind == "import") {
             let empty = Span { copied: Copied::default(), first: fault.time, last: fault.time };
             let span = spans.entry((operation, fault.process)).or_insert(empty);
-            span.copied.count(fault);
-            (span.first, span.last) = (span.first.min(fault.time), span.last.max(fault.time));
+            span.copied.add(copied);
+            (span.first, span.last) = (span.first.min(fault.time), span.last.max(*last));
         }
     }
     let mut modules: BTreeMap<&str, (Copied, BTreeMap<usize, Span>)> = BTreeMap::new();

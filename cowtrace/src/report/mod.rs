@@ -13,6 +13,7 @@ pub mod diff;
 pub mod escape;
 mod explain;
 pub mod filter;
+mod groups;
 mod imports;
 mod json;
 mod modules;

@@ -1,6 +1,7 @@
 //! What the report is about: the copies that a fork is to blame for, and who made them.
 
 use super::filter::Part;
+use super::groups::{self, Group, Looked};
 use super::programs::Programs;
 use crate::record::schema::{Fault, Outcome, Process, Trace};
 
@@ -25,6 +26,8 @@ pub(super) struct Scope<'a> {
     forked: Vec<bool>,
     /// What was copied while nothing was shared, although there had been a fork.
     unshared: Copied,
+    /// The listed copies since memory is shared.
+    groups: Vec<Group>,
 }
 
 /// Copies of one process or of many. `pages` and `bytes` are copies of memory that was shared by a fork, the `file_` ones
@@ -118,16 +121,12 @@ impl<'a> Scope<'a> {
 
     /// The same of what a filter has left of a trace.
     pub(super) fn of_part(trace: &'a Trace, directory: Option<&'a str>, part: Option<&'a Part>) -> Self {
-        let mut scope = Self {
-            trace,
-            directory,
-            part,
-            programs: Programs::new(trace),
-            copied: Vec::new(),
-            worker: Vec::new(),
-            forked: vec![false; trace.processes.len()],
-            unshared: Copied::default(),
-        };
+        let programs = Programs::new(trace);
+        let Looked { listed, before, worker, unshared, groups, .. } = groups::look(trace, &programs);
+        let known = listed.iter().zip(&before);
+        let copied = trace.processes.iter().zip(known).map(|(p, (l, b))| exact(p, l, b)).collect();
+        let forked = vec![false; trace.processes.len()];
+        let mut scope = Self { trace, directory, part, programs, copied, worker, forked, unshared, groups };
         // A child of vfork borrows: it makes nobody share pages again.
         let inherited = trace.processes.iter().filter(|process| process.inherited_bytes > 0);
         for parent in inherited.filter_map(|process| process.parent) {
@@ -135,45 +134,12 @@ impl<'a> Scope<'a> {
                 *forked = true;
             }
         }
-        let forks = trace.processes.iter().filter(|process| process.parent.is_some());
-        let first_fork = forks.map(|process| process.start).min();
-        let mut listed = vec![Copied::default(); trace.processes.len()];
-        let mut before = listed.clone();
-        let mut worker = vec![false; trace.processes.len()];
-        for fault in &trace.faults {
-            if fault.process >= listed.len() {
-                continue;
-            }
-            if scope.is_shared(fault) {
-                listed[fault.process].count(fault);
-                let operation = trace.operations.get(fault.operation);
-                worker[fault.process] |= operation.is_some_and(|o| o.kind == "worker_bookkeeping");
-            } else {
-                before[fault.process].count(fault);
-                if first_fork.is_some_and(|first| fault.time >= first) {
-                    scope.unshared.count(fault);
-                }
-            }
-        }
-        let known = listed.iter().zip(&before);
-        scope.copied = trace.processes.iter().zip(known).map(|(p, (l, b))| exact(p, l, b)).collect();
-        scope.worker = worker;
         scope
     }
 
-    /// True when something was shared at the time of the fault.
-    fn is_shared(&self, fault: &Fault) -> bool {
-        // What exec itself writes to is the new program's memory, which nobody shares yet.
-        let operation = self.trace.operations.get(fault.operation);
-        let is_exec = operation.is_some_and(|o| o.kind == "startup" && o.name.as_deref() == Some("exec"));
-        !is_exec && self.programs.is_shared(self.trace, fault.process, fault.time)
-    }
-
     /// The listed copies since memory is shared.
-    pub(super) fn copies(&self) -> impl Iterator<Item = &'a Fault> {
-        let copies =
-            self.trace.faults.iter().filter(|f| matches!(f.outcome, Outcome::Copy | Outcome::FileCopy));
-        copies.filter(|fault| self.is_shared(fault))
+    pub(super) fn copies(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter()
     }
 
     /// What this process copied since its tree shares memory, whether it is listed or not.
@@ -192,7 +158,7 @@ impl<'a> Scope<'a> {
     /// Copies whose details were lost, over all processes.
     pub(super) fn without_details(&self) -> Copied {
         let mut listed = Copied::default();
-        self.copies().for_each(|fault| listed.count(fault));
+        self.copies().for_each(|group| listed.add(&group.copied));
         self.total().without(&listed)
     }
 

@@ -11,9 +11,10 @@ use serde::Serialize;
 use super::cuts::{Class, Key};
 use super::escape::escape;
 use super::filter::Part;
+use super::groups::Group;
 use super::scope::{Copied, Scope};
 use super::{cuts, words};
-use crate::record::schema::{Fault, Outcome, Trace};
+use crate::record::schema::{Fault, Trace};
 
 /// What a trace is reduced to.
 #[derive(Clone, Debug)]
@@ -120,11 +121,11 @@ impl Sums {
             })
         };
         let mut groups: HashMap<([u32; 4], bool), usize> = HashMap::new();
-        for fault in scope.copies().filter(|fault| fault.outcome == Outcome::Copy) {
+        for Group { fault, copied, .. } in scope.copies().filter(|group| group.copied.pages > 0) {
             let group = (cuts::names(fault), scope.is_of_main(fault));
             let cause = *groups.entry(group).or_insert_with(|| number(cause(&scope, fault)));
             if let Some(process) = processes.get_mut(fault.process) {
-                process.causes.entry(cause).or_default().count(fault);
+                process.causes.entry(cause).or_default().add(copied);
             }
         }
         let lost = number(Name {
@@ -216,6 +217,7 @@ fn cause(scope: &Scope<'_>, fault: &Fault) -> Name {
 mod tests {
     use super::*;
     use crate::record::fixture::{Builder, line, operation, page, write as wrote};
+    use crate::record::schema::Outcome;
 
     const MIB: u64 = 1 << 20;
 

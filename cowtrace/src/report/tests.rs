@@ -312,7 +312,7 @@ fn cuts() {
     for (name, trace) in traces() {
         let scope = Scope::new(&trace, None);
         let mut listed = scope::Copied::default();
-        scope.copies().for_each(|fault| listed.count(fault));
+        scope.copies().for_each(|group| listed.add(&group.copied));
         for by in REPORTS {
             let mut sum = scope::Copied::default();
             causes::causes(&scope, by).iter().for_each(|row| sum.add(&row.copied));
