@@ -3,16 +3,21 @@
 //! `Arguments` is what clap reads, [`Task`] what the rest of cowtrace gets. Values of `--by`, `--sort` and `--format`
 //! come from the tables of reports and exports, by `values`.
 
+mod doctor;
+pub mod generate;
 mod parts;
 mod report;
 mod trace;
 mod values;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
+pub use doctor::Doctor;
 pub use parts::Diff;
 pub use report::{Color, Export, Info, Report, Show};
 pub use trace::{Options, Output};
@@ -27,6 +32,7 @@ Examples:
   cowtrace report run.cow                    the same answer, and other cuts of it
   cowtrace diff before.cow after.cow         did the change help?
   cowtrace export run.cow -o run.html        a timeline to look at, or the format of another tool
+  cowtrace doctor                            what this machine lets it see, and what is missing
   sudo env PATH=\"$PATH\" cowtrace -- python app.py
                         with your own PATH (a virtual environment): sudo has another
 
@@ -84,6 +90,15 @@ enum Sub {
     Diff(parts::DiffArguments),
     /// What a recording is of, and whether it is whole
     Info(report::InfoArguments),
+    /// What this machine and its interpreters let cowtrace see, what is missing, and what to do about it
+    #[command(after_help = doctor::STATUSES)]
+    Doctor(doctor::DoctorArguments),
+    /// Completions of the command line for a shell
+    #[command(after_help = generate::SHELLS)]
+    Completions(generate::CompletionsArguments),
+    /// The manual's pages, in the language of `man`
+    #[command(after_help = generate::READING)]
+    Man(generate::ManArguments),
 }
 
 /// What the user asked for, checked.
@@ -99,6 +114,12 @@ pub enum Task {
     Diff(Box<Diff>),
     /// Describe a recording.
     Info(Info),
+    /// Look at the machine.
+    Doctor(Doctor),
+    /// Print completions.
+    Completions(Shell),
+    /// Write the manual's pages into a folder; `None` = print the first.
+    Man(Option<PathBuf>),
 }
 
 impl Task {
@@ -107,7 +128,7 @@ impl Task {
     pub const fn verbose(&self) -> u8 {
         match self {
             Self::Trace(options) => options.verbose,
-            Self::Report(_) | Self::Export(_) | Self::Diff(_) | Self::Info(_) => 0,
+            _ => 0,
         }
     }
 }
@@ -141,6 +162,9 @@ fn check(arguments: Arguments) -> Result<Task, clap::Error> {
         Some(Sub::Export(export)) => Task::Export(export.checked()?),
         Some(Sub::Diff(diff)) => Task::Diff(Box::new(diff.checked()?)),
         Some(Sub::Info(report::InfoArguments { file, json })) => Task::Info(Info { file, json }),
+        Some(Sub::Doctor(doctor)) => Task::Doctor(doctor.checked()),
+        Some(Sub::Completions(generate::CompletionsArguments { shell })) => Task::Completions(shell),
+        Some(Sub::Man(generate::ManArguments { output })) => Task::Man(output),
     })
 }
 

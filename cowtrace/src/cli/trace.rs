@@ -9,7 +9,7 @@ use clap::{ArgAction, Args};
 
 use super::parts::BudgetArguments;
 use super::report::{Report, ReportArguments};
-use super::values::{buffer, duration, format_of, output_names};
+use super::values::{DEFAULT_BUFFER, buffer, duration, format_of, output_names};
 use super::{invalid, values};
 use crate::process::identity::RunAs;
 use crate::report::budget::Budget;
@@ -51,7 +51,7 @@ pub(super) struct TraceArguments {
     user: Option<String>,
 
     /// Room for records on their way out of the kernel, a power of two (units K, M, G)
-    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = buffer)]
+    #[arg(long, value_name = "SIZE", default_value = DEFAULT_BUFFER, value_parser = buffer)]
     buffer: u32,
 
     /// Measure the time inside each fault; makes every fault slower

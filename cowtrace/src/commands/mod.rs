@@ -1,6 +1,8 @@
 //! What each subcommand does: a checked [`Task`] in, an exit status out.
 
 mod diff;
+mod doctor;
+mod generate;
 mod recorded;
 mod trace;
 
@@ -32,6 +34,9 @@ pub fn run(task: &Task, inherited: io::Result<Inherited>) -> Result<u8, Failure>
         Task::Export(export) => recorded::export(export),
         Task::Diff(wanted) => diff::run(wanted),
         Task::Info(info) => recorded::info(info),
+        Task::Doctor(doctor) => doctor::run(doctor),
+        Task::Completions(shell) => generate::completions(*shell),
+        Task::Man(folder) => generate::man(folder.as_deref()),
     }
 }
 

@@ -6,9 +6,8 @@ use std::os::fd::AsFd as _;
 
 use super::{About, Screen, tell_verdict, write_export, write_report};
 use crate::cli::{Options, Output};
-use crate::diag::{self, Failure, Notice};
+use crate::diag::{self, FAILED, Failure, Notice};
 use crate::process::launch::Inherited;
-use crate::record::file::Unwritten;
 use crate::record::schema::Trace;
 use crate::report::filter::Part;
 use crate::report::sums::Sums;
@@ -61,12 +60,12 @@ pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failur
         log::info!("report: {error}");
     }
     written?;
-    if let (Some(recording), Some(Output { path, .. })) = (recording, &options.output) {
-        let file =
-            recording.map_err(|Unwritten { source }| Notice::Unwritten { path: path.clone(), source })?;
-        if options.report.is_none() && !options.quiet {
-            diag::tell(&kept(&trace, path, &file));
-        }
+    // A recording that stopped has been told of when it did.
+    let stopped = matches!(recording, Some(Err(_)));
+    if let (Some(Ok(file)), Some(Output { path, .. }), None, false) =
+        (&recording, &options.output, &options.report, options.quiet)
+    {
+        diag::tell(&kept(&trace, path, file));
     }
     let over = tell_verdict(verdict.as_ref());
     let status = match (status, child) {
@@ -74,8 +73,12 @@ pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failur
         (None, Some(child)) => session::wait_untraced(child)?,
         (None, None) => 0,
     };
-    // A command that failed says more than what it copied until then.
-    Ok(if status == 0 { over } else { status })
+    Ok(match status {
+        _ if stopped => FAILED,
+        // A command that failed says more than what it copied until then.
+        0 => over,
+        status => status,
+    })
 }
 
 /// What a recording holds, in a sentence.

@@ -173,7 +173,7 @@ impl Builder {
             duration,
             ..Summary::default()
         };
-        trace.summary = summary(&trace.processes, &trace.losses, own);
+        trace.summary = summary(&trace.processes, &trace.losses, &own);
         trace
     }
 }
@@ -210,7 +210,7 @@ fn complete(trace: &mut Trace) {
 }
 
 /// Totals of the whole from those of the processes.
-fn summary(processes: &[Process], losses: &[Loss], own: Summary) -> Summary {
+fn summary(processes: &[Process], losses: &[Loss], own: &Summary) -> Summary {
     let sum = |outcome| processes.iter().map(|process| process.totals.faults(outcome)).sum();
     Summary {
         faults: processes
@@ -223,6 +223,6 @@ fn summary(processes: &[Process], losses: &[Loss], own: Summary) -> Summary {
         file_copies: sum(Outcome::FileCopy),
         reuses: sum(Outcome::Reuse),
         lost: losses.iter().map(|loss| loss.count).sum(),
-        ..own
+        ..own.clone()
     }
 }

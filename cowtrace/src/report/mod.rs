@@ -27,7 +27,7 @@ pub mod sums;
 mod table;
 #[cfg(test)]
 mod tests;
-mod words;
+pub(crate) mod words;
 
 use std::io;
 

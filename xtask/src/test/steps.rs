@@ -12,7 +12,7 @@ use super::counts::{Counts, Reader};
 use crate::ebpf::{self, Checked, Tools};
 use crate::say::say;
 use crate::workspace::Workspace;
-use crate::{cargo, command, debian, layers, pythons};
+use crate::{cargo, command, consumers, debian, layers, pythons};
 
 /// One step: its name on the command line, its heading, and what it does.
 pub(super) struct Step {
@@ -28,6 +28,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "fmt", heading: "formatting", run: fmt, tests: false },
     Step { name: "clippy", heading: "clippy for this machine", run: clippy, tests: false },
     Step { name: "clippy-bpf", heading: "clippy for the bpf target", run: clippy_bpf, tests: false },
+    Step { name: "clippy-minimal", heading: "clippy without any feature", run: clippy_minimal, tests: false },
     Step { name: "doc", heading: "documentation", run: doc, tests: false },
     Step {
         name: "object",
@@ -77,6 +78,12 @@ fn fmt(run: &mut Run) -> Result<Counts> {
 
 fn clippy(run: &mut Run) -> Result<Counts> {
     checked(&mut run.cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+}
+
+/// A trace, its report, JSON Lines and recordings need none of the features.
+fn clippy_minimal(run: &mut Run) -> Result<Counts> {
+    let minimal = ["clippy", "--package", "cowtrace", "--no-default-features", "--all-targets", "--"];
+    checked(run.cargo(minimal).args(["--deny", "warnings"]))
 }
 
 fn clippy_bpf(run: &mut Run) -> Result<Counts> {
@@ -141,6 +148,7 @@ fn integration(run: &mut Run) -> Result<Counts> {
             ("sudo", "/usr/bin/sudo"),
         ])?;
     }
+    let consumers = consumers::find();
     let cowtrace = cargo::cowtrace(&run.workspace, run.object.as_deref())?;
     // Built as the caller, so that no file of root's is left behind in the target directory; run as root.
     let built =
@@ -152,6 +160,7 @@ fn integration(run: &mut Run) -> Result<Counts> {
         let mut kept: Vec<(&str, OsString)> = vec![
             ("COWTRACE_BIN", cowtrace.clone().into()),
             ("CARGO_MANIFEST_DIR", test.package.clone().into()),
+            (consumers::FOLDER, consumers.clone()),
         ];
         for key in ["CI", "COWTRACE_BLESS", "RUST_BACKTRACE"] {
             kept.extend(env::var_os(key).map(|value| (key, value)));

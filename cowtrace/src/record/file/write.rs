@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -51,7 +51,7 @@ impl Writer {
         file.write_all(&start())?;
         let (to, from) = sync_channel(WAITING);
         let thread =
-            thread::Builder::new().name("record".to_owned()).spawn(move || write_all(file, &from, path))?;
+            thread::Builder::new().name("record".to_owned()).spawn(move || write_all(file, &from, &path))?;
         Ok(Self { to, thread })
     }
 
@@ -80,7 +80,7 @@ fn start() -> [u8; START] {
 }
 
 /// Writes what comes until it ends; after a failure it is taken and dropped, so that nobody waits.
-fn write_all(file: File, from: &Receiver<Piece>, path: PathBuf) -> Result<File, Unwritten> {
+fn write_all(file: File, from: &Receiver<Piece>, path: &Path) -> Result<File, Unwritten> {
     let mut blocks = Blocks { file, end: START as u64, numbers: Numbers::default() };
     let mut failed = None;
     for piece in from {
@@ -89,7 +89,7 @@ fn write_all(file: File, from: &Receiver<Piece>, path: PathBuf) -> Result<File, 
         }
         if let Err(source) = blocks.write(piece) {
             // Told at once: the trace may go on for hours.
-            diag::tell(&Notice::RecordingStopped { path: path.clone(), why: source.to_string() });
+            diag::tell(&Notice::RecordingStopped { path: path.into(), why: source.to_string() });
             failed = Some(source);
         }
     }

@@ -123,7 +123,7 @@ mod tests {
     /// The same text is the same word; what is no word is kept by nobody.
     #[test]
     fn words() {
-        let first = word(&"gc_header".to_owned());
+        let first = word(&String::from("gc_header"));
         assert!(std::ptr::eq(first, word("gc_header")));
         assert_eq!(word(&"x".repeat(1 << 20)), NO_WORD);
     }
