@@ -2,7 +2,23 @@
 //!
 //! One more format is one more file with a `FORMAT` and one more row of [`FORMATS`].
 
+mod chrome;
+#[cfg(feature = "csv")]
+mod csv;
+#[cfg(feature = "firefox")]
+mod firefox;
+#[cfg(feature = "flamegraph")]
+mod flamegraph;
+mod folded;
 mod jsonl;
+mod notes;
+#[cfg(any(feature = "firefox", feature = "flamegraph"))]
+mod palette;
+#[cfg(test)]
+mod samples;
+mod speedscope;
+mod stacks;
+mod timeline;
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,7 +27,18 @@ use std::path::Path;
 use crate::record::schema::Trace;
 
 /// Every format.
-pub static FORMATS: &[Format] = &[jsonl::FORMAT];
+pub static FORMATS: &[Format] = &[
+    jsonl::FORMAT,
+    #[cfg(feature = "csv")]
+    csv::FORMAT,
+    folded::FORMAT,
+    #[cfg(feature = "flamegraph")]
+    flamegraph::FORMAT,
+    speedscope::FORMAT,
+    chrome::FORMAT,
+    #[cfg(feature = "firefox")]
+    firefox::FORMAT,
+];
 
 /// One format.
 #[derive(Debug)]
@@ -46,7 +73,7 @@ pub enum FormatError {
         known: Vec<String>,
     },
     /// More than one format goes with this end of a file name.
-    #[error("{} go with the file name {file:?}", formats.join(", "))]
+    #[error("{} go with the file name {file:?}: choose one with --format", formats.join(", "))]
     Ambiguous {
         /// The last part of the path.
         file: String,
@@ -118,7 +145,7 @@ mod tests {
         assert_eq!(by_path_among(Path::new("x.gz"), &formats).unwrap().name, "gz");
         assert_eq!(
             by_path_among(Path::new("x.json"), &formats).unwrap_err().to_string(),
-            "a, b go with the file name \"x.json\""
+            "a, b go with the file name \"x.json\": choose one with --format"
         );
     }
 

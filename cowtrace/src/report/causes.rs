@@ -52,7 +52,7 @@ impl Cause {
 /// Adds up the copies by a cut. The rows come in no particular order.
 pub(super) fn causes(scope: &Scope<'_>, cut: Cut) -> Vec<Cause> {
     // Words are made once for every group of numbers, not for every fault.
-    let mut groups: HashMap<([usize; 2], bool), usize> = HashMap::new();
+    let mut groups: HashMap<([u32; 4], bool), usize> = HashMap::new();
     let mut rows: HashMap<Key, usize> = HashMap::new();
     let mut tallies: Vec<Tally> = Vec::new();
     for fault in scope.copies() {

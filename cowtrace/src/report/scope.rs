@@ -1,5 +1,6 @@
 //! What the report is about: the copies that a fork is to blame for, and who made them.
 
+use super::filter::Part;
 use super::programs::Programs;
 use crate::record::schema::{Fault, Outcome, Process, Trace};
 
@@ -12,13 +13,15 @@ pub(super) struct Scope<'a> {
     pub(super) trace: &'a Trace,
     /// Directory that file names are shown relative to.
     pub(super) directory: Option<&'a str>,
+    /// What part of a whole trace it is; `None` = it is the whole.
+    pub(super) part: Option<&'a Part>,
     /// Who ran what.
     programs: Programs,
     /// For every process, what it copied while its memory was shared.
     copied: Vec<Copied>,
     /// For every process, whether a pool's machinery ran in it.
     worker: Vec<bool>,
-    /// For every process, whether others were forked from it.
+    /// For every process, whether others were forked from it and share its memory.
     forked: Vec<bool>,
     /// What was copied while nothing was shared, although there had been a fork.
     unshared: Copied,
@@ -32,6 +35,18 @@ pub(super) struct Copied {
     pub(super) bytes: u64,
     pub(super) file_pages: u64,
     pub(super) file_bytes: u64,
+}
+
+/// What is left of inherited memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Untouched {
+    /// The process inherited nothing that it still has.
+    Nothing,
+    /// Not known: details were lost, it forked itself and may have copied the same page twice, or only a part of its time
+    /// is reported.
+    Unknown,
+    /// So many bytes.
+    Bytes(u64),
 }
 
 impl Copied {
@@ -98,16 +113,24 @@ impl Copied {
 impl<'a> Scope<'a> {
     /// Looks at every process and every listed fault once.
     pub(super) fn new(trace: &'a Trace, directory: Option<&'a str>) -> Self {
+        Self::of_part(trace, directory, None)
+    }
+
+    /// The same of what a filter has left of a trace.
+    pub(super) fn of_part(trace: &'a Trace, directory: Option<&'a str>, part: Option<&'a Part>) -> Self {
         let mut scope = Self {
             trace,
             directory,
+            part,
             programs: Programs::new(trace),
             copied: Vec::new(),
             worker: Vec::new(),
             forked: vec![false; trace.processes.len()],
             unshared: Copied::default(),
         };
-        for parent in trace.processes.iter().filter_map(|process| process.parent) {
+        // A child of vfork borrows: it makes nobody share pages again.
+        let inherited = trace.processes.iter().filter(|process| process.inherited_bytes > 0);
+        for parent in inherited.filter_map(|process| process.parent) {
             if let Some(forked) = scope.forked.get_mut(parent) {
                 *forked = true;
             }
@@ -194,7 +217,7 @@ impl<'a> Scope<'a> {
         self.programs.ran_main(self.trace, fault.process, fault.time)
     }
 
-    /// True for a process that others were forked from.
+    /// True for a process that others were forked from and share memory with.
     pub(super) fn has_forked(&self, process: usize) -> bool {
         self.forked.get(process).copied().unwrap_or_default()
     }
@@ -211,6 +234,37 @@ impl<'a> Scope<'a> {
         let copied = self.copied(process).bytes;
         let says = self.is_child(process) && !self.has_forked(process) && copied <= inherited;
         says.then_some((copied, inherited))
+    }
+
+    /// True for a process that is in the part of the trace which is reported.
+    pub(super) fn is_chosen(&self, process: usize) -> bool {
+        self.part.is_none_or(|part| part.is_chosen(process))
+    }
+
+    /// What a worker inherited; `None` = it is no worker: one was forked while it was watched, inherited memory, and ran to
+    /// its end the program that had most to share, as its parent did.
+    pub(super) fn inherited(&self, process: usize) -> Option<u64> {
+        let inherited = self.trace.processes.get(process)?.inherited_bytes;
+        (inherited > 0 && self.is_child(process) && self.is_main(process)).then_some(inherited)
+    }
+
+    /// What of the memory that a process inherited it never wrote to, at its end or at that of the trace: whoever still had
+    /// it shared it until then.
+    pub(super) fn untouched(&self, process: usize) -> Untouched {
+        let Some(of) = self.trace.processes.get(process) else { return Untouched::Nothing };
+        if of.inherited_bytes == 0 || !self.is_child(process) || !self.is_chosen(process) {
+            return Untouched::Nothing;
+        }
+        let lost = of.totals.outcomes.iter().any(|(_, total)| total.lost > 0);
+        let cut = self.part.is_some_and(Part::is_timed);
+        match self.share(process).filter(|_| !lost && !cut) {
+            None => Untouched::Unknown,
+            Some((copied, inherited)) => {
+                // What its last owner wrote in place is shared no more either, without a copy.
+                let in_place = of.totals.faults(Outcome::Reuse).saturating_mul(PAGE);
+                Untouched::Bytes(inherited.saturating_sub(copied).saturating_sub(in_place))
+            }
+        }
     }
 
     /// True when cowtrace ran the command itself, so that nothing was shared at the start.

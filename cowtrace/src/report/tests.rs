@@ -377,7 +377,7 @@ fn names_of_cuts() {
     let error = cut("size\x1b").unwrap_err().to_string();
     assert_eq!(
         error,
-        "no report is called 'size\\x1b', there are operation, write, site, process, region, object"
+        "no report is called 'size\\x1b', there are operation, write, site, process, region, object, module"
     );
 }
 

@@ -22,13 +22,13 @@ static WRITES: &[(&str, &str)] = &[
 ];
 
 /// A kind in words: what the table of words says, otherwise the kind with spaces.
-pub(super) fn kind_words(kind: &str) -> String {
+pub(crate) fn kind_words(kind: &str) -> String {
     let known = WRITES.iter().find(|(name, _)| *name == kind);
     known.map_or_else(|| kind.replace('_', " "), |(_, words)| (*words).to_owned())
 }
 
 /// A kind of operation in words.
-pub(super) fn operation_kind(kind: &str) -> String {
+pub(crate) fn operation_kind(kind: &str) -> String {
     match kind {
         "gc" => "garbage collector".to_owned(),
         "module_swap" => "swap in sys.modules".to_owned(),
@@ -113,7 +113,7 @@ pub(super) fn symbol(site: &Site) -> Option<String> {
 }
 
 /// A file relative to the directory of the report; only its last part when that is long or elsewhere.
-fn file(path: &str, scope: &Scope<'_>) -> String {
+pub(super) fn file(path: &str, scope: &Scope<'_>) -> String {
     let path = Path::new(path);
     let relative = scope.directory.and_then(|directory| path.strip_prefix(directory).ok());
     if let Some(short) = relative.and_then(Path::to_str).filter(|s| !s.is_empty() && s.len() <= LONGEST_PATH)
