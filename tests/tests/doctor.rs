@@ -1,4 +1,5 @@
 //! `doctor`, and what is generated from the command line: on this machine, whose kernel can be traced.
+#![expect(clippy::panic, reason = "helpers of tests")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
