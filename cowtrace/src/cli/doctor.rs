@@ -8,8 +8,10 @@ use super::values::{DEFAULT_BUFFER, buffer};
 use crate::doctor::Request;
 
 pub(super) const STATUSES: &str = "\
-Exit status: 0 if everything that cowtrace needs is there, limited or not; 1 if something that it needs is missing;
-  2 if cowtrace was called wrongly.";
+Exit status:
+  0  everything that cowtrace needs is there, limited or not
+  1  something that it needs is missing
+  2  cowtrace was called wrongly";
 
 /// What clap reads of `doctor`.
 #[derive(Args, Debug)]

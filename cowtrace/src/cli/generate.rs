@@ -11,14 +11,15 @@ use clap_mangen::roff::{Roff, roman};
 
 pub(super) const SHELLS: &str = "\
 Examples:
-  cowtrace completions bash > ~/.local/share/bash-completion/completions/cowtrace
-  cowtrace completions zsh > ~/.zfunc/_cowtrace         with `fpath+=~/.zfunc` before compinit
+  F=~/.local/share/bash-completion/completions/cowtrace
+  cowtrace completions bash > $F
+  cowtrace completions zsh > ~/.zfunc/_cowtrace    a folder in $fpath
   cowtrace completions fish > ~/.config/fish/completions/cowtrace.fish";
 
 pub(super) const READING: &str = "\
 Examples:
-  cowtrace man | man -l -                               read the first page
-  sudo cowtrace man -o /usr/local/share/man/man1        install all of them";
+  cowtrace man | man -l -                          read the first page
+  sudo cowtrace man -o /usr/local/share/man/man1   install all of them";
 
 /// What clap reads of `completions`.
 #[derive(Args, Debug)]
@@ -95,6 +96,11 @@ fn pages_of(command: &Command, pages: &mut Vec<Page>) -> io::Result<()> {
 
 fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
     let source = format!("cowtrace {}", env!("CARGO_PKG_VERSION"));
+    let mut command = command.clone();
+    // As `--help` has it; what the generator makes itself leaves out the values of options.
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim().to_owned();
+    let command = command.override_usage(usage).subcommand_help_heading("SUBCOMMANDS");
     let man = Man::new(command.clone()).title(name.to_uppercase()).section(SECTION).source(source);
     let mut out = Vec::new();
     man.render_title(&mut out)?;
@@ -113,42 +119,39 @@ fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// The text below the options: a line such as `Examples:` or `Exit status: …` begins a section; other lines stay as they
-/// are, for they are commands and tables.
+/// The text below the options: a line such as `Examples:` or `Exit status: …` begins a section; lines that are indented
+/// stay as they are, for they are commands and tables.
 fn closing(text: &str) -> Vec<u8> {
     let mut roff = Roff::new();
     let (mut literal, mut titled) = (false, false);
-    let end = |roff: &mut Roff, literal: &mut bool| {
-        if std::mem::take(literal) {
-            roff.control("fi", []);
-        }
-    };
     for line in text.lines() {
         let (title, line) = match line.split_once(':') {
             Some((title, rest)) if is_title(title) => (Some(title), rest.trim()),
             _ => (None, line),
         };
+        let stays = line.starts_with(' ');
+        if literal && !stays {
+            roff.control("fi", []);
+        }
         if let Some(title) = title {
-            end(&mut roff, &mut literal);
             roff.control("SH", [title.to_uppercase().as_str()]);
-            titled = true;
-        }
-        if line.trim().is_empty() {
-            end(&mut roff, &mut literal);
-            if title.is_none() {
-                roff.control("PP", []);
-            }
-            continue;
-        }
-        if !std::mem::replace(&mut titled, true) {
+        } else if line.trim().is_empty() {
+            roff.control("PP", []);
+        } else if !titled {
             roff.control("SH", ["NOTES"]);
         }
-        if !std::mem::replace(&mut literal, true) {
+        titled = true;
+        if stays && !literal {
             roff.control("nf", []);
         }
-        roff.text([roman(line)]);
+        literal = stays;
+        if !line.trim().is_empty() {
+            roff.text([roman(line)]);
+        }
     }
-    end(&mut roff, &mut literal);
+    if literal {
+        roff.control("fi", []);
+    }
     roff.render().into_bytes()
 }
 

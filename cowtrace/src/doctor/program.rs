@@ -46,7 +46,13 @@ pub(super) fn rows(name: &OsStr, machine: &Machine) -> Vec<Row> {
             }
         }
     }
+    let is_script = !rows.is_empty();
     rows.extend(of_file(&path, machine));
+    // What a shell starts may well be an interpreter that is known, as with pyenv's scripts.
+    if is_script && let Some(row) = rows.iter_mut().find(|row| **row == none()) {
+        let found = "what the script starts is not known without running it";
+        *row = Row::not_checked(row.check, found, "name that program, or a process that runs it");
+    }
     rows
 }
 
