@@ -3,6 +3,14 @@
 //! One more format is one more file with a `FORMAT` and one more row of [`FORMATS`].
 
 mod jsonl;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(feature = "perfetto")]
+mod perfetto;
+#[cfg(feature = "pprof")]
+mod pprof;
+#[cfg(test)]
+mod sample;
 mod stacks;
 mod timeline;
 
@@ -13,7 +21,15 @@ use std::path::Path;
 use crate::record::schema::Trace;
 
 /// Every format.
-pub static FORMATS: &[Format] = &[jsonl::FORMAT];
+pub static FORMATS: &[Format] = &[
+    jsonl::FORMAT,
+    #[cfg(feature = "parquet")]
+    parquet::FORMAT,
+    #[cfg(feature = "perfetto")]
+    perfetto::FORMAT,
+    #[cfg(feature = "pprof")]
+    pprof::FORMAT,
+];
 
 /// One format.
 #[derive(Debug)]
@@ -98,6 +114,13 @@ fn by_path_among<'a>(path: &Path, formats: &'a [Format]) -> Result<&'a Format, F
         }
         _ => Err(FormatError::Ambiguous { file, formats: found.iter().map(|format| format.name).collect() }),
     }
+}
+
+/// The word that JSON Lines has for a value: `file_copy`, `likely`.
+#[cfg(any(feature = "parquet", feature = "perfetto", feature = "pprof"))]
+fn word<T: serde::Serialize>(value: &T) -> String {
+    let word = serde_json::to_value(value).ok();
+    word.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
