@@ -64,6 +64,10 @@ pub(super) static COLUMNS: &[Column] = &[
     of_operation("operation_name", |trace, at| text(operation(trace, at)?.name.as_ref()?)),
     of_operation("operation_detail", |trace, at| text(operation(trace, at)?.detail.as_ref()?)),
     of_operation("operation_chain", chain),
+    of_operation("operation_confidence", |trace, at| {
+        operation(trace, at).map(|operation| word(&operation.confidence).into())
+    }),
+    of_operation("operation_reason", |trace, at| text(operation(trace, at)?.reason.as_ref()?)),
     of_write("write_kind", |trace, at| written(trace, at).map(|write| write.kind.into())),
     of_write("write_type", |trace, at| text(written(trace, at)?.of.as_ref()?)),
     of_write("write_name", |trace, at| text(written(trace, at)?.name.as_ref()?)),
@@ -139,9 +143,13 @@ fn outcome(_: &Trace, fault: &Fault) -> Option<usize> {
     Outcome::ALL.iter().position(|outcome| *outcome == fault.outcome)
 }
 
+/// Bytes up to which a name is kept whole: more than a path may have. In each group it is there once, unless it and others
+/// are so long that a table of them would be too large.
+const LONGEST: usize = 64 << 10;
+
 #[expect(clippy::unnecessary_wraps, reason = "the form of what is not always known")]
 fn text(text: &String) -> Option<Cow<'_, str>> {
-    Some(bounded(text).into())
+    Some(if text.len() > LONGEST { bounded(text).into() } else { text.into() })
 }
 
 /// Imports under way, outermost first.
