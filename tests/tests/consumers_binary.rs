@@ -223,7 +223,9 @@ fn by_go(profile: &Path, (copies, bytes): Sum) {
         command.args(["tool", "pprof", "-top", "-unit", unit, "-nodefraction=0", "-nodecount=1000000"]);
         command.arg(format!("-sample_index={index}")).arg(profile);
         // It would look for symbols, and keep profiles in the home folder.
-        command.env("PPROF_TMPDIR", profile.parent().expect("a folder")).env("PPROF_BINARY_PATH", "/nonexistent");
+        command
+            .env("PPROF_TMPDIR", profile.parent().expect("a folder"))
+            .env("PPROF_BINARY_PATH", "/nonexistent");
         let output = command.output().expect("go runs");
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -250,7 +252,8 @@ fn perfetto_of_the_seed() {
     let Some(found) = perfetto(&recorded) else { return };
     let imports = found["slices"]["import"].as_array().expect("imports");
     assert!(imports.iter().any(|import| import[1] == "import statistics"), "{imports:?}");
-    let imported = recorded.trace.faults.iter().filter(|fault| fault.operation.kind == "import").count() as u64;
+    let imported =
+        recorded.trace.faults.iter().filter(|fault| fault.operation.kind == "import").count() as u64;
     let within = |depth: &&Value| depth[0].as_array().is_some_and(|open| open.contains(&json!("import")));
     let inside = found["depths"].as_array().expect("depths").iter().filter(within);
     let inside: u64 = inside.filter_map(|depth| depth[1].as_u64()).sum();

@@ -2,7 +2,20 @@
 //!
 //! One more format is one more file with a `FORMAT` and one more row of [`FORMATS`].
 
+mod chrome;
+#[cfg(feature = "csv")]
+mod csv;
+#[cfg(feature = "firefox")]
+mod firefox;
+#[cfg(feature = "flamegraph")]
+mod flamegraph;
+mod folded;
 mod jsonl;
+#[cfg(test)]
+mod mixture;
+mod notes;
+#[cfg(any(feature = "firefox", feature = "flamegraph"))]
+mod palette;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(feature = "perfetto")]
@@ -10,7 +23,8 @@ mod perfetto;
 #[cfg(feature = "pprof")]
 mod pprof;
 #[cfg(test)]
-mod sample;
+mod samples;
+mod speedscope;
 mod stacks;
 mod timeline;
 
@@ -23,8 +37,17 @@ use crate::record::schema::Trace;
 /// Every format.
 pub static FORMATS: &[Format] = &[
     jsonl::FORMAT,
+    #[cfg(feature = "csv")]
+    csv::FORMAT,
     #[cfg(feature = "parquet")]
     parquet::FORMAT,
+    folded::FORMAT,
+    #[cfg(feature = "flamegraph")]
+    flamegraph::FORMAT,
+    speedscope::FORMAT,
+    chrome::FORMAT,
+    #[cfg(feature = "firefox")]
+    firefox::FORMAT,
     #[cfg(feature = "perfetto")]
     perfetto::FORMAT,
     #[cfg(feature = "pprof")]
@@ -64,7 +87,7 @@ pub enum FormatError {
         known: Vec<String>,
     },
     /// More than one format goes with this end of a file name.
-    #[error("{} go with the file name {file:?}", formats.join(", "))]
+    #[error("{} go with the file name {file:?}: choose one with --format", formats.join(", "))]
     Ambiguous {
         /// The last part of the path.
         file: String,
@@ -143,7 +166,7 @@ mod tests {
         assert_eq!(by_path_among(Path::new("x.gz"), &formats).unwrap().name, "gz");
         assert_eq!(
             by_path_among(Path::new("x.json"), &formats).unwrap_err().to_string(),
-            "a, b go with the file name \"x.json\""
+            "a, b go with the file name \"x.json\": choose one with --format"
         );
     }
 

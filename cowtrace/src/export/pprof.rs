@@ -17,6 +17,7 @@ use prost::Message as _;
 
 use self::proto::{Label, Profile, Sample, ValueType};
 use self::tables::Places;
+use super::notes::notes;
 use super::stacks::{Frame, bounded, is_copy};
 use super::{Format, word};
 use crate::record::schema::{Fault, Id, NativeFrame, Operation, Outcome, Process, PythonFrame, Trace, Write};
@@ -206,10 +207,7 @@ fn comments(trace: &Trace) -> Vec<String> {
         format!("cowtrace {}, Linux {}", header.version, header.kernel),
         format!("command: {}", bounded(&header.command.join(" "))),
     ];
-    all.extend(header.missing.iter().map(|sentence| format!("missing: {}", bounded(sentence))));
-    for loss in &trace.losses {
-        all.push(format!("lost at {} on CPU {}: {}", bounded(&loss.stage), loss.cpu, loss.count));
-    }
+    all.extend(notes(trace));
     for process in &trace.processes {
         for outcome in [Outcome::Copy, Outcome::FileCopy] {
             let total = process.totals.of(outcome);

@@ -9,7 +9,7 @@ use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 use parquet::schema::types::Type;
 
-use crate::export::stacks::{Frame, bounded};
+use crate::export::stacks::{Frame, bounded, collapsed};
 use crate::export::word;
 use crate::record::schema::{Fault, Operation, Outcome, Process, Region, Site, Trace, Write};
 
@@ -154,16 +154,18 @@ fn text(text: &String) -> Option<Cow<'_, str>> {
 
 /// Imports under way, outermost first.
 fn chain(trace: &Trace, at: usize) -> Option<Cow<'_, str>> {
-    let chain = &operation(trace, at)?.chain;
-    let names: Vec<String> = chain.iter().map(|module| bounded(module)).collect();
-    (!names.is_empty()).then(|| names.join(";").into())
+    join(operation(trace, at)?.chain.iter().map(|module| collapsed(module)))
 }
 
-/// A stack as one string, outermost frame first.
+/// A stack, outermost frame first.
 fn stack<'a>(frames: impl Iterator<Item = Frame<'a>>) -> Option<Cow<'a, str>> {
-    // A semicolon separates frames, so that none may be in one.
-    let frames: Vec<String> = frames.map(|frame| frame.label().replace(';', ",")).collect();
-    (!frames.is_empty()).then(|| frames.join(";").into())
+    join(frames.map(|frame| collapsed(&frame.label())))
+}
+
+/// A list as one string, as in CSV.
+fn join<'a>(parts: impl Iterator<Item = String>) -> Option<Cow<'a, str>> {
+    let parts: Vec<String> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join(";").into())
 }
 
 impl Column {

@@ -10,7 +10,8 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 
 use super::*;
-use crate::export::sample::{HOSTILE, MISSING, many, trace};
+use crate::export::mixture::{HOSTILE, MISSING, many, trace};
+use crate::export::samples;
 
 fn read_again(trace: &Trace, rows: usize) -> SerializedFileReader<File> {
     let mut out = Vec::new();
@@ -65,8 +66,8 @@ fn values_come_back() {
         texts.map(|name| string(swap, name).unwrap()),
         [HOSTILE, "module_swap", HOSTILE, "dict_entry", "dict", "likely"]
     );
-    assert!(string(swap, "write_name").unwrap().len() < 4096, "a name of the target is bounded");
-    assert_eq!(string(swap, "python_stack").unwrap(), "<module> (ann/multi.py:12);f,g (ann/multi.py:9)");
+    assert!(string(swap, "write_name").unwrap().len() < 4096, "a name of a mebibyte is bounded");
+    assert_eq!(string(swap, "python_stack").unwrap(), "<module> (ann/multi.py:12);f\\x3bg (ann/multi.py:9)");
     assert_eq!(string(swap, "native_stack").unwrap(), "insertdict (libpython3.11.so.1.0)");
     assert_eq!((&swap["site_line"], &swap["latency_ns"]), (&Field::UInt(9), &Field::Null));
     assert_eq!(long(&rows[1], "latency_ns"), 310);
@@ -136,6 +137,15 @@ fn groups() {
     }
 }
 
+/// The columns are those of CSV, by name and order.
+#[cfg(feature = "csv")]
+#[test]
+fn as_in_csv() {
+    let text = samples::written(&crate::export::csv::FORMAT, &trace());
+    let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
+    assert_eq!(text.lines().next().unwrap(), names.join(","));
+}
+
 /// A fault whose process and values are not there has nulls.
 #[test]
 fn foreign_ids() {
@@ -152,16 +162,7 @@ fn foreign_ids() {
 /// A disk that is full is that error.
 #[test]
 fn full() {
-    struct Full;
-    impl io::Write for Full {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::StorageFull.into())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    assert_eq!(write(&trace(), &mut Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(write(&trace(), &mut samples::Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
 }
 
 /// Many faults are quick: `cargo test -- --ignored --nocapture` says how quick.

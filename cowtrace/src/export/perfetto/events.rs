@@ -26,7 +26,8 @@ enum Mark<'a> {
     Exec(usize),
     Import(&'a Import<'a>),
     Collection(Span<'a>),
-    Copied(Point),
+    /// A process has copied so much.
+    Copied(usize, Point),
 }
 
 /// Annotations of each value of a table, made when it is first met.
@@ -111,13 +112,13 @@ impl<'a> Events<'a> {
             }
             Mark::Import(import) => self.import(packets, import),
             Mark::Collection(span) => self.collection(packets, span),
-            Mark::Copied(point) => {
+            Mark::Copied(process, point) => {
                 let value = i64::try_from(point.bytes).unwrap_or(i64::MAX);
                 packets.event(
                     time,
                     TrackEvent {
                         r#type: Some(TYPE_COUNTER),
-                        track_uuid: Some(tracks::counter(point.process)),
+                        track_uuid: Some(tracks::counter(process)),
                         counter_value: Some(value),
                         ..TrackEvent::default()
                     },
@@ -157,9 +158,7 @@ impl<'a> Events<'a> {
 
     fn import(&mut self, packets: &mut Packets<'_>, import: &Import<'_>) -> io::Result<()> {
         let track = self.threads.of(import.thread);
-        for _ in 0..self.slices.open_import(track, import.end, import.depth) {
-            packets.event(import.start, end(track))?;
-        }
+        self.slices.open(track, import.end);
         let name = match (import.detail, import.module) {
             (detail, Some(module)) => format!("{} {module}", detail.unwrap_or("import")),
             (_, None) => "import of an unknown module".to_owned(),
@@ -242,7 +241,9 @@ fn marks<'a>(trace: &'a Trace, timeline: &'a Timeline<'a>) -> Vec<(u64, Mark<'a>
     all.extend(execs.map(|(time, index)| (time, Mark::Exec(index))));
     all.extend(timeline.imports.iter().map(|import| (import.start, Mark::Import(import))));
     all.extend(timeline.collections.iter().map(|span| (span.collection.start, Mark::Collection(*span))));
-    all.extend(timeline.copied.iter().map(|point| (point.time, Mark::Copied(*point))));
+    for (process, points) in timeline.copied.iter().enumerate() {
+        all.extend(points.iter().map(|point| (point.time, Mark::Copied(process, *point))));
+    }
     all.sort_by_key(|(time, _)| *time);
     all
 }

@@ -4,19 +4,11 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-/// A slice that has begun.
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    end: u64,
-    /// Of an import: those that it is part of.
-    imports: Option<usize>,
-}
-
 /// Open slices of all tracks.
 #[derive(Debug, Default)]
 pub(super) struct Slices {
-    /// By track, outermost first.
-    open: HashMap<u64, Vec<Open>>,
+    /// By track, outermost first: when each ends.
+    open: HashMap<u64, Vec<u64>>,
     /// When slices end, and on which track. One that came to end later than it seemed has another entry.
     ends: BinaryHeap<Reverse<(u64, u64)>>,
 }
@@ -24,26 +16,12 @@ pub(super) struct Slices {
 impl Slices {
     /// A slice begins now. Those that it is part of end with it or later.
     pub(super) fn open(&mut self, track: u64, end: u64) {
-        self.push(track, Open { end, imports: None });
-    }
-
-    /// An import begins now that is part of so many others. Gives how many slices of its track are over by that, whatever
-    /// was thought of their ends: imports that are as deep or deeper, with all their parts.
-    pub(super) fn open_import(&mut self, track: u64, end: u64, imports: usize) -> usize {
-        let open = self.open.entry(track).or_default();
-        let kept = open.iter().position(|open| open.imports.is_some_and(|of| of >= imports));
-        let over = kept.map_or(0, |kept| open.drain(kept..).len());
-        self.push(track, Open { end, imports: Some(imports) });
-        over
-    }
-
-    fn push(&mut self, track: u64, slice: Open) {
         let open = self.open.entry(track).or_default();
         for whole in open.iter_mut() {
-            whole.end = whole.end.max(slice.end);
+            *whole = end.max(*whole);
         }
-        open.push(slice);
-        self.ends.push(Reverse((slice.end, track)));
+        open.push(end);
+        self.ends.push(Reverse((end, track)));
     }
 
     /// Takes the ends of everything that is over before this moment, by time, as (when, track). What ends at this very
@@ -55,11 +33,8 @@ impl Slices {
         {
             self.ends.pop();
             let open = self.open.entry(track).or_default();
-            while let Some(innermost) = open.last()
-                && innermost.end <= end
-            {
-                over.push((innermost.end, track));
-                open.pop();
+            while let Some(innermost) = open.pop_if(|innermost| *innermost <= end) {
+                over.push((innermost, track));
             }
         }
         over
@@ -69,7 +44,7 @@ impl Slices {
     pub(super) fn over(&mut self) -> Vec<(u64, u64)> {
         let mut last = self.over_before(u64::MAX);
         for (track, open) in self.open.drain() {
-            last.extend(open.iter().rev().map(|open| (open.end, track)));
+            last.extend(open.iter().rev().map(|end| (*end, track)));
         }
         last
     }
@@ -92,17 +67,5 @@ mod tests {
         assert_eq!(slices.over_before(13), [(12, 1), (12, 1)]);
         slices.open(1, u64::MAX);
         assert_eq!((slices.over(), slices.over()), (vec![(u64::MAX, 1)], vec![]));
-    }
-
-    /// An import beside another one is not part of it, though that seemed to last longer.
-    #[test]
-    fn imports_side_by_side() {
-        let mut slices = Slices::default();
-        assert_eq!(slices.open_import(1, 20, 0), 0);
-        assert_eq!(slices.open_import(1, 10, 1), 0);
-        slices.open(1, 10);
-        assert_eq!(slices.open_import(1, 20, 1), 2);
-        assert_eq!(slices.over_before(11), []);
-        assert_eq!(slices.over(), [(20, 1), (20, 1)]);
     }
 }

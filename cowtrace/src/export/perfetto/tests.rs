@@ -6,7 +6,8 @@ use super::proto::{
     DebugAnnotation, InternedData, TYPE_COUNTER, TYPE_INSTANT, TYPE_SLICE_BEGIN, TYPE_SLICE_END,
 };
 use super::*;
-use crate::export::sample::{HOSTILE, MISSING, many, trace};
+use crate::export::mixture::{HOSTILE, MISSING, many, trace};
+use crate::export::samples;
 use crate::record::schema::{Outcome, ProcessTotals};
 
 /// What a reader knows after the whole trace.
@@ -293,6 +294,12 @@ fn contradictions() {
     let played = play(&trace);
     assert_eq!(played.of("copy").len() + played.of("reuse").len(), trace.faults.len());
     assert!(play(&Trace::default()).events.len() == 1);
+}
+
+/// A disk that is full is that error.
+#[test]
+fn full() {
+    assert_eq!(write(&trace(), &mut samples::Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
 }
 
 /// Many faults are quick: `cargo test -- --ignored --nocapture` says how quick.

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use super::proto::{Function, Line, Location, Mapping};
 use crate::export::stacks::{Frame, bounded};
 use crate::record::schema::{NativeFrame, Trace};
+use crate::report::escape::escape;
 
 /// Mappings begin and end at pages.
 const PAGE: u64 = 4096;
 
-/// Strings by their position; the first is empty.
+/// Strings by their position; the first is empty. Readers print them on terminals as they are: what would act there is
+/// escaped as in reports.
 pub(super) struct Strings {
     all: Vec<String>,
     positions: HashMap<String, i64>,
@@ -21,12 +23,13 @@ impl Strings {
     }
 
     pub(super) fn of(&mut self, text: &str) -> i64 {
-        if let Some(&position) = self.positions.get(text) {
+        let text = escape(text);
+        if let Some(&position) = self.positions.get(&text) {
             return position;
         }
         let position = i64::try_from(self.all.len()).unwrap_or(i64::MAX);
-        self.all.push(text.to_owned());
-        self.positions.insert(text.to_owned(), position);
+        self.all.push(text.clone());
+        self.positions.insert(text, position);
         position
     }
 

@@ -6,7 +6,9 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 
 use super::*;
-use crate::export::sample::{HOSTILE, MISSING, many, trace};
+use crate::report::escape::escape;
+use crate::export::mixture::{HOSTILE, MISSING, many, trace};
+use crate::export::samples;
 
 fn read_again(trace: &Trace) -> Profile {
     let (mut out, mut plain) = (Vec::new(), Vec::new());
@@ -48,7 +50,7 @@ fn totals() {
     for process in &trace.processes {
         for outcome in [Outcome::Copy, Outcome::FileCopy] {
             let of = |sample: &&Sample| {
-                label(&profile, sample, "process") == Some(&bounded(&name(process)))
+                label(&profile, sample, "process") == Some(&escape(&name(process)))
                     && label(&profile, sample, "outcome") == Some(&word(&outcome))
             };
             let values = |at: usize| profile.sample.iter().filter(of).map(|s| s.value[at]).sum::<i64>();
@@ -59,8 +61,8 @@ fn totals() {
     }
     let comments: Vec<&str> = profile.comment.iter().map(|comment| string(&profile, *comment)).collect();
     for sentence in [
-        &format!("missing: {MISSING}"),
-        "lost at ring on CPU 1: 2",
+        MISSING,
+        "2 on CPU 1 of stage ring",
         "7 of 7 file_copy faults",
         "2 of them lost",
     ] {
@@ -75,7 +77,7 @@ fn stacks() {
     let profile = read_again(&trace());
     let swap = &profile.sample[0];
     let told = stack(&profile, swap);
-    assert!(told[0].0.starts_with("dict entry a\0b") && told[0].0.chars().count() < 600, "{:?}", told[0].0);
+    assert!(told[0].0.starts_with("dict entry a\\x00b") && told[0].0.chars().count() < 600, "{:?}", told[0].0);
     assert_eq!(
         told[1..],
         [
@@ -126,22 +128,14 @@ fn numbers() {
         .iter()
         .map(|sample| (label(&profile, sample, "process").unwrap(), sample.value[0]))
         .collect();
-    assert!(processes.contains_key("unknown") && processes.contains_key(&*format!("7001 {HOSTILE}")));
+    assert!(profile.string_table.iter().all(|text| !text.contains(char::is_control)));
+    assert!(processes.contains_key("unknown") && processes.contains_key(&*escape(&format!("7001 {HOSTILE}"))));
 }
 
 /// A disk that is full is that error.
 #[test]
 fn full() {
-    struct Full;
-    impl io::Write for Full {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::StorageFull.into())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    assert_eq!(write(&trace(), &mut Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(write(&trace(), &mut samples::Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
 }
 
 /// Many faults are quick: `cargo test -- --ignored --nocapture` says how quick.
