@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 
 use super::Format;
 use super::notes::notes;
-use super::stacks::{Node, Stacks, bounded};
+use super::stacks::{Frame, Node, Stacks, bounded};
 use super::timeline::{Fork, Import, Span, Thread, Timeline};
+use super::told;
 use crate::record::json as visible;
-use crate::record::schema::{Fault, Operation, Outcome, Process, Region, Site, Trace, Write};
-use crate::report::words;
+use crate::record::schema::{Fault, Outcome, Process, Trace};
 
 /// The format.
 pub(super) const FORMAT: Format = Format {
@@ -96,9 +96,9 @@ struct FaultArgs<'a> {
     outcome: Outcome,
     bytes: u64,
     operation: &'a str,
-    write: &'a Value,
-    site: &'a Value,
-    region: &'a Value,
+    write: &'a str,
+    site: Option<&'a str>,
+    region: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     collection: Option<u32>,
 }
@@ -263,7 +263,7 @@ fn slice_of_collection(events: &mut Events<'_>, tracks: &Tracks<'_>, span: &Span
     let generation =
         collection.generation.map_or_else(String::new, |number| format!(" (generation {number})"));
     let name = format!("collection {}{generation}", collection.number);
-    let site = site(collection.site.and_then(|site| tracks.trace.sites.get(site)));
+    let site = collection.site.and_then(|site| tracks.trace.sites.get(site)).map(told::site);
     let args = json!({"pages": collection.pages, "bytes": collection.bytes, "site": site});
     let track = tracks.of(Thread { process: collection.process, tid: collection.tid });
     let event = Event::new("X", &name, "gc", track, collection.start, args);
@@ -273,24 +273,24 @@ fn slice_of_collection(events: &mut Events<'_>, tracks: &Tracks<'_>, span: &Span
 fn faults<'a>(events: &mut Events<'_>, tracks: &Tracks<'a>) -> io::Result<Stacks<'a>> {
     let trace = tracks.trace;
     let mut stacks = Stacks::new(trace);
-    let operations: Vec<String> = trace.operations.values().iter().map(operation).collect();
-    let writes: Vec<Value> = trace.writes.values().iter().map(write_of).collect();
-    let sites: Vec<Value> = trace.sites.values().iter().map(|of| site(Some(of))).collect();
-    let regions: Vec<Value> = trace.regions.values().iter().map(region).collect();
+    let operations: Vec<String> = trace.operations.values().iter().map(told::operation).collect();
+    let writes: Vec<String> = trace.writes.values().iter().map(told::write).collect();
+    let sites: Vec<String> = trace.sites.values().iter().map(told::site).collect();
+    let regions: Vec<String> = trace.regions.values().iter().map(told::region).collect();
     let mut names: Vec<String> = Vec::new();
     for fault in trace.faults.iter().filter(|fault| fault.process < trace.processes.len()) {
         let stack = stacks.of(fault);
         let frame = stacks.nodes()[stack.index()].frame as usize;
-        names.extend(stacks.frames().iter().skip(names.len()).map(super::stacks::Frame::name));
+        names.extend(stacks.frames().iter().skip(names.len()).map(Frame::name));
         let kind = trace.operations.get(fault.operation).map_or("unknown", |operation| operation.kind);
         let args = FaultArgs {
             address: Address(fault.address),
             outcome: fault.outcome,
             bytes: fault.bytes,
             operation: operations.get(fault.operation.index()).map_or("unknown", String::as_str),
-            write: writes.get(fault.write.index()).unwrap_or(&Value::Null),
-            site: fault.site.and_then(|site| sites.get(site.index())).unwrap_or(&Value::Null),
-            region: regions.get(fault.region.index()).unwrap_or(&Value::Null),
+            write: writes.get(fault.write.index()).map_or("unknown", String::as_str),
+            site: fault.site.and_then(|site| sites.get(site.index())).map(String::as_str),
+            region: regions.get(fault.region.index()).map_or("unknown", String::as_str),
             collection: fault.collection,
         };
         let track = tracks.of(Thread { process: fault.process, tid: fault.tid });
@@ -305,37 +305,6 @@ fn faults<'a>(events: &mut Events<'_>, tracks: &Tracks<'a>) -> io::Result<Stacks
 /// A fault whose time was measured is a slice.
 const fn phase(fault: &Fault) -> &'static str {
     if fault.latency.is_some() { "X" } else { "i" }
-}
-
-fn operation(operation: &Operation) -> String {
-    let kind = words::operation_kind(operation.kind);
-    operation.name.as_deref().map_or_else(|| kind.clone(), |name| format!("{kind} {}", bounded(name)))
-}
-
-fn write_of(write: &Write) -> Value {
-    json!({
-        "kind": write.kind,
-        "type": write.of.as_deref().map(bounded),
-        "name": write.name.as_deref().map(bounded),
-        "action": write.action,
-        "confidence": write.confidence,
-        "reason": write.reason.as_deref().map(bounded),
-    })
-}
-
-fn site(site: Option<&Site>) -> Value {
-    let Some(site) = site else { return Value::Null };
-    json!({
-        "file": site.file.as_deref().map(bounded),
-        "line": site.line,
-        "approximate": site.approximate,
-        "function": site.function.as_deref().map(bounded),
-        "library": site.library.as_deref().map(bounded),
-    })
-}
-
-fn region(region: &Region) -> Value {
-    json!({"kind": region.kind, "path": region.path.as_deref().map(bounded), "offset": region.offset})
 }
 
 /// The nodes of the stacks' tree, by their numbers.

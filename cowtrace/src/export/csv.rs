@@ -223,7 +223,7 @@ mod tests {
             ("comm", "python3"),
             ("address", "0x7f0000000018"),
             ("outcome", "copy"),
-            ("latency_ns", "400"),
+            ("latency_ns", "40"),
             ("region_kind", "anonymous"),
             ("region_path", ""),
             ("operation_kind", "import"),

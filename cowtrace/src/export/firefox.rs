@@ -36,7 +36,8 @@ pub(super) const FORMAT: Format = Format {
     write,
 };
 
-/// Colours of the kinds of operations, in the order of [`KINDS`], from the few that the format has.
+/// Colours of the kinds of operations, in the order of [`KINDS`], from the few that the format has and documents: the library's
+/// `LightGreen` and `DarkGray` are not among them.
 const COLORS: [CategoryColor; KINDS.len()] = [
     CategoryColor::Blue,
     CategoryColor::Red,
@@ -47,8 +48,8 @@ const COLORS: [CategoryColor; KINDS.len()] = [
     CategoryColor::Yellow,
     CategoryColor::LightBlue,
     CategoryColor::Brown,
-    CategoryColor::LightGreen,
-    CategoryColor::DarkGray,
+    CategoryColor::LightRed,
+    CategoryColor::Gray,
 ];
 
 /// The parts of a written profile that are put together.
@@ -136,6 +137,8 @@ fn meta(trace: &Trace) -> io::Result<Value> {
     let entries: Vec<Value> = notes(trace).into_iter().map(entry).collect();
     meta["extra"] = json!([{"label": "cowtrace", "entries": entries}]);
     meta["importedFrom"] = json!("cowtrace");
+    // Required by the format, and told by the library of none of its users: frames do come from walking stacks.
+    meta["stackwalk"] = json!(1);
     Ok(meta)
 }
 

@@ -27,6 +27,7 @@ mod samples;
 mod speedscope;
 mod stacks;
 mod timeline;
+mod told;
 
 use std::ffi::OsStr;
 use std::io;
@@ -168,6 +169,23 @@ mod tests {
             by_path_among(Path::new("x.json"), &formats).unwrap_err().to_string(),
             "a, b go with the file name \"x.json\": choose one with --format"
         );
+    }
+
+    /// The three JSON formats are told apart by the end before the last, or by `--format`.
+    #[cfg(feature = "firefox")]
+    #[test]
+    fn json() {
+        for (path, name) in [
+            ("run.speedscope.json", "speedscope"),
+            ("run.chrome.json", "chrome"),
+            ("run.trace.json", "chrome"),
+            ("run.firefox.json", "firefox"),
+            ("run.profile.json", "firefox"),
+        ] {
+            assert_eq!(by_path(Path::new(path)).unwrap().name, name);
+        }
+        let error = by_path(Path::new("run.json")).unwrap_err().to_string();
+        assert!(error.contains("speedscope, chrome, firefox") && error.contains("--format"), "{error}");
     }
 
     #[test]

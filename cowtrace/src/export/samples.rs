@@ -73,7 +73,7 @@ pub(super) fn usual() -> Trace {
     let mut trace = b.finish();
     trace.processes[second].end = None;
     for (nth, fault) in (1..).zip(&mut trace.faults) {
-        fault.latency = if nth % 3 == 0 { None } else { NonZero::new(100 * nth) };
+        fault.latency = if nth % 3 == 0 { None } else { NonZero::new(10 * nth) };
     }
     trace
 }

@@ -82,7 +82,7 @@ fn merged(samples: impl Iterator<Item = (Stack, u64)>) -> Vec<(Stack, u64)> {
     merged
 }
 
-/// A process without copies has an empty stack that weighs nothing: speedscope shows no profile without a sample.
+/// A process; one without copies has an empty profile, so that there is one for each.
 fn profile(
     out: &mut impl io::Write,
     process: &Process,

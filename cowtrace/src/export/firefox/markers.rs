@@ -5,10 +5,9 @@ use fxprof_processed_profile::{
     StaticSchemaMarkerField, StringHandle,
 };
 
-use super::super::stacks::bounded;
+use super::super::told;
 use super::float;
-use crate::record::schema::{Fault, Region, Site, Trace, Write};
-use crate::report::words;
+use crate::record::schema::{Fault, Trace};
 
 const SHOWN: MarkerLocations = MarkerLocations::MARKER_CHART
     .union(MarkerLocations::MARKER_TABLE)
@@ -23,7 +22,7 @@ pub(super) struct FaultMarker {
     name: StringHandle,
     category: CategoryHandle,
     /// In the order of the fields; that of the bytes stands for nothing.
-    texts: [StringHandle; 8],
+    texts: [StringHandle; 7],
     bytes: f64,
 }
 
@@ -35,18 +34,14 @@ impl FaultMarker {
         name: StringHandle,
         category: CategoryHandle,
     ) -> Self {
-        let write = trace.writes.get(fault.write);
-        let operation = trace.operations.get(fault.operation);
-        let operation_name = operation.and_then(|operation| operation.name.as_deref());
         let texts = [
             format!("{:#x}", fault.address),
             outcome(fault),
             String::new(),
-            operation.map_or_else(String::new, |operation| words::operation_kind(operation.kind)),
-            operation_name.map_or_else(String::new, bounded),
-            write.map_or_else(String::new, object),
-            fault.site.and_then(|site| trace.sites.get(site)).map_or_else(String::new, site),
-            trace.regions.get(fault.region).map_or_else(String::new, region),
+            trace.operations.get(fault.operation).map_or_else(unknown, told::operation),
+            trace.writes.get(fault.write).map_or_else(unknown, told::write),
+            fault.site.and_then(|site| trace.sites.get(site)).map_or_else(unknown, told::site),
+            trace.regions.get(fault.region).map_or_else(unknown, told::region),
         ];
         Self {
             name,
@@ -69,8 +64,7 @@ impl StaticSchemaMarker for FaultMarker {
         field("outcome", "Outcome", MarkerFieldFormat::String),
         field("bytes", "Copied", MarkerFieldFormat::Bytes),
         field("operation", "Operation", MarkerFieldFormat::String),
-        field("operationName", "Of", MarkerFieldFormat::String),
-        field("object", "Object", MarkerFieldFormat::String),
+        field("write", "Write", MarkerFieldFormat::String),
         field("site", "Site", MarkerFieldFormat::String),
         field("region", "Mapping", MarkerFieldFormat::String),
     ];
@@ -89,30 +83,15 @@ impl StaticSchemaMarker for FaultMarker {
     }
 }
 
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
 fn outcome(fault: &Fault) -> String {
     serde_json::to_value(fault.outcome)
         .ok()
         .and_then(|value| value.as_str().map(str::to_owned))
         .unwrap_or_default()
-}
-
-/// The type and the name of what was written to.
-fn object(write: &Write) -> String {
-    let parts = [write.of.as_deref(), write.name.as_deref()];
-    parts.into_iter().flatten().map(bounded).collect::<Vec<_>>().join(" ")
-}
-
-fn site(site: &Site) -> String {
-    let file = site.file.as_deref().map_or_else(|| "?".to_owned(), bounded);
-    let near = if site.approximate { "~" } else { "" };
-    let line = site.line.map_or_else(String::new, |line| format!(":{near}{line}"));
-    let function =
-        site.function.as_deref().map_or_else(String::new, |function| format!(" ({})", bounded(function)));
-    format!("{file}{line}{function}")
-}
-
-fn region(region: &Region) -> String {
-    region.path.as_deref().map_or_else(|| region.kind.to_owned(), bounded)
 }
 
 /// An import or a collection.
