@@ -2,6 +2,8 @@
 //!
 //! One more format is one more file with a `FORMAT` and one more row of [`FORMATS`].
 
+#[cfg(feature = "html")]
+mod html;
 mod jsonl;
 
 use std::ffi::OsStr;
@@ -11,7 +13,11 @@ use std::path::Path;
 use crate::record::schema::Trace;
 
 /// Every format.
-pub static FORMATS: &[Format] = &[jsonl::FORMAT];
+pub static FORMATS: &[Format] = &[
+    jsonl::FORMAT,
+    #[cfg(feature = "html")]
+    html::FORMAT,
+];
 
 /// One format.
 #[derive(Debug)]

@@ -49,23 +49,29 @@ impl Cause {
     }
 }
 
-/// Adds up the copies by a cut. The rows come in no particular order.
+/// Adds up the copies by a cut. The rows come in the order of their first faults.
 pub(super) fn causes(scope: &Scope<'_>, cut: Cut) -> Vec<Cause> {
+    assigned(scope, cut, |_| ())
+}
+
+/// The same; `each` is told the row of every copy, in the order of [`Scope::copies`].
+pub(super) fn assigned(scope: &Scope<'_>, cut: Cut, mut each: impl FnMut(usize)) -> Vec<Cause> {
     // Words are made once for every group of numbers, not for every fault.
     let mut groups: HashMap<([usize; 2], bool), usize> = HashMap::new();
     let mut rows: HashMap<Key, usize> = HashMap::new();
-    let mut tallies: Vec<Tally> = Vec::new();
+    let mut tallies: Vec<(Key, Tally)> = Vec::new();
     for fault in scope.copies() {
         let row = *groups.entry(((cut.group)(fault), scope.is_of_main(fault))).or_insert_with(|| {
             let key = (cut.key)(scope, fault);
-            *rows.entry(key).or_insert_with(|| {
-                tallies.push(Tally::new(fault));
+            *rows.entry(key.clone()).or_insert_with(|| {
+                tallies.push((key, Tally::new(fault)));
                 tallies.len() - 1
             })
         });
-        tallies[row].count(fault);
+        tallies[row].1.count(fault);
+        each(row);
     }
-    rows.into_iter().map(|(key, row)| tallies[row].finish(key, scope, cut)).collect()
+    tallies.into_iter().map(|(key, tally)| tally.finish(key, scope, cut)).collect()
 }
 
 /// A row while it is counted.

@@ -21,6 +21,7 @@ mod starts;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod view;
 mod words;
 
 use std::io;

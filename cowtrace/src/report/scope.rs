@@ -1,6 +1,6 @@
 //! What the report is about: the copies that a fork is to blame for, and who made them.
 
-use super::programs::Programs;
+use super::programs::{Program, Programs};
 use crate::record::schema::{Fault, Outcome, Process, Trace};
 
 /// Bytes of a page as the kernel copies them when nothing else is known.
@@ -139,7 +139,7 @@ impl<'a> Scope<'a> {
     }
 
     /// True when something was shared at the time of the fault.
-    fn is_shared(&self, fault: &Fault) -> bool {
+    pub(super) fn is_shared(&self, fault: &Fault) -> bool {
         // What exec itself writes to is the new program's memory, which nobody shares yet.
         let operation = self.trace.operations.get(fault.operation);
         let is_exec = operation.is_some_and(|o| o.kind == "startup" && o.name.as_deref() == Some("exec"));
@@ -148,9 +148,12 @@ impl<'a> Scope<'a> {
 
     /// The listed copies since memory is shared.
     pub(super) fn copies(&self) -> impl Iterator<Item = &'a Fault> {
-        let copies =
-            self.trace.faults.iter().filter(|f| matches!(f.outcome, Outcome::Copy | Outcome::FileCopy));
-        copies.filter(|fault| self.is_shared(fault))
+        self.trace.faults.iter().filter(|fault| self.is_copy(fault))
+    }
+
+    /// True for a copy of memory that is shared.
+    pub(super) fn is_copy(&self, fault: &Fault) -> bool {
+        matches!(fault.outcome, Outcome::Copy | Outcome::FileCopy) && self.is_shared(fault)
     }
 
     /// What this process copied since its tree shares memory, whether it is listed or not.
@@ -192,6 +195,11 @@ impl<'a> Scope<'a> {
     /// True for a fault of that program.
     pub(super) fn is_of_main(&self, fault: &Fault) -> bool {
         self.programs.ran_main(self.trace, fault.process, fault.time)
+    }
+
+    /// What a process ran at this time.
+    pub(super) fn program(&self, process: usize, time: u64) -> Option<Program> {
+        self.programs.of(self.trace, process, time)
     }
 
     /// True for a process that others were forked from.
