@@ -54,6 +54,21 @@ pub enum Notice {
         "the kernel refused a probe ({what}): `-v` shows its reasons; please report them with the kernel's release"
     )]
     Refused { what: String },
+    #[error(
+        "the recording {} stops here ({why}); what was recorded before is kept, and the command goes on",
+        shown(path)
+    )]
+    RecordingStopped { path: PathBuf, why: String },
+    #[error(
+        "recorded {what} in {path} ({size}): `cowtrace report {path}` shows them", path = shown(path)
+    )]
+    Recorded { path: PathBuf, what: String, size: String },
+    #[error("cannot write {}: {why}", shown(path))]
+    NotExported { path: PathBuf, why: String },
+    #[error("cannot read {}: {what}", shown(path))]
+    NoRecording { path: PathBuf, what: String },
+    #[error("{} exists: choose another name, or write over it with --force", shown(path))]
+    Exists { path: PathBuf },
     #[error("cannot read {}: {}", shown(path), reason(source))]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}: command not found", shown(command))]

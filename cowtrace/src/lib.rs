@@ -20,6 +20,7 @@ pub mod attribute;
 pub mod bpf;
 pub mod classify;
 pub mod cli;
+pub mod commands;
 pub mod diag;
 pub mod event;
 pub mod export;

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::stack::KnownStack;
-use super::{Evidence, Output, library, operation};
+use super::{Amendment, Evidence, Output, library, operation};
 use crate::record::schema::Write;
 
 /// So many heads in a row are a collection; a list that loses a few neighbours makes fewer.
@@ -189,10 +189,7 @@ impl Collections {
             let unnamed = Evidence { symbol: None, ..evidence.clone() };
             let gc = output.operations.intern(operation::of(&unnamed, write));
             for fault in earlier {
-                if let Some(fault) = output.faults.get_mut(fault) {
-                    fault.operation = gc;
-                    fault.collection = Some(number);
-                }
+                output.amend(Amendment { fault, operation: gc, collection: Some(number) });
             }
         }
         Some(number)

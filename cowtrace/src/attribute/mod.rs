@@ -12,6 +12,7 @@ mod keys;
 pub mod library;
 mod names;
 pub mod operation;
+mod output;
 mod places;
 pub mod rules;
 pub mod stack;
@@ -27,6 +28,7 @@ use cowtrace_ebpf::outcome::Outcome;
 
 pub use block::{Allocator, Block, Object};
 pub use evidence::{Evidence, ModuleEntry, Owner, Phase, Structure};
+pub use output::{Amendment, Output};
 pub use types::{KnownType, Types};
 
 use crate::classify;
@@ -35,9 +37,7 @@ use crate::interp::Found;
 use crate::memory::{Live, Memories};
 use crate::process::maps::Mapping;
 use crate::process::tree::{Mapped, Tree};
-use crate::record::schema::{
-    Confidence, Fault, ModuleTable, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write,
-};
+use crate::record::schema::{Confidence, Fault, Operation, Region};
 use crate::symbolize::native::{Native, StaticData};
 use crate::symbolize::syscalls;
 
@@ -66,32 +66,6 @@ pub struct Attributor {
     early: HashMap<u64, Vec<usize>>,
     executables: HashMap<u64, Option<String>>,
     memories: Memories,
-}
-
-/// What attribution makes.
-#[derive(Default)]
-pub struct Output {
-    /// The listed faults, in the order in which they were written.
-    pub faults: Vec<Fault>,
-    /// Regions.
-    pub regions: Table<Region>,
-    /// Operations.
-    pub operations: Table<Operation>,
-    /// Writes.
-    pub writes: Table<Write>,
-    /// Sites.
-    pub sites: Table<Site>,
-    /// Interpreter stacks.
-    pub python: Table<Vec<PythonFrame>>,
-    /// Native stacks.
-    pub native: Table<Vec<NativeFrame>>,
-    /// Where the entries of `sys.modules` lay.
-    pub module_tables: Vec<ModuleTable>,
-    /// Generations of the numbered collections, by [`Fault::collection`] − 1.
-    pub generations: Vec<Option<u8>>,
-    /// Faults that the kernel program took for a reuse and that were writes to a shared mapping: by process, listed or
-    /// not.
-    pub shared_writes: HashMap<usize, u64>,
 }
 
 impl Attributor {
@@ -131,7 +105,7 @@ impl Attributor {
         };
         let startup = self.output.operations.intern(startup);
         for fault in self.early.remove(&image).unwrap_or_default() {
-            self.output.faults[fault].operation = startup;
+            self.output.amend(Amendment { fault, operation: startup, collection: None });
         }
     }
 
@@ -240,9 +214,9 @@ impl Attributor {
         let attributed = self.attribute(fault, process, outcome, mapping, symbol.as_ref());
         let image = self.tree.get(process).image;
         if self.names.interpreter_of(image).is_none() && self.tree.began(process) {
-            self.early.entry(image).or_default().push(self.output.faults.len());
+            self.early.entry(image).or_default().push(self.output.next_fault());
         }
-        self.output.faults.push(attributed);
+        self.output.push(attributed);
     }
 
     fn attribute(
@@ -313,7 +287,7 @@ impl Attributor {
             generation: fault.generation,
             counted: self.names.counts_generations(image_id),
             writer: Writer::of(&evidence, &write),
-            fault: self.output.faults.len(),
+            fault: self.output.next_fault(),
         };
         let collection = self.collections.assign(&seen, &mut evidence, &write, &mut self.output);
         let operation = operation::of(&evidence, &write);

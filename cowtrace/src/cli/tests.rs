@@ -5,15 +5,22 @@ use std::time::Duration;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 
-use super::{Arguments, Color, Options, format_names, format_of, parse_from, report_names, sort_names};
+use super::{Arguments, Color, Options, Task, format_names, format_of, parse_from, report_names, sort_names};
 use crate::process::identity::RunAs;
 
-fn parsed(words: &str) -> Result<Options, clap::Error> {
+fn parsed(words: &str) -> Result<Task, clap::Error> {
     parse_from(["cowtrace"].into_iter().chain(words.split_whitespace()).map(OsString::from))
 }
 
 fn options(words: &str) -> Options {
-    parsed(words).unwrap()
+    trace(parsed(words).unwrap())
+}
+
+fn trace(task: Task) -> Options {
+    match task {
+        Task::Trace(options) => *options,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Refused with status 2 and these words.
@@ -50,7 +57,7 @@ fn a_command_may_be_any_bytes() {
     use std::os::unix::ffi::OsStringExt;
     let odd = OsString::from_vec(vec![b'a', 0xff]);
     let words = ["cowtrace".into(), "x".into(), odd.clone(), String::new().into()];
-    assert_eq!(parse_from(words).unwrap().command, ["x".into(), odd, OsString::new()]);
+    assert_eq!(trace(parse_from(words).unwrap()).command, ["x".into(), odd, OsString::new()]);
 }
 
 #[test]
@@ -155,8 +162,9 @@ fn every_name_of_the_tables_is_accepted() {
     for name in format_names() {
         assert_eq!(options(&format!("-o x -f {name} ls")).output.unwrap().format, *name);
     }
-    assert_eq!(format_of(Path::new("a/b.jsonl")), Some("jsonl"));
-    assert_eq!(format_of(Path::new("jsonl")), None);
+    assert_eq!(format_of(Path::new("a/b.jsonl")), Ok("jsonl"));
+    assert_eq!(format_of(Path::new("a/b.cow")), Ok("cow"));
+    assert!(format_of(Path::new("jsonl")).is_err());
 }
 
 /// Pages are asked about by address or key, as often as one likes; the words are checked before anything runs.
@@ -169,4 +177,29 @@ fn questions_about_pages() {
     assert!(asked.report.is_some_and(|report| report.explain));
     refused("--page x ls", "not an address");
     refused("--key os ls", "not a key");
+}
+
+/// What is called like a subcommand is one, unless it comes behind `--`.
+#[test]
+fn subcommands_are_told_from_commands() {
+    assert!(
+        matches!(parsed("report run.cow").unwrap(), Task::Report(show) if show.file == Path::new("run.cow"))
+    );
+    assert!(matches!(parsed("info run.cow --json").unwrap(), Task::Info(info) if info.json));
+    assert_eq!(options("-- report run.cow").command, ["report", "run.cow"]);
+    assert_eq!(options("env report run.cow").command, ["env", "report", "run.cow"]);
+    let recorded = options("record -d 2 -- ls -o x");
+    assert_eq!(recorded.command, ["ls", "-o", "x"]);
+    assert_eq!((recorded.report, recorded.duration), (None, Some(Duration::from_secs(2))));
+    let output = recorded.output.unwrap();
+    assert!(output.is_recording() && !output.force && output.path == Path::new("cowtrace.cow"));
+    assert!(!options("record -o x.jsonl ls").output.unwrap().is_recording());
+    assert!(options("-o x.cow --force ls").output.is_some_and(|output| output.force));
+    refused("record", "COMMAND");
+    refused("record --by site ls", "--by");
+    refused("report", "FILE");
+    refused("report x.cow y.cow", "y.cow");
+    refused("export x.cow", "--output");
+    refused("export x.cow -o y.cow", "another format");
+    refused("export x.cow -o y", "--format");
 }

@@ -14,20 +14,35 @@ use crate::diag::Notice;
 /// Creates or empties a file as `owner`, or as cowtrace if there is none. To be called before the program starts and
 /// before there are threads: for a moment the whole process has the owner's rights.
 ///
-/// The file is for its owner alone: a trace holds names and bytes of the program. One that exists keeps its mode.
+/// The file is for its owner alone: a trace holds names and bytes of the program. One that exists is written over only with
+/// `force`, and keeps its mode.
 ///
 /// # Errors
-/// If the owner may not write there.
-pub fn create(path: &Path, owner: Option<&Account>) -> Result<File, Notice> {
+/// If the owner may not write there, or if it exists.
+pub fn create(path: &Path, owner: Option<&Account>, force: bool) -> Result<File, Notice> {
     let open = || {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOCTTY);
-        options.open(path)
+        options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOCTTY);
+        // Pipes, terminals and devices are there, and lose nothing by being written to.
+        let is_file =
+            path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() || metadata.is_symlink());
+        let is_file = is_file && path.metadata().is_ok_and(|metadata| metadata.is_file());
+        match (is_file, force) {
+            (true, false) => Err(io::ErrorKind::AlreadyExists.into()),
+            (true, true) => options.truncate(true).open(path),
+            (false, _) if path.exists() => options.read(false).open(path),
+            // Should somebody else create it at this moment, it is theirs.
+            (false, _) => options.create_new(true).open(path),
+        }
     };
     let opened = match owner {
         Some(account) => acting_as(account, open).flatten(),
         None => open(),
     };
+    let exists = |source: &io::Error| source.kind() == io::ErrorKind::AlreadyExists;
+    if opened.as_ref().is_err_and(exists) {
+        return Err(Notice::Exists { path: path.into() });
+    }
     opened.map_err(|source| Notice::CannotWrite { path: path.into(), caller: owner.is_some(), source })
 }
 

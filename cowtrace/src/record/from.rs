@@ -1,13 +1,14 @@
-//! Attributed faults, the tree and the kernel's totals → [`Trace`]. The only place that knows both sides.
+//! A live session → pieces. The only place that knows both sides.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use cowtrace_ebpf::drops::DropReason;
 use cowtrace_ebpf::outcome::Outcome;
 use cowtrace_ebpf::state::{ProcessKey, Totals};
 
-use super::collections;
-use super::schema::{self, Header, Loss, OutcomeTotal, ProcessTotals, Summary, Trace};
+use super::piece::{self, Definitions, Piece};
+use super::schema::{self, Loss, OutcomeTotal, ProcessTotals, Table};
+use super::sink::Sink;
 use crate::attribute::Output;
 use crate::classify;
 use crate::process::tree::{Process, Tree};
@@ -15,81 +16,114 @@ use crate::process::tree::{Process, Tree};
 /// Bytes of a page, in which the kernel counts what is inherited.
 const PAGE: u64 = 4096;
 
-/// Everything that a finished session knows.
-pub struct Parts {
-    /// What was traced and how.
-    pub header: Header,
-    /// The tree.
-    pub tree: Tree,
-    /// The attributed faults.
-    pub output: Output,
-    /// The kernel's totals.
-    pub totals: HashMap<ProcessKey, Totals>,
-    /// What the kernel program dropped: reason, CPU, count.
-    pub drops: Vec<(DropReason, u32, u64)>,
-    /// Records that could not be decoded.
-    pub undecoded: u64,
+/// Hands on what is new of a session.
+pub struct Recorder {
+    /// Whom to.
+    pub sink: Sink,
     /// `CLOCK_MONOTONIC` at the start, nanoseconds.
-    pub origin: u64,
-    /// How long it ran, nanoseconds.
-    pub duration: u64,
-    /// CPU time of cowtrace's own threads, nanoseconds.
-    pub own_cpu_ns: u64,
-    /// Part of it until the command ran.
-    pub setup_ns: u64,
+    origin: u64,
+    /// Every fault is listed.
+    list_all: bool,
+    told: Told,
 }
 
-/// Puts the trace together.
-#[must_use]
-pub fn trace(parts: Parts) -> Trace {
-    let Parts { header, tree, mut output, totals, drops, undecoded, origin, duration, own_cpu_ns, setup_ns } =
-        parts;
-    output.faults.sort_by_key(|fault| fault.time);
-    let collections = collections::numbered(&mut output.faults, &output.generations);
-    let listed: HashSet<usize> = output
-        .faults
-        .iter()
-        .filter(|fault| fault.outcome == schema::Outcome::SharedWrite)
-        .map(|fault| fault.process)
-        .collect();
-    let processes: Vec<schema::Process> = tree
-        .processes()
-        .iter()
-        .enumerate()
-        .map(|(index, process)| {
+/// What was handed on.
+#[derive(Default)]
+struct Told {
+    regions: usize,
+    operations: usize,
+    writes: usize,
+    sites: usize,
+    python: usize,
+    native: usize,
+    processes: Vec<schema::Process>,
+    generations: Vec<Option<u8>>,
+}
+
+impl Recorder {
+    /// Begins. `origin` is the time that the record counts from.
+    #[must_use]
+    pub fn new(sink: Sink, origin: u64, list_all: bool) -> Self {
+        Self { sink, origin, list_all, told: Told::default() }
+    }
+
+    /// Hands on what came since the last time: first what faults refer to, then faults.
+    pub fn hand_on(&mut self, tree: &Tree, output: &mut Output, totals: &HashMap<ProcessKey, Totals>) {
+        let told = &mut self.told;
+        let definitions = Definitions {
+            regions: new(&output.regions, &mut told.regions),
+            operations: new(&output.operations, &mut told.operations),
+            writes: new(&output.writes, &mut told.writes),
+            sites: new(&output.sites, &mut told.sites),
+            python: new(&output.python, &mut told.python),
+            native: new(&output.native, &mut told.native),
+        };
+        if !definitions.is_empty() {
+            self.sink.take(Piece::Definitions(Box::new(definitions)));
+        }
+        self.processes(tree, output, totals);
+        let (faults, amendments) = output.hand_on();
+        if !faults.is_empty() {
+            self.sink.take(Piece::Faults(faults));
+        }
+        if !amendments.is_empty() {
+            let recorded = |amendment: crate::attribute::Amendment| piece::Amendment {
+                fault: amendment.fault as u64,
+                operation: u32::try_from(amendment.operation.index()).unwrap_or(u32::MAX),
+                collection: amendment.collection,
+            };
+            self.sink.take(Piece::Amendments(amendments.into_iter().map(recorded).collect()));
+        }
+        self.generations(output);
+    }
+
+    fn processes(&mut self, tree: &Tree, output: &Output, totals: &HashMap<ProcessKey, Totals>) {
+        let mut changed = Vec::new();
+        for (index, process) in tree.processes().iter().enumerate() {
             let counted = totals.get(&process.key).copied().unwrap_or_default();
             let shared = output.shared_writes.get(&index).copied().unwrap_or_default();
-            let listed = listed.contains(&index);
-            recorded_process(process, &counted, shared, listed, origin)
-        })
-        .collect();
-    let losses = losses(&drops, undecoded);
-    let probe_ns = totals.values().map(|totals| totals.probe_ns).sum();
-    let summary =
-        Summary { setup_ns, probe_ns, duration, ..summary(&processes, &losses, own_cpu_ns + probe_ns) };
-    Trace {
-        header,
-        processes,
-        faults: output.faults,
-        regions: output.regions,
-        operations: output.operations,
-        writes: output.writes,
-        sites: output.sites,
-        python: output.python,
-        native: output.native,
-        collections,
-        module_tables: output.module_tables,
-        pages: Vec::new(),
-        losses,
-        summary,
+            let process = recorded_process(process, &counted, shared, self.list_all, self.origin);
+            match self.told.processes.get_mut(index) {
+                Some(told) if *told == process => continue,
+                Some(told) => *told = process.clone(),
+                None => self.told.processes.push(process.clone()),
+            }
+            changed.push((index, process));
+        }
+        if !changed.is_empty() {
+            self.sink.take(Piece::Processes(changed));
+        }
     }
+
+    fn generations(&mut self, output: &Output) {
+        let told = &mut self.told.generations;
+        let mut changed = Vec::new();
+        for (number, &generation) in (1..).zip(&output.generations) {
+            match told.get_mut(number as usize - 1) {
+                Some(told) if *told == generation => continue,
+                Some(told) => *told = generation,
+                None => told.push(generation),
+            }
+            changed.push((number, generation));
+        }
+        if !changed.is_empty() {
+            self.sink.take(Piece::Generations(changed));
+        }
+    }
+}
+
+/// What a table has beyond what was told.
+fn new<T: Clone>(table: &Table<T>, told: &mut usize) -> Vec<T> {
+    let values = table.values().get(*told..).unwrap_or_default().to_vec();
+    *told += values.len();
+    values
 }
 
 fn recorded_process(
     process: &Process,
     counted: &Totals,
     shared: u64,
-    listed: bool,
+    list_all: bool,
     origin: u64,
 ) -> schema::Process {
     schema::Process {
@@ -105,7 +139,7 @@ fn recorded_process(
         command: process.command.iter().map(|argument| text(argument)).collect(),
         inherited_bytes: process.inherited_pages.saturating_mul(PAGE),
         exit_status: process.end.and(process.exit_code).map(exit_status),
-        totals: process_totals(counted, shared, listed),
+        totals: process_totals(counted, shared, list_all),
     }
 }
 
@@ -120,7 +154,7 @@ fn exit_status(code: u32) -> i32 {
 }
 
 /// Totals in the record's words; `shared` faults move from reuse to shared writes (see [`crate::classify`]).
-fn process_totals(counted: &Totals, shared: u64, listed: bool) -> ProcessTotals {
+fn process_totals(counted: &Totals, shared: u64, list_all: bool) -> ProcessTotals {
     let mut outcomes: Vec<(schema::Outcome, OutcomeTotal)> = Outcome::ALL
         .iter()
         .map(|&outcome| {
@@ -138,7 +172,7 @@ fn process_totals(counted: &Totals, shared: u64, listed: bool) -> ProcessTotals 
             schema::Outcome::Reuse => total.faults = total.faults.saturating_sub(shared),
             schema::Outcome::SharedWrite => {
                 total.faults += shared;
-                total.unlisted += if listed { 0 } else { shared };
+                total.unlisted += if list_all { 0 } else { shared };
             }
             _ => {}
         }
@@ -150,7 +184,9 @@ fn process_totals(counted: &Totals, shared: u64, listed: bool) -> ProcessTotals 
     }
 }
 
-fn losses(drops: &[(DropReason, u32, u64)], undecoded: u64) -> Vec<Loss> {
+/// What was lost: of the kernel program by reason and CPU, and records that could not be decoded.
+#[must_use]
+pub fn losses(drops: &[(DropReason, u32, u64)], undecoded: u64) -> Vec<Loss> {
     let mut losses: Vec<Loss> = drops
         .iter()
         .map(|&(reason, cpu, count)| Loss { stage: reason.stage().to_owned(), cpu, count })
@@ -158,22 +194,4 @@ fn losses(drops: &[(DropReason, u32, u64)], undecoded: u64) -> Vec<Loss> {
     // Later stages do not know the CPU any more.
     losses.push(Loss { stage: "decode".to_owned(), cpu: 0, count: undecoded });
     losses
-}
-
-fn summary(processes: &[schema::Process], losses: &[Loss], tool_cpu_ns: u64) -> Summary {
-    let sum = |outcome| processes.iter().map(|process| process.totals.faults(outcome)).sum();
-    Summary {
-        faults: processes
-            .iter()
-            .flat_map(|process| &process.totals.outcomes)
-            .map(|(_, total)| total.faults)
-            .sum(),
-        copies: sum(schema::Outcome::Copy),
-        copied_bytes: processes.iter().map(|process| process.totals.copied_bytes).sum(),
-        file_copies: sum(schema::Outcome::FileCopy),
-        reuses: sum(schema::Outcome::Reuse),
-        lost: losses.iter().map(|loss| loss.count).sum(),
-        tool_cpu_ns,
-        ..Summary::default()
-    }
 }

@@ -4,6 +4,7 @@
 //! Times are nanoseconds since [`Header::start`]; sizes are bytes; addresses are the target's. Names of the target are
 //! kept as they came (valid UTF-8, lossy); whoever prints them escapes them.
 
+mod read;
 mod table;
 
 use std::num::NonZero;
@@ -50,7 +51,7 @@ pub struct Trace {
 }
 
 /// What was traced, and by which means.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Header {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -73,7 +74,7 @@ pub struct Header {
 }
 
 /// An interpreter build that was recognised, or met and not known.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub struct Interpreter {
     /// `CPython`.
     pub name: String,
@@ -86,7 +87,7 @@ pub struct Interpreter {
 }
 
 /// One process of the tree.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Process {
     /// Process id.
     pub pid: u32,
@@ -117,7 +118,7 @@ pub struct Process {
 }
 
 /// Totals of one process, counted in the kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct ProcessTotals {
     /// Faults by outcome, every outcome present.
     pub outcomes: Vec<(Outcome, OutcomeTotal)>,
@@ -142,7 +143,7 @@ impl ProcessTotals {
 }
 
 /// Faults with one outcome. `faults = listed + unlisted + lost`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct OutcomeTotal {
     /// All.
     pub faults: u64,
@@ -153,7 +154,7 @@ pub struct OutcomeTotal {
 }
 
 /// What the kernel did about a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the words are explained where they are decided, in the kernel half")]
 pub enum Outcome {
@@ -184,7 +185,7 @@ impl Outcome {
 }
 
 /// One listed page fault.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// When it began.
     pub time: u64,
@@ -242,7 +243,7 @@ pub struct Collection {
 }
 
 /// Where the entries of a table of `sys.modules` lay.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct ModuleTable {
     /// Address of each key's value, at which a replacement writes.
     pub entries: Vec<(String, u64)>,
@@ -387,14 +388,14 @@ pub struct Write {
 }
 
 /// The innermost line of the user's own code; for native code the innermost symbol.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub struct Site {
     /// Source file, or the object of native code.
     pub file: Option<String>,
     /// Line; `None` = native code without lines.
     pub line: Option<u32>,
     /// The line is near the right one: see [`PythonFrame::approximate`].
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approximate: bool,
     /// Function or symbol.
     pub function: Option<String>,
@@ -420,14 +421,14 @@ pub struct PythonFrame {
 }
 
 /// One native frame.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub struct NativeFrame {
     /// Symbol whose size covers the address; `None` = there is none.
     pub symbol: Option<String>,
     /// File that holds the code.
     pub object: Option<String>,
     /// Offset of the address in that file.
-    #[serde(serialize_with = "hexadecimal")]
+    #[serde(serialize_with = "hexadecimal", deserialize_with = "read::hexadecimal")]
     pub offset: u64,
 }
 
@@ -436,7 +437,7 @@ fn hexadecimal<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok
 }
 
 /// What one stage lost on one CPU.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Loss {
     /// The stage.
     pub stage: String,
@@ -447,7 +448,7 @@ pub struct Loss {
 }
 
 /// Totals of the whole trace.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// All faults of the tree, counted in the kernel.
     pub faults: u64,

@@ -13,15 +13,16 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike as _;
 
-use super::{End, Ended, Request, Run, other, probes};
-use crate::bpf::{Attached, has_pending};
+use super::{End, Ended, Request, Run, other};
+use crate::bpf::has_pending;
 use crate::diag::{Failure, Notice};
-use crate::kernel;
 use crate::process::child::{Change, Child};
 use crate::process::signals::{Received, Signals};
 use crate::process::tree::Tree;
-use crate::record::from::{Parts, trace};
-use crate::record::schema::{Header, SCHEMA, Trace};
+use crate::record::from::losses;
+use crate::record::piece::{Piece, State};
+use crate::record::schema::{Header, Trace};
+use crate::record::sink::Taken;
 
 /// What the base rung cannot see.
 pub(super) const BASE_RUNG: &str =
@@ -30,11 +31,9 @@ pub(super) const BASE_RUNG: &str =
 /// What is known of the session apart from its faults.
 pub(super) struct Facts<'a> {
     pub(super) origin: u64,
-    pub(super) start: jiff::Timestamp,
     pub(super) duration: u64,
     pub(super) setup_ns: u64,
-    pub(super) attached: Attached,
-    pub(super) missing: Vec<String>,
+    pub(super) header: Header,
     pub(super) request: &'a Request<'a>,
 }
 
@@ -56,11 +55,10 @@ impl Run {
         }
         let mut attributed = drained.join().map_err(other("cannot attribute the faults"))?;
         complete(&mut attributed.tree, &kernel_processes, facts.origin + facts.duration);
-        let mut missing = facts.missing;
-        let mut interpreters = Vec::new();
+        let mut header = facts.header;
         for (interpreter, reason) in met {
             if let Some(reason) = reason {
-                missing.push(format!(
+                header.missing.push(format!(
                     "Frames of {} {} are not seen: {reason}.",
                     interpreter.name, interpreter.version
                 ));
@@ -70,31 +68,22 @@ impl Run {
                     path: interpreter.path.clone().into(),
                 });
             }
-            interpreters.push(interpreter);
+            header.interpreters.push(interpreter);
         }
-        let header = Header {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            command: facts.request.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
-            start: facts.start.to_string(),
-            kernel: kernel::release(),
-            rung: "base".to_owned(),
-            probes: probes(&facts.attached),
-            missing,
-            interpreters,
-        };
-        let trace = trace(Parts {
-            header,
-            tree: attributed.tree,
-            output: attributed.output,
-            totals,
-            drops: control.drops(),
-            undecoded: attributed.undecoded,
-            origin: facts.origin,
+        let mut recorder = attributed.recorder;
+        recorder.hand_on(&attributed.tree, &mut attributed.output, &totals);
+        let module_tables = std::mem::take(&mut attributed.output.module_tables);
+        recorder.sink.take(Piece::ModuleTables(module_tables));
+        recorder.sink.take(Piece::Header(Box::new(header)));
+        recorder.sink.take(Piece::State(State {
+            closed: true,
             duration: facts.duration,
             own_cpu_ns: own_cpu_ns(),
             setup_ns: facts.setup_ns,
-        });
+            probe_ns: totals.values().map(|totals| totals.probe_ns).sum(),
+            losses: losses(&control.drops(), attributed.undecoded),
+        }));
+        let Taken { trace, file: recording } = recorder.sink.finish();
         let pid = child.pid().as_raw();
         if !matches!(end, End::Command(_)) {
             notices.push(match stopped(pid) {
@@ -108,7 +97,7 @@ impl Run {
             End::Deadline => (None, Some(child)),
             End::Interrupted => (Some(INTERRUPTED), None),
         };
-        Ok(Ended { trace, output, status, child, notices })
+        Ok(Ended { trace, output, recording, status, child, notices })
     }
 }
 

@@ -8,10 +8,11 @@ mod reader;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cowtrace_ebpf::config::{Config, LATENCY, LIST_ALL};
-use cowtrace_ebpf::state::{Process as KernelProcess, ProcessKey};
+use cowtrace_ebpf::state::{Process as KernelProcess, ProcessKey, Totals};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::attribute::Attributor;
@@ -25,8 +26,12 @@ use crate::process::launch::{self, Inherited};
 use crate::process::output;
 use crate::process::signals::{Received, Signals};
 use crate::process::tree::Tree;
-use crate::record::schema::Trace;
-use reader::Pipeline;
+use crate::record::file::{Unwritten, Writer};
+use crate::record::from::{self, Recorder};
+use crate::record::piece::State;
+use crate::record::schema::{Header, SCHEMA, Trace};
+use crate::record::sink::Sink;
+use reader::{Counted, Pipeline, Work};
 
 /// How long processes that outlive the command are waited for.
 const STRAGGLERS: Duration = Duration::from_millis(300);
@@ -43,7 +48,11 @@ pub struct Request<'a> {
     /// How long to trace; `None` = until the command ends.
     pub duration: Option<Duration>,
     /// File to open before the command starts.
-    pub output: Option<&'a std::path::Path>,
+    pub output: Option<&'a Path>,
+    /// It may exist, and is written over.
+    pub force: bool,
+    /// Where the faults are kept.
+    pub keep: Keep,
     /// Bytes of the ring buffer.
     pub buffer: u32,
     /// Measure latencies.
@@ -54,12 +63,25 @@ pub struct Request<'a> {
     pub kernel_log: bool,
 }
 
+/// Where the faults of a session are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// In memory; the output is for something that is made of them.
+    Memory,
+    /// In memory, and in the output as a recording.
+    Both,
+    /// In the output, as a recording, alone.
+    File,
+}
+
 /// What a session leaves.
 pub struct Ended {
-    /// The trace.
+    /// The trace; with [`Keep::File`] without its faults.
     pub trace: Trace,
-    /// The opened output.
+    /// The opened output, for something to be made of the trace.
     pub output: Option<File>,
+    /// What became of the recording; `None` = there is to be none.
+    pub recording: Option<Result<File, Unwritten>>,
     /// Status to exit with; `None` = the command is to be waited for.
     pub status: Option<u8>,
     /// The command, if it is to be waited for.
@@ -99,7 +121,9 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     let hooks = kernel::hooks::select(&types, request.latency)?;
     drop(types);
     let account = identity::resolve(request.run_as)?;
-    let output = request.output.map(|path| output::create(path, identity::caller().as_ref())).transpose()?;
+    let caller = identity::caller();
+    let output =
+        request.output.map(|path| output::create(path, caller.as_ref(), request.force)).transpose()?;
     let command = Command::new(request.command, account)?;
     let mut missing: Vec<String> = fields.missing.iter().map(|&what| what.to_owned()).collect();
     missing.extend(hooks.missing.iter().map(|hook| hook.without.to_owned()));
@@ -151,11 +175,27 @@ async fn trace(
     let _log = request.kernel_log.then(|| kernel_log(&mut bpf)).flatten();
 
     let origin = monotonic();
-    let start = jiff::Timestamp::now();
+    let (sink, output) = sink(request, setup.output)?;
+    let header = Header {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: request.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        start: jiff::Timestamp::now().to_string(),
+        kernel: kernel::release(),
+        rung: "base".to_owned(),
+        probes: probes(&attached),
+        missing: setup.missing,
+        interpreters: Vec::new(),
+    };
     let all = request.all;
-    let attributor = move || Attributor::new(Tree::new(root, std::process::id()), origin, all);
-    let pipeline = Pipeline::start(ring, request.buffer, plans, root, attributor)
-        .map_err(other("cannot start a thread"))?;
+    let begun = header.clone();
+    let work = move || Work {
+        attributor: Attributor::new(Tree::new(root, std::process::id()), origin, all),
+        recorder: Recorder::new(sink, origin, all),
+        header: begun,
+    };
+    let pipeline =
+        Pipeline::start(ring, request.buffer, plans, root, work).map_err(other("cannot start a thread"))?;
     let setup_ns = finish::own_cpu_ns();
     let child = suspended.release()?;
     let mut run = Run {
@@ -166,6 +206,7 @@ async fn trace(
         gone: HashMap::new(),
         leaving: Vec::new(),
         notices: Vec::new(),
+        recording: (request.keep != Keep::Memory).then_some(Clock { origin, setup_ns }),
     };
     let end = run.wait(&mut signals, request.duration).await?;
     if matches!(end, End::Command(_)) {
@@ -175,9 +216,23 @@ async fn trace(
     // Every probe is gone when this returns; what one of them was doing on another CPU is over a moment later.
     drop(bpf);
     tokio::time::sleep(Duration::from_millis(2)).await;
-    let facts =
-        finish::Facts { origin, start, duration, setup_ns, attached, missing: setup.missing, request };
-    run.finish(facts, end, setup.output)
+    let facts = finish::Facts { origin, duration, setup_ns, header, request };
+    run.finish(facts, end, output)
+}
+
+/// Where the trace goes, and the output if it is for something else.
+fn sink(request: &Request<'_>, output: Option<File>) -> Result<(Sink, Option<File>), Failure> {
+    let (Some(file), Some(path), Keep::Both | Keep::File) = (&output, request.output, request.keep) else {
+        return Ok((Sink::memory(None), output));
+    };
+    let failed = |Unwritten { source }| Notice::Unwritten { path: path.into(), source };
+    let file = file.try_clone().map_err(Unwritten::from);
+    let writer = file.and_then(|file| Writer::start(file, path.into())).map_err(failed)?;
+    let sink = match request.keep {
+        Keep::File => Sink::file(writer),
+        Keep::Both | Keep::Memory => Sink::memory(Some(writer)),
+    };
+    Ok((sink, None))
 }
 
 /// Prints what the kernel program says of itself, with `-vv`.
@@ -215,6 +270,15 @@ struct Run {
     /// Processes that have ended and may still move their totals.
     leaving: Vec<ProcessKey>,
     notices: Vec<Notice>,
+    /// A recording is written, which is to be told from time to time what the kernel has counted.
+    recording: Option<Clock>,
+}
+
+/// What a session's figures are counted from.
+#[derive(Clone, Copy)]
+struct Clock {
+    origin: u64,
+    setup_ns: u64,
 }
 
 impl Run {
@@ -276,6 +340,29 @@ impl Run {
                 self.gone.insert(key, process);
             }
         }
+        if let Some(clock) = self.recording {
+            self.count(clock);
+        }
+    }
+
+    /// Tells the recording what the kernel has counted by now: it may be the last that it is told.
+    fn count(&self, clock: Clock) {
+        let mut processes = self.gone.clone();
+        processes.extend(self.control.processes());
+        let mut totals: HashMap<ProcessKey, Totals> =
+            processes.iter().map(|(key, process)| (*key, process.totals)).collect();
+        for thread in self.control.threads() {
+            totals.entry(thread.process).or_default().add(&thread.totals);
+        }
+        let state = State {
+            closed: false,
+            duration: monotonic().saturating_sub(clock.origin),
+            own_cpu_ns: finish::own_cpu_ns(),
+            setup_ns: clock.setup_ns,
+            probe_ns: totals.values().map(|totals| totals.probe_ns).sum(),
+            losses: from::losses(&self.control.drops(), 0),
+        };
+        self.pipeline.counted(Counted { totals, state });
     }
 
     /// Gives processes that outlive the command a moment to end with it.

@@ -4,15 +4,16 @@
 //! but the second, through a bounded channel. The second decodes and attributes. When it falls behind, the ring fills, and
 //! the kernel counts what it drops: the traced program never waits.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cowtrace_ebpf::event::{Fault, exit_flag, fork_flag, kind};
-use cowtrace_ebpf::state::ProcessKey;
+use cowtrace_ebpf::state::{ProcessKey, Totals};
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 
@@ -24,7 +25,9 @@ use crate::event::decode::{decode, kind_of};
 use crate::interp::Found;
 use crate::process::maps::Maps;
 use crate::process::tree::Tree;
-use crate::record::schema::Interpreter;
+use crate::record::from::Recorder;
+use crate::record::piece::{self, State};
+use crate::record::schema::{Header, Interpreter};
 
 /// Batches that may wait for the second thread.
 const BATCHES: usize = 256;
@@ -43,6 +46,25 @@ pub(super) enum Message {
     Saw(ProcessKey, Arc<Maps>, Option<Vec<u8>>),
     /// A fault that the kernel program still held when it was detached.
     Last(Box<Fault>),
+    /// What the kernel has counted by now.
+    Counted(Box<Counted>),
+}
+
+/// What the kernel has counted.
+#[derive(Default)]
+pub(super) struct Counted {
+    /// Totals of each process.
+    pub(super) totals: HashMap<ProcessKey, Totals>,
+    /// Figures of the whole.
+    pub(super) state: State,
+}
+
+/// What the second thread works with.
+pub(super) struct Work {
+    pub(super) attributor: Attributor,
+    pub(super) recorder: Recorder,
+    /// What is known of the trace at its start.
+    pub(super) header: Header,
 }
 
 /// The interpreters that were met, each with why its frames are not seen, if so.
@@ -69,6 +91,7 @@ pub(super) struct Drained {
 pub(super) struct Attributed {
     pub(super) tree: Tree,
     pub(super) output: Output,
+    pub(super) recorder: Recorder,
     /// Records that could not be decoded.
     pub(super) undecoded: u64,
 }
@@ -79,7 +102,7 @@ impl Pipeline {
         ring_bytes: u32,
         plans: Plans,
         root: ProcessKey,
-        attributor: impl FnOnce() -> Attributor + Send + 'static,
+        work: impl FnOnce() -> Work + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let alive = Arc::new(AtomicI64::new(1));
@@ -95,15 +118,19 @@ impl Pipeline {
             alive: Arc::clone(&alive),
         };
         let reader = thread::Builder::new().name("ring".to_owned()).spawn(move || reader.run())?;
-        let attributor = thread::Builder::new()
-            .name("attribute".to_owned())
-            .spawn(move || attribute(attributor(), &from))?;
+        let attributor =
+            thread::Builder::new().name("attribute".to_owned()).spawn(move || attribute(work(), &from))?;
         Ok(Self { stop, alive, ended, to, reader, attributor })
     }
 
     /// Whether processes of the tree are running, as far as the ring has told.
     pub(super) fn any_alive(&self) -> bool {
         self.alive.load(Ordering::Relaxed) > 0
+    }
+
+    /// Tells what the kernel has counted by now, if the second thread is not too busy to be told.
+    pub(super) fn counted(&self, counted: Counted) {
+        let _ = self.to.try_send(Message::Counted(Box::new(counted)));
     }
 
     /// Empties the ring for the last time. To be called when the probes are detached.
@@ -239,31 +266,66 @@ fn hurry() {
 /// Highest priority of a thread that shares the CPUs.
 const NICE: i32 = -20;
 
+/// Faults after which they are handed on.
+const PIECE: usize = 1 << 16;
+/// How long faults wait to be handed on to a file.
+const HAND_ON: Duration = Duration::from_millis(500);
+
 /// The second thread: decodes and attributes until the first has ended.
-fn attribute(mut attributor: Attributor, from: &Receiver<Message>) -> Attributed {
+fn attribute(work: Work, from: &Receiver<Message>) -> Attributed {
+    let Work { mut attributor, mut recorder, mut header } = work;
     let mut undecoded = 0;
-    while let Ok(message) = from.recv() {
+    let mut counted = Counted::default();
+    let mut handed_on = Instant::now();
+    recorder.sink.take(piece::Piece::Header(Box::new(header.clone())));
+    loop {
+        let message = match from.recv_timeout(HAND_ON) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         match message {
-            Message::Interpreter(image, found) => attributor.interpreter(image, found),
-            Message::Saw(key, maps, exe) => attributor.tree.saw(key, maps, exe),
-            Message::Last(fault) => attributor.event(&Event::Fault(fault)),
-            Message::Records(batch) => {
-                let mut rest = batch.as_slice();
-                while let Some((len, tail)) = rest.split_first_chunk() {
-                    let len = (u32::from_ne_bytes(*len) as usize).min(tail.len());
-                    let (record, tail) = tail.split_at(len);
-                    rest = tail;
-                    match decode(record) {
-                        Ok(event) => attributor.event(&event),
-                        Err(error) => {
-                            log::warn!("{error}");
-                            undecoded += 1;
-                        }
-                    }
+            Some(Message::Interpreter(image, found)) => {
+                if !header.interpreters.contains(&found.interpreter) {
+                    header.interpreters.push(found.interpreter.clone());
+                    recorder.sink.take(piece::Piece::Header(Box::new(header.clone())));
                 }
+                attributor.interpreter(image, found);
             }
+            Some(Message::Saw(key, maps, exe)) => attributor.tree.saw(key, maps, exe),
+            Some(Message::Last(fault)) => attributor.event(&Event::Fault(fault)),
+            Some(Message::Counted(now)) => counted = *now,
+            Some(Message::Records(batch)) => undecoded += records(&mut attributor, &batch),
+            None => {}
+        }
+        let due = recorder.sink.is_file() && handed_on.elapsed() >= HAND_ON;
+        if due || attributor.output.waiting() >= PIECE {
+            recorder.hand_on(&attributor.tree, &mut attributor.output, &counted.totals);
+            if due {
+                recorder.sink.take(piece::Piece::State(counted.state.clone()));
+            }
+            handed_on = Instant::now();
         }
     }
     let (tree, output) = attributor.finish();
-    Attributed { tree, output, undecoded }
+    Attributed { tree, output, recorder, undecoded }
+}
+
+/// Takes a batch of records; returns how many could not be decoded.
+fn records(attributor: &mut Attributor, batch: &[u8]) -> u64 {
+    let mut undecoded = 0;
+    let mut rest = batch;
+    while let Some((len, tail)) = rest.split_first_chunk() {
+        let len = (u32::from_ne_bytes(*len) as usize).min(tail.len());
+        let (record, tail) = tail.split_at(len);
+        rest = tail;
+        match decode(record) {
+            Ok(event) => attributor.event(&event),
+            Err(error) => {
+                log::warn!("{error}");
+                undecoded += 1;
+            }
+        }
+    }
+    undecoded
 }

@@ -5,6 +5,7 @@
 //! the median of those.
 
 mod programs;
+mod recordings;
 mod stats;
 
 use std::fs::File;
@@ -33,7 +34,7 @@ pub(crate) struct Options {
     /// Measure this program instead of building cowtrace
     #[arg(long, value_name = "PATH")]
     cowtrace: Option<PathBuf>,
-    /// Measure only the program of this name
+    /// Measure only the program of this name, or `recordings`
     #[arg(long, value_name = "NAME")]
     program: Option<String>,
 }
@@ -65,16 +66,24 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         }
         rows.push(Row::of(program.name, runs)?);
     }
-    if rows.is_empty() {
+    let recordings = match options.program.as_deref() {
+        None | Some("recordings") => Some(recordings::measure(workspace, &bench.cowtrace, folder.path())?),
+        Some(_) => None,
+    };
+    if rows.is_empty() && recordings.is_none() {
         bail!("there is no program of that name to measure");
     }
     if options.json {
         let rows: Vec<Value> = rows.iter().map(Row::json).collect();
-        result(json!({ "rounds": options.rounds, "programs": rows }));
+        let recordings = recordings.as_ref().map(recordings::Recordings::json);
+        result(json!({ "rounds": options.rounds, "programs": rows, "recordings": recordings }));
     } else {
         result(format_args!("medians of {} rounds (range)", options.rounds));
         result(Row::HEADING);
         rows.iter().for_each(|row| result(row.text()));
+        if let Some(recordings) = &recordings {
+            recordings.print();
+        }
     }
     Ok(())
 }

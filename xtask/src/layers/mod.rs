@@ -31,9 +31,10 @@ const LAYERS: &[(&str, u8)] = &[
     ("export", 10),
     ("session", 11),
     ("cli", 12),
-    ("main", 13),
+    ("commands", 13),
+    ("main", 14),
     // The crate's root names the modules and does nothing else.
-    ("lib", 13),
+    ("lib", 14),
 ];
 
 /// The words that every stage shares. Anybody may use this part of `record`; it uses nothing of the crate.

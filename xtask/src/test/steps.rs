@@ -28,6 +28,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "fmt", heading: "formatting", run: fmt, tests: false },
     Step { name: "clippy", heading: "clippy for this machine", run: clippy, tests: false },
     Step { name: "clippy-bpf", heading: "clippy for the bpf target", run: clippy_bpf, tests: false },
+    Step { name: "clippy-minimal", heading: "clippy without any feature", run: clippy_minimal, tests: false },
     Step { name: "doc", heading: "documentation", run: doc, tests: false },
     Step {
         name: "object",
@@ -77,6 +78,12 @@ fn fmt(run: &mut Run) -> Result<Counts> {
 
 fn clippy(run: &mut Run) -> Result<Counts> {
     checked(&mut run.cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+}
+
+/// A trace, its report, JSON Lines and recordings need none of the features.
+fn clippy_minimal(run: &mut Run) -> Result<Counts> {
+    let minimal = ["clippy", "--package", "cowtrace", "--no-default-features", "--all-targets", "--"];
+    checked(run.cargo(minimal).args(["--deny", "warnings"]))
 }
 
 fn clippy_bpf(run: &mut Run) -> Result<Counts> {

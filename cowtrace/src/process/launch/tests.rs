@@ -193,7 +193,7 @@ fn signals_are_as_cowtrace_got_them() {
 #[test]
 fn no_descriptor_of_ours_is_left_open() {
     let folder = Folder::new("descriptors");
-    let ours = output::create(&folder.0.join("ours"), None).unwrap();
+    let ours = output::create(&folder.0.join("ours"), None, false).unwrap();
     let listed = written(&folder, "ls -l /proc/self/fd >$1", None);
     assert!(!listed.contains("/ours") && !listed.contains("eventpoll"), "{listed}");
     drop(ours);
@@ -270,14 +270,14 @@ fn output_belongs_to_the_caller_and_obeys_the_callers_rights() {
     }
     let folder = Folder::new("output");
     let path = folder.0.join("new");
-    let created = output::create(&path, Some(&account)).unwrap().metadata().unwrap();
+    let created = output::create(&path, Some(&account), false).unwrap().metadata().unwrap();
     assert_eq!((created.uid(), created.gid(), created.mode() & 0o777), (65534, 65534, 0o600));
     assert!(Uid::effective().is_root() && fs::read("/proc/self/environ").is_ok());
     let rooted = folder.file("root", "keep", 0o644);
     let link = folder.0.join("link");
     std::os::unix::fs::symlink(&rooted, &link).unwrap();
     for path in [Path::new(&rooted), &link, Path::new("/etc/cowtrace-test")] {
-        let refused = output::create(path, Some(&account)).unwrap_err();
+        let refused = output::create(path, Some(&account), true).unwrap_err();
         assert!(matches!(refused, Notice::CannotWrite { caller: true, .. }), "{refused}");
     }
     assert_eq!(fs::read_to_string(rooted).unwrap(), "keep");

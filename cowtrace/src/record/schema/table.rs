@@ -28,6 +28,13 @@ impl<T: Clone + Eq + Hash> Table<T> {
         self.indices.insert(value, id);
         id
     }
+}
+
+impl<T> Table<T> {
+    /// Adds a value behind the others, whether or not it is there already; it is not found by its value.
+    pub fn push(&mut self, value: T) {
+        self.values.push(value);
+    }
 
     /// The value with this index.
     #[must_use]

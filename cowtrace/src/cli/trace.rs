@@ -1,0 +1,162 @@
+//! Options of what traces: of the bare form and of `record`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{ArgAction, Args};
+
+use super::report::{Report, ReportArguments};
+use super::values::{buffer, duration, format_of, output_names};
+use super::{invalid, values};
+use crate::process::identity::RunAs;
+use crate::report::private::Question;
+
+/// The file that `record` writes unless it is told another.
+const RECORDED: &str = "cowtrace.cow";
+
+/// What clap reads of a trace.
+#[derive(Args, Debug)]
+pub(super) struct TraceArguments {
+    /// The program to run and trace, and its arguments; what follows it belongs to it
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+
+    /// End the trace after so many seconds (fractions allowed); the command goes on
+    #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
+    duration: Option<Duration>,
+
+    /// Write the trace to this file; its extension chooses the format, .cow is a recording
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Format of the file, whatever its extension
+    #[arg(short, long, value_name = "NAME", requires = "output",
+          value_parser = PossibleValuesParser::new(output_names()))]
+    format: Option<String>,
+
+    /// Write over the file if it exists
+    #[arg(long)]
+    force: bool,
+
+    /// Run the command as root instead of the user who called sudo
+    #[arg(long, conflicts_with = "user")]
+    as_root: bool,
+
+    /// Run the command as this user
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// Room for records on their way out of the kernel, a power of two (units K, M, G)
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = buffer)]
+    buffer: u32,
+
+    /// Measure the time inside each fault; makes every fault slower
+    #[arg(long)]
+    latency: bool,
+
+    /// List every fault, of every outcome, from the start of the command
+    #[arg(long)]
+    all: bool,
+
+    /// Say nothing at the end
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Say what cowtrace does (-vv: in detail; -vvv: with the evidence for each write)
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+/// What the user asked to be traced, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The command and its arguments; never empty.
+    pub command: Vec<OsString>,
+    /// Whom it runs as.
+    pub run_as: RunAs,
+    /// How long to trace; `None` = until the command ends.
+    pub duration: Option<Duration>,
+    /// File to write.
+    pub output: Option<Output>,
+    /// Size of the ring buffer in bytes, a power of two.
+    pub buffer: u32,
+    /// Measure latencies.
+    pub latency: bool,
+    /// List every fault.
+    pub all: bool,
+    /// Say nothing at the end.
+    pub quiet: bool,
+    /// Pages whose history is asked about: in the report, and in the output.
+    pub questions: Vec<Question>,
+    /// The report on stderr; `None` = none.
+    pub report: Option<Report>,
+    /// How much cowtrace says of itself: 0, 1, 2, 3.
+    pub verbose: u8,
+}
+
+/// A file to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Where.
+    pub path: PathBuf,
+    /// One of the names of [`values::output_names`].
+    pub format: String,
+    /// Write over one that exists.
+    pub force: bool,
+}
+
+impl Output {
+    /// Whether it is a recording.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.format == values::RECORDING
+    }
+}
+
+/// Checks the bare form.
+pub(super) fn bare(trace: TraceArguments, report: ReportArguments) -> Result<Options, clap::Error> {
+    let (report, questions) = report.checked();
+    let mut options = record(trace, false)?;
+    options.report = (!options.quiet).then_some(report);
+    options.questions = questions;
+    Ok(options)
+}
+
+/// Checks `record`, which always writes a file.
+pub(super) fn record(arguments: TraceArguments, always: bool) -> Result<Options, clap::Error> {
+    let run_as = match (arguments.as_root, arguments.user) {
+        (true, _) => RunAs::AsIs,
+        (false, Some(name)) => RunAs::User(name),
+        (false, None) => RunAs::Caller,
+    };
+    let path = arguments.output.or_else(|| always.then(|| PathBuf::from(RECORDED)));
+    let output = path.map(|path| output(path, arguments.format, arguments.force)).transpose()?;
+    Ok(Options {
+        command: arguments.command,
+        run_as,
+        duration: arguments.duration,
+        output,
+        buffer: arguments.buffer,
+        latency: arguments.latency,
+        all: arguments.all,
+        quiet: arguments.quiet,
+        questions: Vec::new(),
+        report: None,
+        verbose: arguments.verbose,
+    })
+}
+
+/// A file and its format.
+pub(super) fn output(path: PathBuf, format: Option<String>, force: bool) -> Result<Output, clap::Error> {
+    let format = match format {
+        Some(format) => format,
+        None => format_of(&path)
+            .map_err(|why| {
+                invalid(&format!("{why}: choose one with --format ({})", output_names().join(", ")))
+            })?
+            .to_owned(),
+    };
+    Ok(Output { path, format, force })
+}

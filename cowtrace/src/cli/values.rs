@@ -1,0 +1,75 @@
+//! Values of options: what text may stand for them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::diag::{LARGEST_BUFFER, size};
+use crate::{export, report};
+
+/// Name and extension of a recording, which is a format beside those of exports.
+pub const RECORDING: &str = "cow";
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = seconds.filter(|duration| !duration.is_zero());
+    seconds.ok_or_else(|| "not a number of seconds above 0, as in 10 or 0.5".to_owned())
+}
+
+/// Bytes from a number with a unit, up to the next power of two that a ring buffer can have.
+pub(super) fn buffer(text: &str) -> Result<u32, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let shift = match unit.to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err(not_a_size()),
+    };
+    let number: u64 = number.parse().map_err(|_not_a_number| not_a_size())?;
+    let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes <= LARGEST_BUFFER);
+    let bytes = bytes.ok_or_else(|| format!("a kernel buffer has at most {}", size(LARGEST_BUFFER)))?;
+    if bytes == 0 {
+        return Err(format!("a kernel buffer has at least {}", size(procfs::page_size())));
+    }
+    let rounded = bytes.max(procfs::page_size()).next_power_of_two();
+    u32::try_from(rounded).map_err(|error| error.to_string())
+}
+
+fn not_a_size() -> String {
+    "not a size: a whole number, and K, M or G".to_owned()
+}
+
+/// Names of `--by`, the default first.
+#[must_use]
+pub fn report_names() -> Vec<&'static str> {
+    report::REPORTS.iter().map(|report| report.name).collect()
+}
+
+/// Names of `--sort`, the default first.
+#[must_use]
+pub fn sort_names() -> Vec<&'static str> {
+    report::SORTS.iter().map(|sort| sort.name).collect()
+}
+
+/// Names of `--format` where a trace is exported.
+#[must_use]
+pub fn format_names() -> Vec<&'static str> {
+    export::FORMATS.iter().map(|format| format.name).collect()
+}
+
+/// … and where one is made, which may be kept as it is.
+#[must_use]
+pub fn output_names() -> Vec<&'static str> {
+    [RECORDING].into_iter().chain(format_names()).collect()
+}
+
+/// The format that a file's extension stands for.
+///
+/// # Errors
+/// In words, when there is none or more than one.
+pub fn format_of(path: &Path) -> Result<&'static str, String> {
+    if path.extension().is_some_and(|extension| extension == RECORDING) {
+        return Ok(RECORDING);
+    }
+    export::by_path(path).map(|format| format.name).map_err(|error| error.to_string())
+}

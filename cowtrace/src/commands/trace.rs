@@ -1,0 +1,97 @@
+//! The bare form and `record`: a command is traced, and what was seen is reported, exported or kept.
+
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::os::fd::AsFd as _;
+
+use super::{Screen, write_export, write_report};
+use crate::cli::{Options, Output};
+use crate::diag::{self, FAILED, Failure, Notice};
+use crate::process::launch::Inherited;
+use crate::record::schema::Trace;
+use crate::report::{self, numbers};
+use crate::session::{self, Ended, Keep, Request};
+
+/// Traces; returns the status to exit with.
+pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failure> {
+    let recorded = options.output.as_ref().is_some_and(Output::is_recording);
+    let request = Request {
+        command: &options.command,
+        run_as: &options.run_as,
+        duration: options.duration,
+        output: options.output.as_ref().map(|output| output.path.as_path()),
+        force: options.output.as_ref().is_some_and(|output| output.force),
+        keep: match options.report {
+            _ if !recorded => Keep::Memory,
+            Some(_) => Keep::Both,
+            None => Keep::File,
+        },
+        buffer: options.buffer,
+        latency: options.latency,
+        all: options.all,
+        kernel_log: options.verbose >= 2,
+    };
+    let Ended { mut trace, output, recording, status, child, notices } = session::run(&request, inherited)?;
+    trace.pages = report::private::pages(&trace, &options.questions);
+    // The report first: a full disk must not take it away.
+    let reported = shown(options, &trace);
+    for notice in &notices {
+        diag::tell(notice);
+    }
+    let written = match (output, &options.output) {
+        (Some(mut file), Some(wanted)) => write_export(&trace, &wanted.format, &wanted.path, &mut file),
+        _ => Ok(()),
+    };
+    // Somebody who closed stderr does not want the report; that is no failure.
+    if let Err(error) = reported {
+        log::info!("report: {error}");
+    }
+    written?;
+    // A recording that stopped has been told of when it did.
+    let stopped = matches!(recording, Some(Err(_)));
+    if let (Some(Ok(file)), Some(Output { path, .. }), None, false) =
+        (&recording, &options.output, &options.report, options.quiet)
+    {
+        diag::tell(&kept(&trace, path, file));
+    }
+    let status = match (status, child) {
+        (Some(status), _) => status,
+        (None, Some(child)) => session::wait_untraced(child)?,
+        (None, None) => 0,
+    };
+    Ok(if stopped { FAILED } else { status })
+}
+
+/// What a recording holds, in a sentence.
+fn kept(trace: &Trace, path: &std::path::Path, file: &File) -> Notice {
+    let listed: u64 = trace
+        .processes
+        .iter()
+        .flat_map(|process| &process.totals.outcomes)
+        .map(|(_, total)| total.faults.saturating_sub(total.unlisted + total.lost))
+        .sum();
+    let processes = numbers::counted(trace.processes.len() as u64, "process");
+    Notice::Recorded {
+        path: path.into(),
+        what: format!("{} of {processes}", numbers::counted(listed, "fault")),
+        size: numbers::size(file.metadata().map_or(0, |metadata| metadata.len())),
+    }
+}
+
+fn shown(options: &Options, trace: &Trace) -> io::Result<()> {
+    let Some(wanted) = &options.report else { return Ok(()) };
+    let stderr = io::stderr();
+    let screen = Screen::of(&stderr, wanted.color);
+    let mut out = io::BufWriter::new(stderr.lock());
+    if !wanted.json && follows_output(&stderr) {
+        writeln!(out)?;
+    }
+    write_report(trace, wanted, &options.questions, options.all, &screen, &mut out)
+}
+
+/// Whether something may stand where the report goes: in a file if it is not at its beginning, elsewhere always, since a
+/// terminal or a pipe does not tell.
+fn follows_output(stderr: &io::Stderr) -> bool {
+    let copy = stderr.as_fd().try_clone_to_owned().map(File::from);
+    copy.and_then(|mut file| file.stream_position()).map_or(true, |position| position > 0)
+}

@@ -1,0 +1,228 @@
+//! Pieces → [`Trace`].
+
+use super::collections;
+use super::piece::{Amendment, Definitions, Piece, State};
+use super::schema::{Fault, Id, Loss, Outcome, OutcomeTotal, Process, Summary, Trace};
+
+/// Stage of what a recording that was cut off does not hold.
+pub const RECORDING: &str = "recording";
+
+/// Why a piece does not fit to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it refers to {what} that it does not hold")]
+pub struct Misfit {
+    what: &'static str,
+}
+
+const fn misfit(what: &'static str) -> Misfit {
+    Misfit { what }
+}
+
+/// A trace under construction.
+#[derive(Debug, Default)]
+pub struct Builder {
+    trace: Trace,
+    amendments: Vec<Amendment>,
+    generations: Vec<Option<u8>>,
+    state: State,
+    /// Faults are counted, not kept.
+    counts_alone: bool,
+}
+
+impl Builder {
+    /// One that keeps no faults: for what is said of a trace whose faults go elsewhere.
+    #[must_use]
+    pub fn without_faults() -> Self {
+        Self { counts_alone: true, ..Self::default() }
+    }
+
+    /// Makes room for so many faults.
+    pub fn reserve(&mut self, faults: usize) {
+        self.trace.faults.reserve_exact(faults);
+    }
+
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// If it refers to what did not come before it; nothing of it is taken then.
+    pub fn take(&mut self, piece: Piece) -> Result<(), Misfit> {
+        match piece {
+            Piece::Header(header) => self.trace.header = *header,
+            Piece::Definitions(definitions) => self.define(*definitions),
+            Piece::Processes(processes) => self.processes(processes)?,
+            Piece::Faults(faults) => {
+                self.check(&faults)?;
+                match () {
+                    () if self.counts_alone => {}
+                    // What is there already is not copied.
+                    () if self.trace.faults.capacity() == 0 => self.trace.faults = faults,
+                    () => self.trace.faults.extend_from_slice(&faults),
+                }
+            }
+            Piece::Amendments(amendments) => {
+                let operations = self.trace.operations.values().len();
+                if amendments.iter().any(|amendment| amendment.operation as usize >= operations) {
+                    return Err(misfit("an operation"));
+                }
+                self.amendments.extend(amendments);
+            }
+            Piece::Generations(generations) => self.generations(&generations),
+            Piece::ModuleTables(tables) => {
+                let known = self.trace.processes.len();
+                if tables.iter().flat_map(|table| &table.seen).any(|(process, _)| *process >= known) {
+                    return Err(misfit("a process"));
+                }
+                self.trace.module_tables.extend(tables);
+            }
+            Piece::State(state) => self.state = state,
+        }
+        Ok(())
+    }
+
+    fn define(&mut self, definitions: Definitions) {
+        let Trace { regions, operations, writes, sites, python, native, .. } = &mut self.trace;
+        definitions.regions.into_iter().for_each(|value| regions.push(value));
+        definitions.operations.into_iter().for_each(|value| operations.push(value));
+        definitions.writes.into_iter().for_each(|value| writes.push(value));
+        definitions.sites.into_iter().for_each(|value| sites.push(value));
+        definitions.python.into_iter().for_each(|value| python.push(value));
+        definitions.native.into_iter().for_each(|value| native.push(value));
+    }
+
+    fn processes(&mut self, processes: Vec<(usize, Process)>) -> Result<(), Misfit> {
+        let known = &mut self.trace.processes;
+        let mut count = known.len();
+        for (index, process) in &processes {
+            let behind = *index > count || process.parent.is_some_and(|parent| parent >= count.max(*index));
+            if behind || process.parent == Some(*index) {
+                return Err(misfit("a process"));
+            }
+            count = count.max(*index + 1);
+        }
+        for (index, process) in processes {
+            match known.get_mut(index) {
+                Some(known) => *known = process,
+                None => known.push(process),
+            }
+        }
+        Ok(())
+    }
+
+    fn generations(&mut self, generations: &[(u32, Option<u8>)]) {
+        for &(number, generation) in generations {
+            let Some(index) = (number as usize).checked_sub(1) else { continue };
+            // Numbers come one behind the other.
+            if index == self.generations.len() {
+                self.generations.push(generation);
+            } else if let Some(known) = self.generations.get_mut(index) {
+                *known = generation;
+            }
+        }
+    }
+
+    /// Whether everything that faults refer to is there.
+    fn check(&self, faults: &[Fault]) -> Result<(), Misfit> {
+        let Trace { processes, regions, operations, writes, sites, python, native, .. } = &self.trace;
+        let (processes, regions, operations) =
+            (processes.len(), regions.values().len(), operations.values().len());
+        let (writes, sites) = (writes.values().len(), sites.values().len());
+        let (python, native) = (python.values().len(), native.values().len());
+        for fault in faults {
+            let fits = fault.process < processes
+                && fault.region.index() < regions
+                && fault.operation.index() < operations
+                && fault.write.index() < writes
+                && fault.site.is_none_or(|site| site.index() < sites)
+                && fault.python.index() < python
+                && fault.native.index() < native;
+            if !fits {
+                return Err(misfit("a process, place or write"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The trace of what came. `cut` says, where it is known, why no more did.
+    #[must_use]
+    pub fn finish(self, cut: Option<String>) -> Trace {
+        let Self { mut trace, amendments, generations, state, .. } = self;
+        for amendment in &amendments {
+            let fault = usize::try_from(amendment.fault).ok().and_then(|fault| trace.faults.get_mut(fault));
+            if let Some(fault) = fault {
+                fault.operation = Id::new(amendment.operation);
+                fault.collection = amendment.collection.or(fault.collection);
+            }
+        }
+        if !trace.faults.is_sorted_by_key(|fault| fault.time) {
+            trace.faults.sort_by_key(|fault| fault.time);
+        }
+        trace.collections = collections::numbered(&mut trace.faults, &generations);
+        trace.losses = state.losses;
+        let mut duration = state.duration;
+        if !state.closed {
+            duration = duration.max(trace.faults.last().map_or(0, |fault| fault.time));
+            complete(&mut trace);
+        }
+        if let Some(cut) = cut {
+            trace.header.missing.insert(0, cut);
+        }
+        let own = Summary {
+            tool_cpu_ns: state.own_cpu_ns + state.probe_ns,
+            setup_ns: state.setup_ns,
+            probe_ns: state.probe_ns,
+            duration,
+            ..Summary::default()
+        };
+        trace.summary = summary(&trace.processes, &trace.losses, &own);
+        trace
+    }
+}
+
+/// Makes the totals of a trace that was cut off agree with its faults: those that came after the last totals are added,
+/// and those that were counted and did not come are lost.
+fn complete(trace: &mut Trace) {
+    let mut listed = vec![[(0, 0); Outcome::ALL.len()]; trace.processes.len()];
+    for fault in &trace.faults {
+        let (count, bytes) = &mut listed[fault.process][fault.outcome as usize];
+        *count += 1;
+        *bytes += fault.bytes;
+    }
+    let mut missing = 0;
+    for (process, listed) in trace.processes.iter_mut().zip(&listed) {
+        let totals = &mut process.totals;
+        for outcome in Outcome::ALL {
+            let (count, _) = listed[outcome as usize];
+            if !totals.outcomes.iter().any(|(known, _)| *known == outcome) {
+                totals.outcomes.push((outcome, OutcomeTotal::default()));
+            }
+            for (_, total) in totals.outcomes.iter_mut().filter(|(known, _)| *known == outcome) {
+                let told = count + total.unlisted + total.lost;
+                let absent = total.faults.saturating_sub(told);
+                total.lost += absent;
+                missing += absent;
+                total.faults = total.faults.max(told);
+            }
+        }
+        totals.copied_bytes = totals.copied_bytes.max(listed[Outcome::Copy as usize].1);
+        totals.file_copied_bytes = totals.file_copied_bytes.max(listed[Outcome::FileCopy as usize].1);
+    }
+    trace.losses.push(Loss { stage: RECORDING.to_owned(), cpu: 0, count: missing });
+}
+
+/// Totals of the whole from those of the processes.
+fn summary(processes: &[Process], losses: &[Loss], own: &Summary) -> Summary {
+    let sum = |outcome| processes.iter().map(|process| process.totals.faults(outcome)).sum();
+    Summary {
+        faults: processes
+            .iter()
+            .flat_map(|process| &process.totals.outcomes)
+            .map(|(_, total)| total.faults)
+            .sum(),
+        copies: sum(Outcome::Copy),
+        copied_bytes: processes.iter().map(|process| process.totals.copied_bytes).sum(),
+        file_copies: sum(Outcome::FileCopy),
+        reuses: sum(Outcome::Reuse),
+        lost: losses.iter().map(|loss| loss.count).sum(),
+        ..own.clone()
+    }
+}
