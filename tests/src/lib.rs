@@ -23,6 +23,7 @@
 pub mod binary;
 pub mod builds;
 pub mod check;
+pub mod consumers;
 pub mod facts;
 pub mod needs;
 pub mod process;

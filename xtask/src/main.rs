@@ -5,6 +5,7 @@
 mod bench;
 mod cargo;
 mod command;
+mod consumers;
 mod debian;
 #[path = "../../cowtrace/build/digest.rs"]
 mod digest;

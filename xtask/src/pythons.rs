@@ -8,7 +8,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 
 use crate::say::say;
-use crate::{command, debian};
+use crate::{command, debian, workspace};
 
 /// By this variable the tests are told of roots, separated by colons.
 pub(crate) const ROOTS: &str = "COWTRACE_PYTHON_ROOTS";
@@ -91,7 +91,7 @@ fn version(root: Option<&Path>, program: &Path) -> Result<String> {
 
 /// The root in the user's cache, made if it is asked for and not there.
 fn own_root(make: bool) -> Result<Option<PathBuf>> {
-    let root = match cache() {
+    let root = match workspace::cache("pythons") {
         Ok(cache) => cache.join(SUITE),
         Err(_) if !make => return Ok(None),
         Err(error) => return Err(error),
@@ -147,14 +147,6 @@ fn mounted_in(folder: &Path) -> Result<Option<String>> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read what is mounted")?;
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
     Ok(points.into_iter().find(|point| Path::new(point).starts_with(folder)).map(str::to_owned))
-}
-
-/// Where the roots are kept, for every checkout of the user.
-fn cache() -> Result<PathBuf> {
-    let folder = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder = folder.or_else(|| Some(env::home_dir()?.join(".cache")));
-    let folder = folder.context("neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(folder.join("cowtrace/pythons"))
 }
 
 /// The mirror that this machine's apt takes Debian's own archive from.

@@ -51,3 +51,11 @@ impl Workspace {
         self.join("target/bpf")
     }
 }
+
+/// A directory of this name in the user's cache, which may not be there yet.
+pub(crate) fn cache(name: &str) -> Result<PathBuf> {
+    let folder = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = folder.or_else(|| Some(env::home_dir()?.join(".cache")));
+    let folder = folder.context("neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(folder.join("cowtrace").join(name))
+}

@@ -5,6 +5,8 @@
 #[cfg(feature = "html")]
 mod html;
 mod jsonl;
+mod stacks;
+mod timeline;
 
 use std::ffi::OsStr;
 use std::io;

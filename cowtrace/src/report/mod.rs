@@ -22,7 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod view;
-mod words;
+pub(crate) mod words;
 
 use std::io;
 

@@ -22,13 +22,13 @@ static WRITES: &[(&str, &str)] = &[
 ];
 
 /// A kind in words: what the table of words says, otherwise the kind with spaces.
-pub(super) fn kind_words(kind: &str) -> String {
+pub(crate) fn kind_words(kind: &str) -> String {
     let known = WRITES.iter().find(|(name, _)| *name == kind);
     known.map_or_else(|| kind.replace('_', " "), |(_, words)| (*words).to_owned())
 }
 
 /// A kind of operation in words.
-pub(super) fn operation_kind(kind: &str) -> String {
+pub(crate) fn operation_kind(kind: &str) -> String {
     match kind {
         "gc" => "garbage collector".to_owned(),
         "module_swap" => "swap in sys.modules".to_owned(),

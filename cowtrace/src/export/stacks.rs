@@ -1,0 +1,332 @@
+//! The mixed stack of a fault, for every format that shows stacks: the interpreter's frames, outermost first, then the
+//! native ones, then the write.
+//!
+//! Stacks of a trace share their beginnings, so they are one tree; a stack is the node of its innermost frame.
+
+use std::collections::HashMap;
+
+use crate::record::schema::{Fault, Id, NativeFrame, Outcome, PythonFrame, Trace, Write};
+use crate::report::words;
+
+/// No name of the target takes more characters than this.
+const LONGEST: usize = 512;
+
+/// One frame. Two that are equal are the same row of a table of frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Frame<'a> {
+    /// A line of interpreted code.
+    Python {
+        /// Qualified name.
+        function: &'a str,
+        /// File as the interpreter names it.
+        file: &'a str,
+        /// Line; `None` = the instruction has none.
+        line: Option<u32>,
+        /// The line is near the right one.
+        approximate: bool,
+    },
+    /// Native code.
+    Native {
+        /// Its symbol; `None` = there is none.
+        symbol: Option<&'a str>,
+        /// File that holds the code; `None` = not known.
+        object: Option<&'a str>,
+        /// Offset in that file where no symbol tells more; `None` = there is a symbol.
+        offset: Option<u64>,
+    },
+    /// The write that caused the fault, always innermost.
+    Write {
+        /// Kind of the write.
+        kind: &'a str,
+        /// Type of the object.
+        of: Option<&'a str>,
+        /// Which one, where that is a place of the program rather than one of many objects.
+        name: Option<&'a str>,
+    },
+}
+
+impl<'a> Frame<'a> {
+    fn python(frame: &'a PythonFrame) -> Self {
+        let PythonFrame { function, file, line, approximate, op: _ } = frame;
+        Self::Python { function, file, line: *line, approximate: *approximate }
+    }
+
+    fn native(frame: &'a NativeFrame) -> Self {
+        let (symbol, object) = (frame.symbol.as_deref(), frame.object.as_deref());
+        Self::Native { symbol, object, offset: symbol.is_none().then_some(frame.offset) }
+    }
+
+    fn write(write: Option<&'a Write>) -> Self {
+        let Some(write) = write else { return Self::Write { kind: "unknown", of: None, name: None } };
+        // Every object has a name of its own: a frame for each would hide how much they are together.
+        let one_of_many =
+            matches!(write.kind, "refcount" | "gc_header" | "object_body" | "allocator" | "buffer");
+        let name = write.name.as_deref().filter(|_| !one_of_many);
+        Self::Write { kind: write.kind, of: write.of.as_deref(), name }
+    }
+
+    /// What it is called, without its place: the function, the symbol, the write in words. Of bounded length.
+    pub(super) fn name(&self) -> String {
+        match *self {
+            Self::Python { function, .. } => bounded(function),
+            Self::Native { symbol: Some(symbol), .. } => bounded(symbol),
+            Self::Native { object: Some(object), offset, .. } => {
+                format!("{}+{:#x}", bounded(file_name(object)), offset.unwrap_or_default())
+            }
+            Self::Native { offset, .. } => format!("{:#x}", offset.unwrap_or_default()),
+            Self::Write { kind: "unknown", .. } => "unknown write".to_owned(),
+            Self::Write { kind, name: Some(name), .. } => {
+                format!("{} {}", words::kind_words(kind), bounded(name))
+            }
+            // `dict entry of dict` says it twice.
+            Self::Write { kind, of: Some(of), .. } if !kind.starts_with(of) => {
+                format!("{} of {}", words::kind_words(kind), bounded(of))
+            }
+            Self::Write { kind, .. } => words::kind_words(kind),
+        }
+    }
+
+    /// Its name with its place, for formats that have a frame's name and nothing more: `f (seed/multi.py:9)`.
+    pub(super) fn label(&self) -> String {
+        match *self {
+            Self::Python { file, line, approximate, .. } => {
+                let near = if approximate { "~" } else { "" };
+                let line = line.map_or_else(String::new, |line| format!(":{near}{line}"));
+                format!("{} ({}{line})", self.name(), bounded(last_two(file)))
+            }
+            Self::Native { symbol: Some(_), object: Some(object), .. } => {
+                format!("{} ({})", self.name(), bounded(file_name(object)))
+            }
+            Self::Native { .. } | Self::Write { .. } => self.name(),
+        }
+    }
+
+    /// Its file, of bounded length; `None` = a write, or not known.
+    pub(super) fn file(&self) -> Option<String> {
+        match *self {
+            Self::Python { file, .. } => Some(bounded(file)),
+            Self::Native { object, .. } => object.map(bounded),
+            Self::Write { .. } => None,
+        }
+    }
+
+    /// Its line; `None` = it has none.
+    pub(super) const fn line(&self) -> Option<u32> {
+        match *self {
+            Self::Python { line, .. } => line,
+            Self::Native { .. } | Self::Write { .. } => None,
+        }
+    }
+}
+
+/// The text, or its beginning and its end around `…` where it is too long.
+pub(super) fn bounded(text: &str) -> String {
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let length = text.chars().count();
+    if length <= LONGEST {
+        return text.to_owned();
+    }
+    let half = LONGEST / 2;
+    text.chars().take(half).chain(['…']).chain(text.chars().skip(length - half)).collect()
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(path)
+}
+
+/// File and directory: `__init__.py` and `utils.py` alone are many files.
+fn last_two(path: &str) -> &str {
+    path.rmatch_indices('/').nth(1).map_or(path, |(at, slash)| &path[at + slash.len()..])
+}
+
+/// A stack: its innermost frame's node in the tree of [`Stacks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Stack(u32);
+
+impl Stack {
+    /// Its position among the nodes; a node comes after the one that it hangs from.
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A node of the tree.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    /// The frame that called this one; `None` = it is the outermost.
+    pub(super) caller: Option<Stack>,
+    /// Position in [`Stacks::frames`].
+    pub(super) frame: u32,
+}
+
+/// Everything that a fault's stack is made of.
+type Parts = (Id<Vec<PythonFrame>>, Id<Vec<NativeFrame>>, Id<Write>);
+
+/// The stacks of a trace. Each is put together when the first fault that has it is asked about.
+#[derive(Debug)]
+pub(super) struct Stacks<'a> {
+    trace: &'a Trace,
+    frames: Vec<Frame<'a>>,
+    of_frame: HashMap<Frame<'a>, u32>,
+    nodes: Vec<Node>,
+    of_node: HashMap<(Option<Stack>, u32), Stack>,
+    of_fault: HashMap<Parts, Stack>,
+}
+
+impl<'a> Stacks<'a> {
+    /// None yet.
+    pub(super) fn new(trace: &'a Trace) -> Self {
+        Self {
+            trace,
+            frames: Vec::new(),
+            of_frame: HashMap::new(),
+            nodes: Vec::new(),
+            of_node: HashMap::new(),
+            of_fault: HashMap::new(),
+        }
+    }
+
+    /// The stack of a fault.
+    pub(super) fn of(&mut self, fault: &Fault) -> Stack {
+        let parts = (fault.python, fault.native, fault.write);
+        if let Some(&stack) = self.of_fault.get(&parts) {
+            return stack;
+        }
+        let trace = self.trace;
+        let python = trace.python.get(fault.python).map_or(&[][..], Vec::as_slice);
+        let native = trace.native.get(fault.native).map_or(&[][..], Vec::as_slice);
+        let frames = python.iter().rev().map(Frame::python).chain(native.iter().rev().map(Frame::native));
+        let mut caller = None;
+        for frame in frames {
+            caller = Some(self.node(caller, frame));
+        }
+        let stack = self.node(caller, Frame::write(trace.writes.get(fault.write)));
+        self.of_fault.insert(parts, stack);
+        stack
+    }
+
+    fn node(&mut self, caller: Option<Stack>, frame: Frame<'a>) -> Stack {
+        let next = number(self.frames.len());
+        let frame = *self.of_frame.entry(frame).or_insert_with(|| {
+            self.frames.push(frame);
+            next
+        });
+        let next = Stack(number(self.nodes.len()));
+        *self.of_node.entry((caller, frame)).or_insert_with(|| {
+            self.nodes.push(Node { caller, frame });
+            next
+        })
+    }
+
+    /// Every frame met so far.
+    pub(super) fn frames(&self) -> &[Frame<'a>] {
+        &self.frames
+    }
+
+    /// Every node made so far, by [`Stack::index`].
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Positions of a stack's frames in [`Stacks::frames`], outermost first.
+    pub(super) fn path(&self, stack: Stack) -> Vec<u32> {
+        let up =
+            std::iter::successors(self.nodes.get(stack.index()), |node| self.nodes.get(node.caller?.index()));
+        let mut path: Vec<u32> = up.map(|node| node.frame).collect();
+        path.reverse();
+        path
+    }
+}
+
+/// A position as it is stored. There are fewer than 2³² faults, of which each needs a few frames that others have, too.
+fn number(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
+}
+
+/// Whether a fault copied a page. What weighs stacks by copied bytes leaves the others out.
+pub(super) const fn is_copy(fault: &Fault) -> bool {
+    matches!(fault.outcome, Outcome::Copy | Outcome::FileCopy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::fixture::{Builder, operation, page, write};
+
+    fn python(function: &str, line: u32, op: Option<&'static str>) -> PythonFrame {
+        let (function, file) = (function.to_owned(), "/home/ann/seed/multi.py".to_owned());
+        PythonFrame { function, file, line: Some(line), approximate: false, op }
+    }
+
+    fn native(symbol: Option<&str>, offset: u64) -> NativeFrame {
+        let object = Some("/usr/lib/libc.so.6".to_owned());
+        NativeFrame { symbol: symbol.map(str::to_owned), object, offset }
+    }
+
+    /// Outermost first, and what faults share is there once.
+    #[test]
+    fn mixed_and_shared() {
+        let mut b = Builder::new(&["x"]);
+        let only = b.process(None, "x", 0);
+        let mut one = page(operation("call", ""), write("refcount", "str", "'a'"), None);
+        one.python = vec![python("f", 9, Some("LOAD_FAST")), python("<module>", 12, None)];
+        one.native = vec![native(Some("memcpy"), 0x10), native(None, 0x20)];
+        b.faults(only, 3, &one);
+        // Another instruction, address and object, and the same stack.
+        one.python[0].op = None;
+        one.native[0].offset = 0x18;
+        one.write = write("refcount", "str", "'b'");
+        b.faults(only, 1, &one);
+        one.write = write("dict_entry", "dict", "sys.modules['os']");
+        b.faults(only, 1, &one);
+        let trace = b.finish();
+        let mut stacks = Stacks::new(&trace);
+        let of: Vec<Stack> = trace.faults.iter().map(|fault| stacks.of(fault)).collect();
+        assert_eq!(of[..4], [of[0]; 4]);
+        assert_ne!(of[0], of[4]);
+        let labels = |stack| -> Vec<String> {
+            stacks.path(stack).iter().map(|frame| stacks.frames()[*frame as usize].label()).collect()
+        };
+        let shared =
+            ["<module> (seed/multi.py:12)", "f (seed/multi.py:9)", "libc.so.6+0x20", "memcpy (libc.so.6)"];
+        assert_eq!(labels(of[0])[..4], shared);
+        assert_eq!(labels(of[0])[4..], ["refcount of str"]);
+        assert_eq!(labels(of[4]), [&shared[..], &["dict entry sys.modules['os']"]].concat());
+        assert_eq!((stacks.nodes().len(), stacks.frames().len()), (6, 6));
+        let callers_first = |(at, node): (usize, &Node)| node.caller.is_none_or(|caller| caller.index() < at);
+        assert!(stacks.nodes().iter().enumerate().all(callers_first));
+    }
+
+    /// Without any frame, the write stands alone, also where it is not in its table.
+    #[test]
+    fn nothing_known() {
+        let mut b = Builder::new(&["x"]);
+        let only = b.process(None, "x", 0);
+        b.faults(only, 1, &page(operation("native", ""), write("unknown", "", ""), None));
+        let mut trace = b.finish();
+        trace.faults.push(trace.faults[0]);
+        trace.faults[1].write = Id::new(77);
+        let mut stacks = Stacks::new(&trace);
+        for fault in &trace.faults {
+            let stack = stacks.of(fault);
+            let path = stacks.path(stack);
+            assert_eq!(path.len(), 1);
+            assert_eq!(stacks.frames()[path[0] as usize].label(), "unknown write");
+        }
+    }
+
+    /// The length of a name is bounded, and a cut does not fall into a character.
+    #[test]
+    fn long_names_are_bounded() {
+        let long = "日".repeat(1 << 20);
+        for text in [bounded(&long), Frame::Write { kind: "attribute", of: None, name: Some(&long) }.label()]
+        {
+            assert!(text.chars().count() < LONGEST + 20 && text.contains('…'), "{}", text.len());
+        }
+        assert_eq!(bounded("日本"), "日本");
+        assert_eq!(bounded(&"é".repeat(LONGEST)).chars().count(), LONGEST);
+        assert_eq!((last_two("/a/b/c.py"), last_two("c.py"), last_two("/c.py")), ("b/c.py", "c.py", "/c.py"));
+    }
+}
