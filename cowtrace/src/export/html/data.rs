@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::timeline::Timeline;
 use super::flame::{self, Flame};
 use super::limits::Limits;
 use super::memory::{self, Memory};
@@ -91,19 +92,21 @@ impl Sum {
 
 impl Document {
     pub(super) fn new(trace: &Trace, view: &View<'_>) -> Self {
-        let limits = Limits::new(trace, view);
+        let timeline = Timeline::new(trace);
+        let duration = timeline.end.max(1);
+        let limits = Limits::new(trace, view, &timeline.order);
         let mut strings = Strings::default();
         Self {
-            duration: timeline::duration(trace),
+            duration,
             total: view.total().into(),
             lost: view.without_details().into(),
             causes: causes(view, &limits),
             processes: processes(trace, view, &limits),
-            timeline: timeline::cells(trace, view, &limits),
+            timeline: timeline::cells(trace, view, &limits, duration),
             faults: timeline::faults(trace, view, &limits, &mut strings),
-            spans: timeline::spans(trace, view, &limits, &mut strings),
+            spans: timeline::spans(&timeline, &limits, &mut strings),
             flame: flame::flame(trace, view, &limits, &mut strings),
-            memory: memory::memory(trace, view, &limits, &mut strings),
+            memory: memory::memory(trace, view, &limits, &mut strings, duration),
             strings,
             limits,
         }

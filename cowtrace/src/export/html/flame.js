@@ -4,7 +4,7 @@ const FRAME = 19;
 /** Frames that are narrower are not drawn. */
 const NARROW = 0.6;
 const FRAME_COLORS = ['python', 'code', 'other'];
-const FRAME_WORDS = ['Python', 'native code', ''];
+const FRAME_WORDS = ['Python', 'native code', 'first write'];
 
 class Flame {
   constructor(data) {
@@ -31,11 +31,11 @@ class Flame {
       context.fillRect(0, 1, side, side - 2);
     };
     const sorts = new Set(this.tree.sort);
-    const entries = [[sample('python'), 'Python'], [sample('code'), 'native code'], [sample('other'), 'other']];
+    const entries = [[sample('python'), 'Python'], [sample('code'), 'native code'], [sample('other'), 'first write']];
     this.legend = () => legend('flame-legend', [...entries.filter((_, sort) => sorts.has(sort)), [sample('hit'), 'found by the search']]);
     this.legend();
-    const { merged } = this.tree;
-    document.getElementById('flame-note').textContent = merged > 0 ? `${counted(merged, 'stack')} that copied least ${merged === 1 ? 'is' : 'are'} one frame: (other stacks).` : '';
+    const left = this.tree.left_out;
+    document.getElementById('flame-note').textContent = left > 0 ? `${counted(left, 'frame')} in which least was copied ${left === 1 ? 'is' : 'are'} left out; what was copied there counts in the frames that called them.` : '';
   }
 
   /** Depth of the deepest frame. Parents come before their children. */
@@ -57,8 +57,10 @@ class Flame {
     this.pages = new Float64Array(tree.parent.length + 1);
     tree.node.forEach((node, at) => {
       if (!shows(tree.cause[at])) return;
-      this.bytes[node + 1] += tree.bytes[at];
-      this.pages[node + 1] += tree.pages[at];
+      // What nothing called and is left out belongs to all.
+      const own = node === tree.parent.length ? 0 : node + 1;
+      this.bytes[own] += tree.bytes[at];
+      this.pages[own] += tree.pages[at];
     });
     for (let node = tree.parent.length; node > 0; node -= 1) {
       this.bytes[tree.parent[node - 1]] += this.bytes[node];

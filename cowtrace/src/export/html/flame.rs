@@ -1,185 +1,103 @@
-//! Copied bytes by stack: the interpreter's frames, outermost first, then the native ones that they called.
+//! Copied bytes by stack, as a tree of frames that is small enough to be drawn.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::super::stacks::{Frame, Stacks};
 use super::limits::Limits;
-use super::strings::{Strings, Words};
+use super::strings::Strings;
 use super::timeline::copies;
-use crate::record::schema::{Id, NativeFrame, PythonFrame, Trace};
-use crate::report::escape::escape;
+use crate::record::schema::Trace;
+use crate::report::escape::visible;
 use crate::report::view::View;
 
-/// Frames of the whole tree, at most; the lightest stacks are one frame then.
-const NODES: usize = 20_000;
-/// Frames of one stack, at most: the innermost ones.
-const DEPTH: usize = 200;
+/// Frames of the tree, at most: those with most bytes.
+const FRAMES: usize = 20_000;
 
-/// Whose frame it is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// Whose frame it is, as the page's scripts know it.
+#[derive(Clone, Copy)]
 enum Sort {
     Python = 0,
     Native = 1,
-    /// Stands for others, or for none.
-    Other = 2,
+    Write = 2,
 }
 
 /// The tree of frames and what was copied in each; columns.
 #[derive(Serialize, Default)]
 pub(super) struct Flame {
-    /// For each frame: 0 = outermost, otherwise one more than its parent, which comes before it.
+    /// For each frame: 0 = outermost, otherwise one more than its caller, which comes before it.
     parent: Vec<usize>,
     name: Vec<usize>,
     sort: Vec<u8>,
-    /// What was copied in a frame itself, by cause.
+    /// Frames that are left out; what was copied in them counts in those that called them.
+    left_out: usize,
+    /// Position of a frame, and what was copied in it itself, by cause. One more than the last = in frames that are left out
+    /// and that nothing called.
     node: Vec<usize>,
     cause: Vec<usize>,
     pub(super) pages: Vec<u64>,
     pub(super) bytes: Vec<u64>,
-    /// Stacks that are one frame because there are too many.
-    merged: usize,
-    #[serde(skip)]
-    children: HashMap<(usize, Sort, usize), usize>,
 }
-
-type StackId = (Id<Vec<PythonFrame>>, Id<Vec<NativeFrame>>);
 
 /// The stacks of all copies.
 pub(super) fn flame(trace: &Trace, view: &View<'_>, limits: &Limits, strings: &mut Strings) -> Flame {
-    let mut stacks: HashMap<StackId, HashMap<usize, (u64, u64)>> = HashMap::new();
+    let mut stacks = Stacks::new(trace);
+    let mut copied: BTreeMap<(usize, usize), (u64, u64)> = BTreeMap::new();
     for (fault, cause) in copies(trace, view, limits) {
-        let (pages, bytes) =
-            stacks.entry((fault.python, fault.native)).or_default().entry(cause).or_default();
+        let (pages, bytes) = copied.entry((stacks.of(fault).index(), cause)).or_default();
         *pages += 1;
         *bytes += fault.bytes;
     }
-    let mut stacks: Vec<(StackId, Vec<(usize, (u64, u64))>)> =
-        stacks.into_iter().map(|(stack, causes)| (stack, causes.into_iter().collect())).collect();
-    let weight = |causes: &[(usize, (u64, u64))]| causes.iter().map(|(_, (_, bytes))| bytes).sum::<u64>();
-    stacks.sort_by_key(|((python, native), causes)| {
-        (Reverse(weight(causes)), python.index(), native.index())
-    });
-    let mut flame = Flame::default();
-    let mut rest: HashMap<usize, (u64, u64)> = HashMap::new();
-    let mut frames = Frames { python: Words::new(), native: Words::new(), numbers: HashMap::new() };
-    for (stack, mut causes) in stacks {
-        causes.sort_unstable();
-        if flame.parent.len() + DEPTH > NODES {
-            flame.merged += 1;
-            for (cause, (pages, bytes)) in causes {
-                let sum = rest.entry(cause).or_default();
-                *sum = (sum.0 + pages, sum.1 + bytes);
-            }
+    let nodes = stacks.nodes();
+    let caller = |node: usize| nodes[node].caller.map(|caller| caller.index());
+    let mut sums = vec![0_u64; nodes.len()];
+    copied.iter().for_each(|((node, _), (_, bytes))| sums[*node] += bytes);
+    for node in (0..nodes.len()).rev() {
+        if let Some(caller) = caller(node) {
+            sums[caller] += sums[node];
+        }
+    }
+    // Who calls has no fewer bytes and comes first, so that no frame is kept without its callers.
+    let mut kept: Vec<usize> = (0..nodes.len()).collect();
+    kept.sort_by_key(|node| (Reverse(sums[*node]), *node));
+    kept.truncate(FRAMES);
+    kept.sort_unstable();
+    let mut flame = Flame { left_out: nodes.len() - kept.len(), ..Flame::default() };
+    // One more than the position of a node, or of the nearest that is kept above it.
+    let mut positions = vec![0; nodes.len()];
+    let mut next = kept.iter().peekable();
+    for node in 0..nodes.len() {
+        let above = caller(node).map_or(0, |caller| positions[caller]);
+        if next.next_if_eq(&&node).is_none() {
+            positions[node] = above;
             continue;
         }
-        let mut node = 0;
-        for (sort, name) in frames.of(trace, stack, strings) {
-            node = flame.child(node, sort, name);
-        }
-        flame.add(node, causes);
+        let frame = stacks.frames()[nodes[node].frame as usize];
+        flame.parent.push(above);
+        flame.name.push(strings.intern(visible(&frame.label()).into_owned()));
+        flame.sort.push(sort(&frame) as u8);
+        positions[node] = flame.parent.len();
     }
-    if flame.merged > 0 {
-        let name = strings.intern("(other stacks)".to_owned());
-        let node = flame.child(0, Sort::Other, name);
-        let mut rest: Vec<_> = rest.into_iter().collect();
-        rest.sort_unstable();
-        flame.add(node, rest);
+    let mut merged: BTreeMap<(usize, usize), (u64, u64)> = BTreeMap::new();
+    for ((node, cause), (pages, bytes)) in copied {
+        let sum = merged.entry((positions[node], cause)).or_default();
+        *sum = (sum.0 + pages, sum.1 + bytes);
+    }
+    for ((node, cause), (pages, bytes)) in merged {
+        flame.node.push(node.checked_sub(1).unwrap_or(flame.parent.len()));
+        flame.cause.push(cause);
+        flame.pages.push(pages);
+        flame.bytes.push(bytes);
     }
     flame
 }
 
-impl Flame {
-    /// One more than the position of this child of a frame, which is made if it is new.
-    fn child(&mut self, parent: usize, sort: Sort, name: usize) -> usize {
-        *self.children.entry((parent, sort, name)).or_insert_with(|| {
-            self.parent.push(parent);
-            self.name.push(name);
-            self.sort.push(sort as u8);
-            self.parent.len()
-        })
-    }
-
-    fn add(&mut self, node: usize, causes: Vec<(usize, (u64, u64))>) {
-        for (cause, (pages, bytes)) in causes {
-            self.node.push(node - 1);
-            self.cause.push(cause);
-            self.pages.push(pages);
-            self.bytes.push(bytes);
-        }
-    }
-}
-
-/// Names of frames, made once for each.
-struct Frames<'a> {
-    python: Words,
-    native: Words,
-    numbers: HashMap<FrameOf<'a>, usize>,
-}
-
-#[derive(PartialEq, Eq, Hash)]
-enum FrameOf<'a> {
-    Python(&'a PythonFrame),
-    Native(&'a NativeFrame),
-}
-
-impl<'a> Frames<'a> {
-    /// The frames of a stack, outermost first; never empty.
-    fn of(
-        &mut self,
-        trace: &'a Trace,
-        (python, native): StackId,
-        strings: &mut Strings,
-    ) -> Vec<(Sort, usize)> {
-        let python = trace.python.get(python).map_or(&[][..], Vec::as_slice);
-        let native = trace.native.get(native).map_or(&[][..], Vec::as_slice);
-        let all = python.len() + native.len();
-        let mut shown = Vec::with_capacity(all.min(DEPTH) + 1);
-        if all == 0 {
-            shown.push((Sort::Other, strings.intern("(no stack)".to_owned())));
-        }
-        let outer = all.saturating_sub(DEPTH - 1);
-        if outer > 0 {
-            shown.push((Sort::Other, strings.intern(format!("… {outer} frames further out"))));
-        }
-        for (number, frame) in python.iter().rev().enumerate() {
-            if number >= outer {
-                let next = self.numbers.len();
-                let row = *self.numbers.entry(FrameOf::Python(frame)).or_insert(next);
-                shown.push((Sort::Python, self.python.of(row, strings, || python_name(frame))));
-            }
-        }
-        for (number, frame) in native.iter().rev().enumerate() {
-            if python.len() + number >= outer {
-                let next = self.numbers.len();
-                let row = *self.numbers.entry(FrameOf::Native(frame)).or_insert(next);
-                shown.push((Sort::Native, self.native.of(row, strings, || native_name(frame))));
-            }
-        }
-        shown
-    }
-}
-
-/// The last part of a path.
-fn file(path: &str) -> String {
-    escape(path.rsplit('/').next().unwrap_or(path))
-}
-
-/// `f (multi.py:7)`, with `~` before a line that is near the right one.
-fn python_name(frame: &PythonFrame) -> String {
-    let near = if frame.approximate { "~" } else { "" };
-    let line = frame.line.map_or_else(String::new, |line| format!(":{near}{line}"));
-    format!("{} ({}{line})", escape(&frame.function), file(&frame.file))
-}
-
-/// `insertdict (libpython3.11.so.1.0)`, the offset where there is no symbol.
-fn native_name(frame: &NativeFrame) -> String {
-    let object = frame.object.as_deref().map(file);
-    match (frame.symbol.as_deref().map(escape), object) {
-        (Some(symbol), Some(object)) => format!("{symbol} ({object})"),
-        (Some(symbol), None) => symbol,
-        (None, Some(object)) => format!("{object}+{:#x}", frame.offset),
-        (None, None) => "(unknown code)".to_owned(),
+const fn sort(frame: &Frame<'_>) -> Sort {
+    match frame {
+        Frame::Python { .. } => Sort::Python,
+        Frame::Native { .. } => Sort::Native,
+        Frame::Write { .. } => Sort::Write,
     }
 }

@@ -15,14 +15,15 @@ class History {
     this.restart();
   }
 
-  /** Starts before writes before ends, where they are at the same moment. */
+  /** Starts, then forks, writes and ends, where they are at the same moment. */
   sorted() {
     const events = [];
     this.program.runs.forEach((run, number) => {
       events.push({ time: run.start, order: 0, number });
-      if (run.end !== null) events.push({ time: run.end, order: 2, number });
+      for (const time of run.forks) events.push({ time, order: 1, number });
+      if (run.end !== null) events.push({ time: run.end, order: 3, number });
     });
-    this.program.records.time.forEach((time, number) => events.push({ time, order: 1, number }));
+    this.program.records.time.forEach((time, number) => events.push({ time, order: 2, number }));
     return events.sort((one, other) => one.time - other.time || one.order - other.order || one.number - other.number);
   }
 
@@ -47,7 +48,7 @@ class History {
     this.time = time;
     for (; this.next < this.events.length && this.events[this.next].time <= time; this.next += 1) {
       const { order, number } = this.events[this.next];
-      [this.start, this.write, this.end][order].call(this, number);
+      [this.start, this.share, this.write, this.end][order].call(this, number);
     }
   }
 
@@ -61,12 +62,14 @@ class History {
         this.frame[own + cell] = this.frames;
         continue;
       }
-      const above = parent * this.cells + cell;
-      this.frame[own + cell] = this.frame[above];
-      // What the parent had to itself is shared again.
-      this.cause[above] = NOT_WRITTEN;
-      this.pages[above] = 0;
+      this.frame[own + cell] = this.frame[parent * this.cells + cell];
     }
+  }
+
+  /** A process forked: what it had to itself is shared again. */
+  share(run) {
+    this.cause.fill(NOT_WRITTEN, run * this.cells, (run + 1) * this.cells);
+    this.pages.fill(0, run * this.cells, (run + 1) * this.cells);
   }
 
   write(number) {

@@ -26,7 +26,8 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn new(trace: &Trace, view: &View<'_>) -> Self {
+    /// `order`: the processes in the order of the tree.
+    pub(super) fn new(trace: &Trace, view: &View<'_>, order: &[usize]) -> Self {
         let weights: Vec<u64> = view.causes().map(|row| row.copied.bytes).collect();
         let by_weight = heaviest(&weights);
         let copied: Vec<u64> = (0..trace.processes.len()).map(|p| view.copied(p).bytes).collect();
@@ -49,7 +50,7 @@ impl Limits {
         }
         let named_causes: Vec<usize> =
             (0..weights.len()).filter(|cause| cause_ranks[*cause] < causes).collect();
-        let named_processes = tree(trace, |process| process_ranks[process] < processes);
+        let named_processes = tree(trace, order, |process| process_ranks[process] < processes);
         Self {
             causes: rows(weights.len(), &named_causes),
             named_causes,
@@ -88,29 +89,14 @@ fn rows(number: usize, named: &[usize]) -> Vec<Option<usize>> {
 }
 
 /// The processes that are wanted and all above them, in the order of the tree.
-fn tree(trace: &Trace, wanted: impl Fn(usize) -> bool) -> Vec<usize> {
-    let parent = |index: usize| trace.processes[index].parent.filter(|parent| *parent < index);
+fn tree(trace: &Trace, order: &[usize], wanted: impl Fn(usize) -> bool) -> Vec<usize> {
     let mut shown: Vec<bool> = (0..trace.processes.len()).map(wanted).collect();
-    let mut children = vec![Vec::new(); shown.len()];
-    let mut open = Vec::new();
-    // Parents come first, so that all below is known when a process's turn comes.
-    for index in (0..shown.len()).rev().filter(|index| trace.processes.get(*index).is_some()) {
-        if !shown[index] {
-            continue;
-        }
-        match parent(index) {
-            Some(parent) => {
-                shown[parent] = true;
-                children[parent].push(index);
-            }
-            None => open.push(index),
+    for index in order.iter().rev().filter(|index| shown[**index]).copied().collect::<Vec<_>>() {
+        let mut above = trace.processes[index].parent;
+        while let Some(parent) = above.filter(|parent| shown.get(*parent) == Some(&false)) {
+            shown[parent] = true;
+            above = trace.processes[parent].parent;
         }
     }
-    // Not recursive: a chain of forks can be as long as the target likes. Both lists have the last one first.
-    let mut order = Vec::new();
-    while let Some(index) = open.pop() {
-        order.push(index);
-        open.append(&mut children[index]);
-    }
-    order
+    order.iter().copied().filter(|index| shown[*index]).collect()
 }

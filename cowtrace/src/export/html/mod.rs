@@ -49,9 +49,12 @@ const SCRIPTS: &[&str] = &[
     include_str!("theme.js"),
     include_str!("causes.js"),
     include_str!("axis.js"),
+    include_str!("timeline_words.js"),
+    include_str!("timeline_input.js"),
     include_str!("timeline.js"),
     include_str!("flame.js"),
     include_str!("history.js"),
+    include_str!("memory_paint.js"),
     include_str!("memory.js"),
     include_str!("main.js"),
 ];
@@ -140,7 +143,8 @@ fn answer(view: &View<'_>) -> String {
 /// The line of the program's own code that copied most; without one, whatever copied most. The script's button shows it alone.
 fn worst(view: &View<'_>, document: &Document) -> String {
     let own = view.causes().enumerate().find(|(_, row)| row.kind == Kind::Own);
-    let heaviest = || view.causes().enumerate().max_by_key(|(at, row)| (row.copied.bytes, std::cmp::Reverse(*at)));
+    let heaviest =
+        || view.causes().enumerate().max_by_key(|(at, row)| (row.copied.bytes, std::cmp::Reverse(*at)));
     let Some((number, row)) = own.or_else(heaviest) else { return String::new() };
     let (label, class) = match row.kind {
         Kind::Own if row.site.is_some_and(|site| site.line.is_none()) => {
@@ -152,10 +156,11 @@ fn worst(view: &View<'_>, document: &Document) -> String {
         Kind::Unknown => ("What copied most is not known", "unknown"),
     };
     let total = view.total();
-    let (workers, processes) = row.processes().fold((0, 0), |(workers, all), (process, _)| {
-        (workers + u64::from(view.is_worker(process)), all + 1)
-    });
-    let spread = if workers == processes { counted(workers, "worker") } else { counted(processes, "process") };
+    let (workers, processes) = row
+        .processes()
+        .fold((0, 0), |(workers, all), (process, _)| (workers + u64::from(view.is_worker(process)), all + 1));
+    let spread =
+        if workers == processes { counted(workers, "worker") } else { counted(processes, "process") };
     let much = format!(
         "{} in {}, {} of everything that was copied, in {spread}",
         size(row.copied.bytes),

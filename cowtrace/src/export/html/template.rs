@@ -62,7 +62,10 @@ mod tests {
 
     #[test]
     fn nothing_is_markup() {
-        assert_eq!(text("<b a='\"'>&\u{202e}\u{2028}\0"), "&lt;b a=&#39;&quot;&#39;&gt;&amp;\\u{202e}\\u{2028}\\x00");
+        assert_eq!(
+            text("<b a='\"'>&\u{202e}\u{2028}\0"),
+            "&lt;b a=&#39;&quot;&#39;&gt;&amp;\\u{202e}\\u{2028}\\x00"
+        );
         assert_eq!(element("p", "x", "</p>"), "<p class=\"x\">&lt;/p&gt;</p>");
     }
 

@@ -2,8 +2,6 @@
 
 const ROW = { height: 34, spans: 3, span: 5, bars: 10, bar: 21 };
 const AXIS_HEIGHT = 22;
-/** Pixels around the pointer in which copies are told of. */
-const NEAR = 3;
 
 class Timeline {
   constructor(data) {
@@ -16,7 +14,8 @@ class Timeline {
     this.board = new Board('timeline-board', (context) => this.draw(context));
     this.board.measure = () => AXIS_HEIGHT + data.processes.length * ROW.height;
     this.canvas = this.board.canvas;
-    this.listen();
+    this.words = new TimelineWords(this);
+    new TimelineInput(this);
     onFilter(() => this.changed());
     this.legend();
     this.say();
@@ -225,7 +224,7 @@ class Timeline {
       const span = spans.shown[number];
       const from = this.x(span.start);
       const width = Math.max(2, this.x(span.end) - from);
-      if (from > this.board.width || from + width < this.gutter) continue;
+      if (span.depth > 0 || from > this.board.width || from + width < this.gutter) continue;
       context.fillStyle = colors[span.kind];
       context.globalAlpha = filter.cause === null ? 1 : 0.4;
       context.fillRect(from, top + ROW.spans, width, ROW.span);
@@ -283,227 +282,5 @@ class Timeline {
       const text = tickName(at, axis.span);
       if (x + context.measureText(text).width < board.width) context.fillText(text, x + 3, AXIS_HEIGHT / 2);
     }
-  }
-
-  /** What the tip says of one copy. */
-  describe(number) {
-    const { faults, strings, causes, processes } = this.data;
-    const site = faults.site[number] === 0 ? 'no line, no symbol' : strings[faults.site[number] - 1];
-    const process = processes[faults.process[number]];
-    const latency = faults.latency[number] === 0 ? null : `took ${time(faults.latency[number])}`;
-    return [
-      `${moment(faults.time[number])}, ${process.pid === null ? process.name : `process ${process.pid}`}, thread ${faults.tid[number]}`,
-      `at ${site}`,
-      `first write: ${strings[faults.write[number]]}`,
-      `while: ${strings[faults.operation[number]]}`,
-      `page ${address(faults.page[number], faults.byte[number])}, ${strings[faults.region[number]]}, ${size(faults.bytes[number])}`,
-      latency,
-      `row: ${causeName(causes[faults.cause[number]])}`,
-    ];
-  }
-
-  /** Counts by cause of a process between two moments. */
-  tally(row, from, to) {
-    const { faults, timeline } = this.data;
-    const pages = new Map();
-    const add = (cause, number) => pages.set(cause, (pages.get(cause) || 0) + number);
-    if (faults.complete) {
-      for (const number of faults.byProcess[row]) {
-        if (faults.time[number] >= from && faults.time[number] <= to && shows(faults.cause[number])) add(faults.cause[number], 1);
-      }
-    } else {
-      for (const number of timeline.byProcess[row]) {
-        const slice = timeline.slice[number];
-        const inside = this.data.sliceTime(slice + 1) > from && this.data.sliceTime(slice) <= to;
-        if (inside && shows(timeline.cause[number])) add(timeline.cause[number], timeline.pages[number]);
-      }
-    }
-    return [...pages].sort((one, other) => other[1] - one[1]);
-  }
-
-  /** The copy of a row that is nearest to a moment, within a distance. */
-  nearest(row, at, distance) {
-    const { faults } = this.data;
-    let best = null;
-    let least = distance;
-    for (const number of faults.byProcess[row]) {
-      const away = Math.abs(faults.time[number] - at);
-      if (away <= least && shows(faults.cause[number])) [best, least] = [number, away];
-    }
-    return best;
-  }
-
-  hover(event) {
-    const { x, y, top } = this.board.at(event);
-    const row = Math.floor((y - AXIS_HEIGHT) / ROW.height);
-    const process = this.data.processes[row];
-    if (top < AXIS_HEIGHT || process === undefined) return tip.hide();
-    if (x < this.gutter) return tip.show(this.describeProcess(process), event.clientX, event.clientY);
-    const [from, to] = [this.time(x - NEAR), this.time(x + NEAR)];
-    const lines = this.spanLines(row, x, y);
-    const tally = this.tally(row, from, to);
-    const number = this.nearest(row, this.time(x), this.time(x + NEAR) - this.time(x));
-    const pages = tally.reduce((sum, entry) => sum + entry[1], 0);
-    if (number !== null) lines.push(...this.describe(number));
-    if (pages > 1 || (pages > 0 && number === null)) {
-      lines.push(`${counted(pages, 'page')} here${this.data.faults.complete ? '' : `, within ${time(Math.max(to - from, this.data.sliceTime(1)))}`}:`);
-      for (const [cause, number] of tally.slice(0, 5)) lines.push(`  ${count(number)} × ${causeName(this.data.causes[cause])}`);
-      if (tally.length > 5) lines.push(`  … and ${tally.length - 5} more rows`);
-    }
-    return lines.length > 0 ? tip.show(lines, event.clientX, event.clientY) : tip.hide();
-  }
-
-  spanLines(row, x, y) {
-    const { spans, strings } = this.data;
-    const inRow = (y - AXIS_HEIGHT) % ROW.height;
-    if (inRow > ROW.bars) return [];
-    const here = spans.byProcess[row].map((number) => spans.shown[number])
-      .filter((span) => this.x(span.start) - NEAR <= x && this.x(span.end) + NEAR >= x);
-    return here.slice(0, 3).map((span) => `${strings[span.name]}: ${counted(span.pages, 'page')}, ${size(span.bytes)}, seen from ${moment(span.start)} to ${moment(span.end)}`);
-  }
-
-  describeProcess(process) {
-    if (process.pid === null) return [process.name];
-    const ended = process.end === null ? 'was running when the trace ended'
-      : `ended at ${moment(process.end)}${process.exit === null ? '' : ` with ${process.exit}`}`;
-    return [
-      `${process.pid} ${process.name}, generation ${process.generation}`,
-      `${process.parent === null ? 'began' : 'forked'} at ${moment(process.start)}, ${ended}`,
-      process.inherited === null ? null : `inherited ${size(process.inherited)}`,
-      `copied ${size(process.bytes)} in ${counted(process.pages, 'page')}`,
-      ...process.execs.map((exec) => `began another program at ${moment(exec)}`),
-    ];
-  }
-
-  /** The next or previous copy of the chosen row. */
-  step(by) {
-    const { faults } = this.data;
-    const row = faults.byProcess[this.row].filter((number) => shows(faults.cause[number]));
-    if (row.length === 0) return;
-    const at = row.indexOf(this.cursor);
-    const next = at < 0 ? (by > 0 ? 0 : row.length - 1) : Math.min(row.length - 1, Math.max(0, at + by));
-    this.cursor = row[next];
-    const when = faults.time[this.cursor];
-    if (when < this.axis.start || when > this.axis.end) this.axis.set(when - this.axis.span / 2, when + this.axis.span / 2);
-    this.board.drawNow();
-    const lines = this.describe(this.cursor);
-    const box = this.canvas.getBoundingClientRect();
-    tip.show(lines, box.left + this.x(when), box.top + AXIS_HEIGHT + (this.row + 1) * ROW.height - this.board.scroll);
-    document.getElementById('timeline-copy').textContent = lines.filter(Boolean).join('; ');
-  }
-
-  chooseRow(by) {
-    this.row = Math.min(this.data.processes.length - 1, Math.max(0, this.row + by));
-    this.cursor = null;
-    const top = this.row * ROW.height;
-    const { element, height } = this.board;
-    if (top < element.scrollTop) element.scrollTop = top;
-    if (top + ROW.height + AXIS_HEIGHT > element.scrollTop + height) element.scrollTop = top + ROW.height + AXIS_HEIGHT - height;
-    this.board.redraw();
-  }
-
-  listen() {
-    const act = (id, action) => document.getElementById(id).addEventListener('click', () => {
-      action();
-      this.changed();
-    });
-    act('timeline-in', () => this.axis.zoom(2));
-    act('timeline-out', () => this.axis.zoom(0.5));
-    act('timeline-left', () => this.axis.move(-0.25));
-    act('timeline-right', () => this.axis.move(0.25));
-    act('timeline-reset', () => this.axis.reset());
-    const { canvas } = this;
-    canvas.addEventListener('wheel', (event) => this.wheel(event), { passive: false });
-    canvas.addEventListener('pointerdown', (event) => this.press(event));
-    canvas.addEventListener('pointermove', (event) => this.move(event));
-    canvas.addEventListener('pointerup', (event) => this.release(event));
-    canvas.addEventListener('pointercancel', () => {
-      this.drag = null;
-      this.board.redraw();
-    });
-    canvas.addEventListener('pointerleave', () => tip.hide());
-    canvas.addEventListener('blur', () => {
-      tip.hide();
-      this.board.redraw();
-    });
-    canvas.addEventListener('focus', () => this.board.redraw());
-    canvas.addEventListener('keydown', (event) => this.key(event));
-  }
-
-  /** The wheel belongs to the page until the picture is focused, or a modifier says that it is meant. */
-  wheel(event) {
-    const meant = event.ctrlKey || document.activeElement === this.canvas;
-    if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
-      event.preventDefault();
-      this.axis.move((event.deltaX || event.deltaY) / 800);
-      this.changed();
-    } else if (meant) {
-      event.preventDefault();
-      this.axis.zoom(1.0015 ** -event.deltaY, this.time(this.board.at(event).x));
-      this.changed();
-    }
-  }
-
-  press(event) {
-    const { x, y } = this.board.at(event);
-    this.canvas.focus({ preventScroll: true });
-    this.row = Math.max(0, Math.min(this.data.processes.length - 1, Math.floor((y - AXIS_HEIGHT) / ROW.height)));
-    if (event.button > 1 || x < this.gutter) return;
-    this.canvas.setPointerCapture(event.pointerId);
-    const pans = event.shiftKey || event.button === 1;
-    this.drag = { from: x, pans, start: this.axis.start, end: this.axis.end };
-  }
-
-  move(event) {
-    if (this.drag === null) return this.hover(event);
-    const { x } = this.board.at(event);
-    if (this.drag.pans) {
-      const by = ((this.drag.from - x) / (this.board.width - this.gutter)) * this.axis.span;
-      this.axis.set(this.drag.start + by, this.drag.end + by);
-      return this.changed();
-    }
-    this.drag.to = Math.max(this.gutter, x);
-    tip.hide();
-    return this.board.redraw();
-  }
-
-  release(event) {
-    const { drag } = this;
-    this.drag = null;
-    if (drag === null || drag.pans) return;
-    if (drag.to !== undefined && Math.abs(drag.to - drag.from) > 5) {
-      const [from, to] = [this.time(Math.min(drag.from, drag.to)), this.time(Math.max(drag.from, drag.to))];
-      this.axis.set(from, to);
-      this.changed();
-    } else {
-      this.board.redraw();
-      this.hover(event);
-    }
-  }
-
-  key(event) {
-    const keys = {
-      ArrowLeft: () => this.axis.move(-0.1),
-      ArrowRight: () => this.axis.move(0.1),
-      '+': () => this.axis.zoom(1.5),
-      '=': () => this.axis.zoom(1.5),
-      '-': () => this.axis.zoom(1 / 1.5),
-      Home: () => this.axis.reset(),
-      0: () => this.axis.reset(),
-    };
-    const others = {
-      ArrowUp: () => this.chooseRow(-1),
-      ArrowDown: () => this.chooseRow(1),
-      n: () => this.step(1),
-      p: () => this.step(-1),
-      Escape: () => tip.hide(),
-    };
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const action = keys[event.key];
-    if (action) {
-      action();
-      this.changed();
-    } else if (others[event.key]) others[event.key]();
-    if (action || others[event.key]) event.preventDefault();
   }
 }

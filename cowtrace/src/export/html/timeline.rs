@@ -6,9 +6,11 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
+use super::super::timeline::Timeline;
 use super::limits::Limits;
 use super::strings::{Strings, Words};
 use crate::record::schema::{Fault, Trace};
+use crate::report::escape::escape;
 use crate::report::view::{self, View};
 
 /// Faults that are in the page one by one, at most.
@@ -57,10 +59,12 @@ pub(super) struct Faults {
 }
 
 /// Something that went on for a while, as far as its copies show it.
-#[derive(Clone, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Span {
     process: usize,
     kind: &'static str,
+    /// Imports that it is part of.
+    depth: usize,
     name: usize,
     start: u64,
     end: u64,
@@ -86,13 +90,6 @@ pub(super) fn copies<'a>(
     rows.filter_map(|(fault, row)| Some((fault, limits.cause(row.map(|row| row as usize)?))))
 }
 
-/// When the last thing in the trace happened; never 0.
-pub(super) fn duration(trace: &Trace) -> u64 {
-    let last = trace.faults.last().map_or(0, |fault| fault.time);
-    let ends = trace.processes.iter().map(|process| process.end.unwrap_or(process.start));
-    ends.max().unwrap_or_default().max(last).max(trace.summary.duration).max(1)
-}
-
 /// The slice of time that a moment lies in.
 pub(super) fn slice(time: u64, duration: u64, slices: u64) -> u64 {
     let slice = u128::from(time) * u128::from(slices) / (u128::from(duration) + 1);
@@ -100,8 +97,7 @@ pub(super) fn slice(time: u64, duration: u64, slices: u64) -> u64 {
 }
 
 /// All copies, in as many slices as fit.
-pub(super) fn cells(trace: &Trace, view: &View<'_>, limits: &Limits) -> Cells {
-    let duration = duration(trace);
+pub(super) fn cells(trace: &Trace, view: &View<'_>, limits: &Limits, duration: u64) -> Cells {
     let mut slices = SLICES.0;
     let cells = loop {
         if let Some(cells) = cut(trace, view, limits, duration, slices) {
@@ -188,18 +184,33 @@ pub(super) fn faults(trace: &Trace, view: &View<'_>, limits: &Limits, strings: &
     columns
 }
 
-/// Imports, from the first to the last of successive copies of a thread in the same one, and collections, which may lie
-/// within.
-pub(super) fn spans(trace: &Trace, view: &View<'_>, limits: &Limits, strings: &mut Strings) -> Spans {
-    let mut spans = imports(trace, view, limits, strings);
-    spans.extend(trace.collections.iter().filter_map(|collection| {
+/// Imports and collections, as far as their processes are named. An import that is part of another comes after it.
+pub(super) fn spans(timeline: &Timeline<'_>, limits: &Limits, strings: &mut Strings) -> Spans {
+    let imports = timeline.imports.iter().filter_map(|import| {
+        let doing = import.detail.unwrap_or("import");
+        let module = import.module.map_or_else(String::new, |module| format!(" {}", escape(module)));
+        Some(Span {
+            process: limits.process(import.thread.process)?,
+            kind: "import",
+            depth: import.depth,
+            name: strings.intern(format!("{}{module}", escape(doing))),
+            start: import.start,
+            end: import.end,
+            pages: import.pages,
+            bytes: import.bytes,
+        })
+    });
+    let mut spans: Vec<Span> = imports.collect();
+    spans.extend(timeline.collections.iter().filter_map(|span| {
+        let collection = span.collection;
         let generation = collection.generation.map_or_else(String::new, |g| format!(", generation {g}"));
         Some(Span {
             process: limits.process(collection.process)?,
             kind: "gc",
+            depth: 0,
             name: strings.intern(format!("garbage collection {}{generation}", collection.number)),
             start: collection.start,
-            end: collection.end,
+            end: span.end,
             pages: collection.pages,
             bytes: collection.bytes,
         })
@@ -207,45 +218,7 @@ pub(super) fn spans(trace: &Trace, view: &View<'_>, limits: &Limits, strings: &m
     let of = spans.len();
     spans.sort_by_key(|span| Reverse(span.bytes));
     spans.truncate(SPANS);
-    spans.sort_by_key(|span| (span.kind == "gc", span.start, span.process));
+    // Collections are drawn over the imports that they interrupt.
+    spans.sort_by_key(|span| (span.kind == "gc", span.start, span.process, span.depth));
     Spans { of, shown: spans }
-}
-
-fn imports(trace: &Trace, view: &View<'_>, limits: &Limits, strings: &mut Strings) -> Vec<Span> {
-    let mut open: HashMap<(usize, u32), Span> = HashMap::new();
-    let mut done = Vec::new();
-    let mut names = Words::new();
-    for (fault, _) in copies(trace, view, limits) {
-        let Some(process) = limits.process(fault.process) else { continue };
-        let thread = (process, fault.tid);
-        let Some(operation) = trace.operations.get(fault.operation) else { continue };
-        match operation.kind {
-            "import" => {}
-            // A collection interrupts what goes on.
-            "gc" => continue,
-            _ => {
-                done.extend(open.remove(&thread));
-                continue;
-            }
-        }
-        let name = names.of(fault.operation.index(), strings, || view::operation(operation));
-        let span = open.entry(thread).or_insert_with(|| Span {
-            process,
-            kind: "import",
-            name,
-            start: fault.time,
-            end: fault.time,
-            pages: 0,
-            bytes: 0,
-        });
-        if span.name != name {
-            let next = Span { name, start: fault.time, pages: 0, bytes: 0, ..span.clone() };
-            done.push(std::mem::replace(span, next));
-        }
-        span.end = span.end.max(fault.time);
-        span.pages += 1;
-        span.bytes += fault.bytes;
-    }
-    done.extend(open.into_values());
-    done
 }

@@ -3,32 +3,24 @@
 //! A trace knows the addresses of the pages that were written to, not of those that stayed shared everywhere: these are a
 //! number, `inherited_bytes` without the others.
 
+mod grid;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde::Serialize;
 
 use super::limits::Limits;
 use super::strings::Strings;
-use super::timeline::{duration, slice};
 use crate::record::schema::{Fault, Outcome, Trace};
 use crate::report::escape::escape;
 use crate::report::view::{Program, View};
+use grid::{Grid, effective, forks};
 
-/// Writes that are drawn one by one, at their own times.
-const EXACT: usize = 40_000;
-/// Cells of the map of one process, at most.
-const CELLS: usize = 4_096;
-/// Numbers of pages by process, cell, time and cause, at most, where writes are not drawn one by one.
-const RECORDS: usize = 80_000;
-/// Slices of time, at most and at least, where writes are not drawn one by one.
-const SLICES: (u64, u64) = (1024, 16);
 /// Programs whose memory is drawn, at most: those with most pages.
 const PROGRAMS: usize = 8;
 /// Mappings that have a heading, at most; the rest share one.
 const REGIONS: usize = 48;
-/// Bits of a page's number.
-const BITS: u32 = 52;
 /// Bytes of a page.
 const PAGE: u64 = 4096;
 
@@ -65,6 +57,8 @@ struct Run {
     end: Option<u64>,
     /// Who forked it, if that ran the program too: position in `runs`.
     parent: Option<usize>,
+    /// When it shared again what it had written to, also with a process that is not named.
+    forks: Vec<u64>,
 }
 
 /// Cells of one mapping by address; columns.
@@ -103,7 +97,13 @@ struct Written {
 }
 
 /// The map of a trace.
-pub(super) fn memory(trace: &Trace, view: &View<'_>, limits: &Limits, strings: &mut Strings) -> Memory {
+pub(super) fn memory(
+    trace: &Trace,
+    view: &View<'_>,
+    limits: &Limits,
+    strings: &mut Strings,
+    duration: u64,
+) -> Memory {
     let (programs, mut written) = writes(trace, view, limits);
     let mut weights = vec![0_u64; programs.len()];
     written.iter().for_each(|write| weights[write.program] += 1);
@@ -121,11 +121,11 @@ pub(super) fn memory(trace: &Trace, view: &View<'_>, limits: &Limits, strings: &
     });
     let regions = regions(trace, view, &mut written);
     let forks = forks(trace);
-    let Some(grid) = Grid::fitting(&written, &forks, duration(trace)) else {
+    let Some(grid) = Grid::fitting(&written, &forks, duration) else {
         return Memory { too_large: true, ..Memory::default() };
     };
     let maps = order.iter().enumerate().map(|(number, program)| {
-        map(trace, view, limits, strings, (number, programs[*program]), &regions, &grid)
+        map(trace, view, limits, strings, (number, programs[*program]), &regions, (&grid, &forks))
     });
     let programs = maps.collect();
     Memory { shift: grid.shift, slices: grid.slices, programs, other_programs, too_large: false }
@@ -201,101 +201,6 @@ fn regions(trace: &Trace, view: &View<'_>, written: &mut [Written]) -> Vec<Strin
     shown
 }
 
-/// By process, when it shared its memory with a child, in the order of time.
-fn forks(trace: &Trace) -> HashMap<usize, Vec<u64>> {
-    let mut forks: HashMap<usize, Vec<u64>> = HashMap::new();
-    for process in trace.processes.iter().filter(|process| process.inherited_bytes > 0) {
-        if let Some(parent) = process.parent {
-            forks.entry(parent).or_default().push(process.start);
-        }
-    }
-    forks.values_mut().for_each(|times| times.sort_unstable());
-    forks
-}
-
-/// The writes as they are drawn.
-struct Grid {
-    shift: u32,
-    slices: u64,
-    /// Cells with their known pages, by program, mapping and number.
-    cells: BTreeMap<(usize, usize, u64), u64>,
-    /// Pages by program, time, process, cell and cause.
-    records: BTreeMap<(usize, u64, usize, (usize, u64), i64), u64>,
-}
-
-impl Grid {
-    /// Each write by itself if that is not too much; otherwise pages together, and times together, until it fits.
-    fn fitting(written: &[Written], forks: &HashMap<usize, Vec<u64>>, duration: u64) -> Option<Self> {
-        let pages: HashSet<(usize, usize, u64)> =
-            written.iter().map(|write| (write.program, write.region, write.page)).collect();
-        let mut known: Vec<_> = pages.into_iter().collect();
-        known.sort_unstable();
-        let cells_of = |shift: u32| {
-            let mut cells = BTreeMap::new();
-            for (program, region, page) in &known {
-                *cells.entry((*program, *region, page >> shift)).or_default() += 1;
-            }
-            cells
-        };
-        for shift in 0..=BITS {
-            let cells = cells_of(shift);
-            if cells.len() > CELLS {
-                continue;
-            }
-            if shift == 0 && written.len() <= EXACT {
-                let records = recorded(written, shift, |write| Some(write.time), usize::MAX)?;
-                return Some(Self { shift, slices: 0, cells, records });
-            }
-            let mut slices = SLICES.0;
-            while slices >= SLICES.1 {
-                let at = |write: &Written| end_of_slice(write, forks, duration, slices);
-                if let Some(records) = recorded(written, shift, at, RECORDS) {
-                    return Some(Self { shift, slices, cells, records });
-                }
-                slices /= 2;
-            }
-        }
-        None
-    }
-}
-
-type Recorded = BTreeMap<(usize, u64, usize, (usize, u64), i64), u64>;
-
-/// Pages together that are of one cell, time and cause; `None` = there are more than `most`.
-fn recorded(
-    written: &[Written],
-    shift: u32,
-    time: impl Fn(&Written) -> Option<u64>,
-    most: usize,
-) -> Option<Recorded> {
-    let mut records = Recorded::new();
-    for write in written {
-        let Some(time) = time(write) else { continue };
-        let cell = (write.region, write.page >> shift);
-        *records.entry((write.program, time, write.process, cell, write.cause)).or_default() += write.pages;
-        if records.len() > most {
-            return None;
-        }
-    }
-    Some(records)
-}
-
-/// The end of the slice that a write lies in: from then on it is drawn. `None` = the process forks before that, so that the
-/// page is shared again at every moment that is drawn.
-fn end_of_slice(
-    write: &Written,
-    forks: &HashMap<usize, Vec<u64>>,
-    duration: u64,
-    slices: u64,
-) -> Option<u64> {
-    let number = u128::from(slice(write.time, duration, slices)) + 1;
-    let end = u64::try_from(number * (u128::from(duration) + 1) / u128::from(slices)).unwrap_or(u64::MAX);
-    let end = end.max(write.time);
-    let times = forks.get(&write.process).map_or(&[][..], Vec::as_slice);
-    let next = times.get(times.partition_point(|fork| *fork <= write.time));
-    next.is_none_or(|fork| *fork > end).then_some(end)
-}
-
 fn map(
     trace: &Trace,
     view: &View<'_>,
@@ -303,9 +208,9 @@ fn map(
     strings: &mut Strings,
     (number, program): (usize, Program),
     names: &[String],
-    grid: &Grid,
+    (grid, forks): (&Grid, &HashMap<usize, Vec<u64>>),
 ) -> Map {
-    let runs = runs(trace, view, limits, program);
+    let mut runs = runs(trace, view, limits, program);
     let mut regions: Vec<RegionCells> = Vec::new();
     let mut positions = HashMap::new();
     let mut last = (usize::MAX, 0);
@@ -330,17 +235,23 @@ fn map(
         });
     let mut records = Records::default();
     let mut before = 0;
+    let mut written: Vec<Vec<u64>> = vec![Vec::new(); runs.len()];
     let of_program = grid.records.range((number, 0, 0, (0, 0), i64::MIN)..);
     for (&(_, time, process, cell, cause), &pages) in of_program.take_while(|((of, ..), _)| *of == number) {
         // A process runs a program once: it comes back to none by exec.
         let run = limits.process(process).and_then(|row| of_process.get(&row)?.first().copied());
         let (Some(run), Some(&cell)) = (run, positions.get(&cell)) else { continue };
+        written[run].push(time);
         records.time.push(time - before);
         records.run.push(run);
         records.cell.push(cell);
         records.cause.push(cause);
         records.pages.push(pages);
         before = time;
+    }
+    for (run, written) in runs.iter_mut().zip(&written) {
+        let process = limits.named_processes[run.process];
+        run.forks = effective(forks.get(&process).map_or(&[][..], Vec::as_slice), written);
     }
     Map { name: strings.intern(name(trace, program)), runs, regions, records }
 }
@@ -360,7 +271,8 @@ fn runs(trace: &Trace, view: &View<'_>, limits: &Limits, program: Program) -> Ve
         let forked = process.parent.filter(|_| at == 0 && process.inherited_bytes > 0);
         let parent = forked.and_then(|parent| of_process.get(&parent).copied());
         of_process.insert(index, runs.len());
-        runs.push(Run { process: row, start, end: process.execs.get(at).copied().or(process.end), parent });
+        let end = process.execs.get(at).copied().or(process.end);
+        runs.push(Run { process: row, start, end, parent, forks: Vec::new() });
     }
     runs
 }
