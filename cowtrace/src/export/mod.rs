@@ -2,11 +2,26 @@
 //!
 //! One more format is one more file with a `FORMAT` and one more row of [`FORMATS`].
 
+mod chrome;
+#[cfg(feature = "csv")]
+mod csv;
+#[cfg(feature = "firefox")]
+mod firefox;
+#[cfg(feature = "flamegraph")]
+mod flamegraph;
+mod folded;
 #[cfg(feature = "html")]
 mod html;
 mod jsonl;
+mod notes;
+#[cfg(any(feature = "firefox", feature = "flamegraph"))]
+mod palette;
+#[cfg(test)]
+mod samples;
+mod speedscope;
 mod stacks;
 mod timeline;
+mod told;
 
 use std::ffi::OsStr;
 use std::io;
@@ -17,6 +32,15 @@ use crate::record::schema::Trace;
 /// Every format.
 pub static FORMATS: &[Format] = &[
     jsonl::FORMAT,
+    #[cfg(feature = "csv")]
+    csv::FORMAT,
+    folded::FORMAT,
+    #[cfg(feature = "flamegraph")]
+    flamegraph::FORMAT,
+    speedscope::FORMAT,
+    chrome::FORMAT,
+    #[cfg(feature = "firefox")]
+    firefox::FORMAT,
     #[cfg(feature = "html")]
     html::FORMAT,
 ];
@@ -54,7 +78,7 @@ pub enum FormatError {
         known: Vec<String>,
     },
     /// More than one format goes with this end of a file name.
-    #[error("{} go with the file name {file:?}", formats.join(", "))]
+    #[error("{} go with the file name {file:?}: choose one with --format", formats.join(", "))]
     Ambiguous {
         /// The last part of the path.
         file: String,
@@ -126,8 +150,25 @@ mod tests {
         assert_eq!(by_path_among(Path::new("x.gz"), &formats).unwrap().name, "gz");
         assert_eq!(
             by_path_among(Path::new("x.json"), &formats).unwrap_err().to_string(),
-            "a, b go with the file name \"x.json\""
+            "a, b go with the file name \"x.json\": choose one with --format"
         );
+    }
+
+    /// The three JSON formats are told apart by the end before the last, or by `--format`.
+    #[cfg(feature = "firefox")]
+    #[test]
+    fn json() {
+        for (path, name) in [
+            ("run.speedscope.json", "speedscope"),
+            ("run.chrome.json", "chrome"),
+            ("run.trace.json", "chrome"),
+            ("run.firefox.json", "firefox"),
+            ("run.profile.json", "firefox"),
+        ] {
+            assert_eq!(by_path(Path::new(path)).unwrap().name, name);
+        }
+        let error = by_path(Path::new("run.json")).unwrap_err().to_string();
+        assert!(error.contains("speedscope, chrome, firefox") && error.contains("--format"), "{error}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::record::schema::{Fault, Id, NativeFrame, Outcome, PythonFrame, Trace, Write};
+use crate::report::escape::escape;
 use crate::report::words;
 
 /// No name of the target takes more characters than this.
@@ -46,12 +47,12 @@ pub(super) enum Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn python(frame: &'a PythonFrame) -> Self {
+    pub(super) fn python(frame: &'a PythonFrame) -> Self {
         let PythonFrame { function, file, line, approximate, op: _ } = frame;
         Self::Python { function, file, line: *line, approximate: *approximate }
     }
 
-    fn native(frame: &'a NativeFrame) -> Self {
+    pub(super) fn native(frame: &'a NativeFrame) -> Self {
         let (symbol, object) = (frame.symbol.as_deref(), frame.object.as_deref());
         Self::Native { symbol, object, offset: symbol.is_none().then_some(frame.offset) }
     }
@@ -130,6 +131,37 @@ pub(super) fn bounded(text: &str) -> String {
     }
     let half = LONGEST / 2;
     text.chars().take(half).chain(['…']).chain(text.chars().skip(length - half)).collect()
+}
+
+/// A frame as it stands in a collapsed stack, `frame;frame number`: whatever it is called, it is one frame of one line, and
+/// neither its end nor its beginning is taken for something else. What is escaped is so as in reports, `\\x3b` for `;`.
+pub(super) fn collapsed(label: &str) -> String {
+    let shown = escape(label).replace(';', "\\x3b");
+    let escaped = |c: char| format!("\\x{:02x}", u32::from(c));
+    let mut text = String::with_capacity(shown.len());
+    // Spaces at the ends are cut off by readers, and a line that begins with `#` is a comment to them.
+    let inner = shown.trim_start();
+    shown[..shown.len() - inner.len()].chars().for_each(|c| text.push_str(&escaped(c)));
+    let inner = match inner.strip_prefix('#').filter(|_| text.is_empty()) {
+        Some(rest) => {
+            text.push_str(&escaped('#'));
+            rest
+        }
+        None => inner,
+    };
+    let core = inner.trim_end();
+    // A number behind a space is read as a second weight.
+    let name = core.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let split = name.char_indices().next_back().filter(|(_, c)| c.is_whitespace() && name.len() < core.len());
+    if let Some((at, space)) = split {
+        text.push_str(&core[..at]);
+        text.push_str(&escaped(space));
+        text.push_str(&core[name.len()..]);
+    } else {
+        text.push_str(core);
+    }
+    inner[core.len()..].chars().for_each(|c| text.push_str(&escaped(c)));
+    if text.is_empty() { "?".to_owned() } else { text }
 }
 
 fn file_name(path: &str) -> &str {
@@ -314,6 +346,28 @@ mod tests {
             let path = stacks.path(stack);
             assert_eq!(path.len(), 1);
             assert_eq!(stacks.frames()[path[0] as usize].label(), "unknown write");
+        }
+    }
+
+    /// A frame of a collapsed stack cannot end the frame, the stack or the line, nor add a number or a comment.
+    #[test]
+    fn frames_of_collapsed_stacks() {
+        for (label, shown) in [
+            ("f (multi.py:9)", "f (multi.py:9)"),
+            ("a;b", "a\\x3bb"),
+            ("a 12", "a\\x2012"),
+            ("a 1.5", "a\\x201.5"),
+            ("a12", "a12"),
+            ("7 up", "7 up"),
+            (" a ", "\\x20a\\x20"),
+            ("a 1 ", "a\\x201\\x20"),
+            ("# a", "\\x23 a"),
+            ("12", "12"),
+            ("a\nb", "a\\nb"),
+            ("\u{3000}a", "\\x3000a"),
+            ("", "?"),
+        ] {
+            assert_eq!(collapsed(label), shown, "{label:?}");
         }
     }
 

@@ -31,8 +31,8 @@ pub(super) struct Timeline<'a> {
     pub(super) collections: Vec<Span<'a>>,
     /// Forks, by time.
     pub(super) forks: Vec<Fork>,
-    /// Copied bytes of each process so far, by time.
-    pub(super) copied: Vec<Point>,
+    /// For each process (by its index) its copied bytes so far, by time, from 0 at its start on.
+    pub(super) copied: Vec<Vec<Point>>,
 }
 
 /// A thread.
@@ -52,8 +52,6 @@ pub(super) struct Import<'a> {
     pub(super) thread: Thread,
     /// The module; `None` = not known.
     pub(super) module: Option<&'a str>,
-    /// Imports that this one is part of.
-    pub(super) depth: usize,
     /// `reload` where it is one.
     pub(super) detail: Option<&'a str>,
     /// Time of its first listed fault.
@@ -91,9 +89,9 @@ pub(super) struct Fork {
 pub(super) struct Point {
     /// When.
     pub(super) time: u64,
-    /// Index into [`Trace::processes`].
-    pub(super) process: usize,
-    /// Bytes copied so far by listed faults.
+    /// Pages copied so far by listed faults.
+    pub(super) pages: u64,
+    /// Their bytes.
     pub(super) bytes: u64,
 }
 
@@ -136,6 +134,24 @@ impl<'a> Timeline<'a> {
             copied: counters.finish(),
         }
     }
+
+    /// The threads of a process, its first thread first.
+    pub(super) fn threads_of(&self, process: usize) -> &[Thread] {
+        let begin = self.threads.partition_point(|thread| thread.process < process);
+        let end = self.threads.partition_point(|thread| thread.process <= process);
+        &self.threads[begin..end]
+    }
+}
+
+/// For each process the positions of the things that are its own, in their order.
+pub(super) fn by_process<T>(trace: &Trace, things: &[T], process: impl Fn(&T) -> usize) -> Vec<Vec<u32>> {
+    let mut positions = vec![Vec::new(); trace.processes.len()];
+    for (position, thing) in (0..).zip(things) {
+        if let Some(own) = positions.get_mut(process(thing)) {
+            own.push(position);
+        }
+    }
+    positions
 }
 
 /// When a fault ended; when it began if that was not measured.
@@ -160,7 +176,7 @@ fn fork((child, process): (usize, &crate::record::schema::Process)) -> Option<Fo
 }
 
 /// Indices of the processes, depth first. A file may say anything about who is whose parent: each is there once all the same.
-fn order(trace: &Trace) -> Vec<usize> {
+pub(super) fn order(trace: &Trace) -> Vec<usize> {
     let number = trace.processes.len();
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); number];
     let mut roots = Vec::new();
@@ -222,10 +238,10 @@ impl<'a> Imports<'a> {
                 .count()
         };
         open.truncate(same(&self.found, open));
-        for (depth, &module) in chain.iter().enumerate().skip(open.len()) {
+        for &module in chain.iter().skip(open.len()) {
             open.push(self.found.len());
             let (start, end) = (fault.time, fault.time);
-            self.found.push(Import { thread, module, depth, detail, start, end, pages: 0, bytes: 0 });
+            self.found.push(Import { thread, module, detail, start, end, pages: 0, bytes: 0 });
         }
         for at in &*open {
             let import = &mut self.found[*at];
@@ -250,44 +266,42 @@ fn chain(operation: &Operation) -> Vec<Option<&str>> {
 
 /// Adds up copied bytes by process.
 struct Counters {
-    points: Vec<Point>,
+    /// For each process its points.
+    points: Vec<Vec<Point>>,
+    /// For each process a later value than its last point's that is not a point.
+    waiting: Vec<Option<Point>>,
     /// Time between two points of one process.
     step: u64,
-    /// For each process the last value that is a point, and a later one that is not.
-    last: Vec<(Point, Option<Point>)>,
 }
 
 impl Counters {
     fn new(trace: &Trace, end: u64) -> Self {
-        let start = |(process, of): (usize, &crate::record::schema::Process)| Point {
-            time: of.start,
-            process,
-            bytes: 0,
-        };
-        let points: Vec<Point> = trace.processes.iter().enumerate().map(start).collect();
-        Self { last: points.iter().map(|point| (*point, None)).collect(), points, step: end / POINTS }
+        let starts =
+            trace.processes.iter().map(|process| vec![Point { time: process.start, pages: 0, bytes: 0 }]);
+        let points: Vec<Vec<Point>> = starts.collect();
+        Self { waiting: vec![None; points.len()], points, step: end / POINTS }
     }
 
     fn count(&mut self, fault: &Fault) {
         if !is_copy(fault) {
             return;
         }
-        let (point, waiting) = &mut self.last[fault.process];
-        let bytes = waiting.as_ref().unwrap_or(point).bytes.saturating_add(fault.bytes);
-        let now = Point { time: fault.time, process: fault.process, bytes };
-        if now.time.saturating_sub(point.time) < self.step {
+        let (points, waiting) = (&mut self.points[fault.process], &mut self.waiting[fault.process]);
+        let Some(&last) = points.last() else { return };
+        let before = waiting.unwrap_or(last);
+        let bytes = before.bytes.saturating_add(fault.bytes);
+        let now = Point { time: fault.time, pages: before.pages + 1, bytes };
+        if now.time.saturating_sub(last.time) < self.step {
             *waiting = Some(now);
             return;
         }
         // What the counter had reached before a pause must not look as if it came after it.
-        self.points.extend(waiting.take());
-        self.points.push(now);
-        *point = now;
+        points.extend(waiting.take());
+        points.push(now);
     }
 
-    fn finish(mut self) -> Vec<Point> {
-        self.points.extend(self.last.into_iter().filter_map(|(_, waiting)| waiting));
-        self.points.sort_by_key(|point| point.time);
+    fn finish(mut self) -> Vec<Vec<Point>> {
+        self.points.iter_mut().zip(self.waiting).for_each(|(points, waiting)| points.extend(waiting));
         self.points
     }
 }
@@ -324,15 +338,15 @@ mod tests {
         let told: Vec<_> = timeline
             .imports
             .iter()
-            .map(|i| (i.module.unwrap(), i.depth, i.start, i.end, i.pages, i.bytes / 4096))
+            .map(|i| (i.module.unwrap(), i.start, i.end, i.pages, i.bytes / 4096))
             .collect();
         assert_eq!(
             told,
             [
-                ("a", 0, time(0), time(7), 5, 5),
-                ("b", 1, time(2), time(6), 2, 2),
-                ("c", 1, time(7), time(7), 1, 1),
-                ("a", 0, time(all), time(all) + 77, 1, 1),
+                ("a", time(0), time(7), 5, 5),
+                ("b", time(2), time(6), 2, 2),
+                ("c", time(7), time(7), 1, 1),
+                ("a", time(all), time(all) + 77, 1, 1),
             ]
         );
         assert_eq!(timeline.collections[0].end, time(5));
@@ -388,10 +402,10 @@ mod tests {
         let mut trace = b.finish();
         let copied = trace.summary.copied_bytes;
         trace.faults.last_mut().unwrap().time += trace.summary.duration;
-        let points = Timeline::new(&trace).copied;
-        assert_eq!((points[0].time, points[0].bytes), (0, 0));
+        let points = Timeline::new(&trace).copied.remove(only);
+        assert_eq!(points[0], Point { time: 0, pages: 0, bytes: 0 });
         let [.., before, last] = points[..] else { unreachable!("two points") };
-        assert_eq!((last.time, last.bytes), (trace.faults.last().unwrap().time, copied));
+        assert_eq!(last, Point { time: trace.faults.last().unwrap().time, pages: 50_000, bytes: copied });
         assert_eq!((before.time, before.bytes), (trace.faults[49_998].time, copied - 4096));
         assert!(points.len() < 2 * usize::try_from(POINTS).unwrap(), "{}", points.len());
         assert!(points.windows(2).all(|two| two[0].bytes < two[1].bytes && two[0].time <= two[1].time));
@@ -406,6 +420,6 @@ mod tests {
         let mut trace = b.finish();
         trace.faults[0].process = 5;
         let timeline = Timeline::new(&trace);
-        assert_eq!((timeline.imports.len(), timeline.copied.len(), timeline.threads.len()), (0, 1, 1));
+        assert_eq!((timeline.imports.len(), timeline.copied[0].len(), timeline.threads.len()), (0, 1, 1));
     }
 }

@@ -78,23 +78,16 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn new(trace: &'a Trace) -> Self {
         let scope = Scope::new(trace, None);
-        let mut assigned = Vec::new();
-        let rows = causes::assigned(&scope, &REPORTS[0], |row| assigned.push(row));
-        // The table's order is its own; the faults follow it.
-        let mut numbered: Vec<(usize, Cause)> = rows.into_iter().enumerate().collect();
-        numbered.sort_by(|(_, a), (_, b)| a.class.cmp(&b.class).then_with(|| (SORTS[0].compare)(a, b)));
-        let (order, causes): (Vec<usize>, Vec<Cause>) = numbered.into_iter().unzip();
-        let mut numbers = vec![0; order.len()];
-        for (new, old) in order.into_iter().enumerate() {
-            numbers[old] = u32::try_from(new).unwrap_or(u32::MAX);
+        let (causes, numbers) = causes::numbered(&scope, &REPORTS[0]);
+        let mut ordered: Vec<(usize, Cause)> = causes.into_iter().enumerate().collect();
+        ordered.sort_by(|(_, a), (_, b)| a.class.cmp(&b.class).then_with(|| (SORTS[0].compare)(a, b)));
+        let (order, causes): (Vec<usize>, Vec<Cause>) = ordered.into_iter().unzip();
+        let mut places = vec![None; order.len()];
+        for (place, number) in order.into_iter().enumerate() {
+            places[number] = u32::try_from(place).ok();
         }
-        let mut assigned = assigned.into_iter();
-        let counted = |fault: &&Fault| scope.is_copy(fault);
-        let rows = trace
-            .faults
-            .iter()
-            .map(|fault| Some(fault).filter(counted).and_then(|_| assigned.next()).map(|row| numbers[row]))
-            .collect();
+        let row = |fault: &Fault| places[numbers.of(&scope, fault).filter(|_| scope.is_copy(fault))?];
+        let rows = trace.faults.iter().map(row).collect();
         let answer = answer::sentences(&scope, &causes);
         Self { scope, causes, rows, answer }
     }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::super::timeline::Timeline;
+use super::super::timeline::{Thread, Timeline};
 use super::limits::Limits;
 use super::strings::{Strings, Words};
 use crate::record::schema::{Fault, Trace};
@@ -186,13 +186,19 @@ pub(super) fn faults(trace: &Trace, view: &View<'_>, limits: &Limits, strings: &
 
 /// Imports and collections, as far as their processes are named. An import that is part of another comes after it.
 pub(super) fn spans(timeline: &Timeline<'_>, limits: &Limits, strings: &mut Strings) -> Spans {
+    // Ends of the imports of a thread that are under way.
+    let mut open: HashMap<Thread, Vec<u64>> = HashMap::new();
     let imports = timeline.imports.iter().filter_map(|import| {
+        let around = open.entry(import.thread).or_default();
+        around.truncate(around.partition_point(|end| *end >= import.end));
+        let depth = around.len();
+        around.push(import.end);
         let doing = import.detail.unwrap_or("import");
         let module = import.module.map_or_else(String::new, |module| format!(" {}", escape(module)));
         Some(Span {
             process: limits.process(import.thread.process)?,
             kind: "import",
-            depth: import.depth,
+            depth,
             name: strings.intern(format!("{}{module}", escape(doing))),
             start: import.start,
             end: import.end,
