@@ -10,6 +10,8 @@ mod firefox;
 #[cfg(feature = "flamegraph")]
 mod flamegraph;
 mod folded;
+#[cfg(feature = "html")]
+mod html;
 mod jsonl;
 #[cfg(test)]
 mod mixture;
@@ -53,6 +55,8 @@ pub static FORMATS: &[Format] = &[
     perfetto::FORMAT,
     #[cfg(feature = "pprof")]
     pprof::FORMAT,
+    #[cfg(feature = "html")]
+    html::FORMAT,
 ];
 
 /// One format.

@@ -50,24 +50,46 @@ impl Cause {
     }
 }
 
-/// Adds up the copies by a cut. The rows come in no particular order.
+/// Adds up the copies by a cut. The rows come in the order of their first faults.
 pub(super) fn causes(scope: &Scope<'_>, cut: Cut) -> Vec<Cause> {
+    numbered(scope, cut).0
+}
+
+/// What copies of one row have in common: the numbers of the cut, and whether they are of the main program.
+type Shared = ([u32; 4], bool);
+
+/// Which row each copy belongs to.
+pub(super) struct Numbers {
+    cut: Cut,
+    rows: HashMap<Shared, usize>,
+}
+
+impl Numbers {
+    /// The position of the row that a copy belongs to.
+    pub(super) fn of(&self, scope: &Scope<'_>, fault: &Fault) -> Option<usize> {
+        self.rows.get(&((self.cut.group)(fault), scope.is_of_main(fault))).copied()
+    }
+}
+
+/// The rows, and which copies are in them.
+pub(super) fn numbered(scope: &Scope<'_>, cut: Cut) -> (Vec<Cause>, Numbers) {
     // Words are made once for every group of numbers, not for every fault.
-    let mut groups: HashMap<([u32; 4], bool), usize> = HashMap::new();
+    let mut groups: HashMap<Shared, usize> = HashMap::new();
     let mut rows: HashMap<Key, usize> = HashMap::new();
-    let mut tallies: Vec<Tally> = Vec::new();
-    for group in scope.copies() {
-        let fault = &group.fault;
+    let mut tallies: Vec<(Key, Tally)> = Vec::new();
+    for copies in scope.copies() {
+        let fault = &copies.fault;
         let row = *groups.entry(((cut.group)(fault), scope.is_of_main(fault))).or_insert_with(|| {
             let key = (cut.key)(scope, fault);
-            *rows.entry(key).or_insert_with(|| {
-                tallies.push(Tally::new(fault));
+            *rows.entry(key.clone()).or_insert_with(|| {
+                tallies.push((key, Tally::new(fault)));
                 tallies.len() - 1
             })
         });
-        tallies[row].count(group);
+        tallies[row].1.count(copies);
     }
-    rows.into_iter().map(|(key, row)| tallies[row].finish(key, scope, cut)).collect()
+    let causes = tallies.into_iter().map(|(key, tally)| tally.finish(key, scope, cut)).collect();
+    (causes, Numbers { cut, rows: groups })
 }
 
 /// A row while it is counted.

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::programs::Programs;
 use super::scope::Copied;
-use crate::record::schema::{Fault, Outcome, Trace};
+use crate::record::schema::{Fault, Operation, Outcome, Trace};
 
 /// Faults below which another thread is not worth its start.
 const FEW: usize = 1 << 16;
@@ -56,8 +56,8 @@ pub(super) fn look(trace: &Trace, programs: &Programs) -> Looked {
         trace,
         programs,
         first_fork: forks.map(|process| process.start).min(),
-        is_exec: operations(trace, "startup", Some("exec")),
-        is_pool: operations(trace, "worker_bookkeeping", None),
+        is_exec: trace.operations.values().iter().map(is_exec).collect(),
+        is_pool: trace.operations.values().iter().map(|o| o.kind == "worker_bookkeeping").collect(),
     };
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let each = trace.faults.len().div_ceil(threads).max(FEW);
@@ -76,12 +76,9 @@ pub(super) fn look(trace: &Trace, programs: &Programs) -> Looked {
     })
 }
 
-/// Which operations are of this kind, and, if one is given, of this name.
-fn operations(trace: &Trace, kind: &str, name: Option<&str>) -> Vec<bool> {
-    let is = |operation: &crate::record::schema::Operation| {
-        operation.kind == kind && (name.is_none() || operation.name.as_deref() == name)
-    };
-    trace.operations.values().iter().map(is).collect()
+/// True for exec itself: what it writes to is the new program's memory, which nobody shares yet.
+pub(super) fn is_exec(operation: &Operation) -> bool {
+    operation.kind == "startup" && operation.name.as_deref() == Some("exec")
 }
 
 struct Glance<'a> {
@@ -133,7 +130,6 @@ impl Glance<'_> {
 
     /// True when something was shared at the time of the fault.
     fn is_shared(&self, fault: &Fault) -> bool {
-        // What exec itself writes to is the new program's memory, which nobody shares yet.
         !of(&self.is_exec, fault) && self.programs.is_shared(self.trace, fault.process, fault.time)
     }
 

@@ -28,6 +28,7 @@ pub mod sums;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod view;
 pub(crate) mod words;
 
 use std::io;

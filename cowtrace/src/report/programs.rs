@@ -6,11 +6,16 @@ use crate::record::schema::Trace;
 
 /// A program from its exec on, in every process that goes on with it after a fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Program {
+pub enum Program {
     /// What ran before cowtrace came.
     Before,
-    /// Begun by this process, at which of its execs; 0 = what the trace began with.
-    Begun { process: usize, exec: usize },
+    /// Begun while it was watched.
+    Begun {
+        /// Who began it.
+        process: usize,
+        /// At which of its execs; 0 = what the trace began with.
+        exec: usize,
+    },
 }
 
 /// The programs of a trace.
@@ -74,6 +79,11 @@ impl Programs {
             0 => self.first[process],
             exec => Program::Begun { process, exec },
         }
+    }
+
+    /// What a process ran at this time; `None` = there is no such process.
+    pub(super) fn of(&self, trace: &Trace, process: usize, time: u64) -> Option<Program> {
+        (process < self.first.len()).then(|| self.at(trace, process, time))
     }
 
     /// True when the memory of what the process ran at this time was shared by a fork.

@@ -2,7 +2,7 @@
 
 use super::filter::Part;
 use super::groups::{self, Group, Looked};
-use super::programs::Programs;
+use super::programs::{Program, Programs};
 use crate::record::schema::{Fault, Outcome, Process, Trace};
 
 /// Bytes of a page as the kernel copies them when nothing else is known.
@@ -140,6 +140,23 @@ impl<'a> Scope<'a> {
     /// The listed copies since memory is shared.
     pub(super) fn copies(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter()
+    }
+
+    /// True when the fault's process shared its memory with another at the time.
+    pub(super) fn is_shared(&self, fault: &Fault) -> bool {
+        let operation = self.trace.operations.get(fault.operation);
+        !operation.is_some_and(groups::is_exec)
+            && self.programs.is_shared(self.trace, fault.process, fault.time)
+    }
+
+    /// True for a fault that counts: one of [`Scope::copies`].
+    pub(super) fn is_copy(&self, fault: &Fault) -> bool {
+        matches!(fault.outcome, Outcome::Copy | Outcome::FileCopy) && self.is_shared(fault)
+    }
+
+    /// What a process ran at this time; `None` = there is no such process.
+    pub(super) fn program(&self, process: usize, time: u64) -> Option<Program> {
+        self.programs.of(self.trace, process, time)
     }
 
     /// What this process copied since its tree shares memory, whether it is listed or not.
