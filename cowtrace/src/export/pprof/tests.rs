@@ -6,9 +6,9 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 
 use super::*;
-use crate::report::escape::escape;
 use crate::export::mixture::{HOSTILE, MISSING, many, trace};
 use crate::export::samples;
+use crate::report::escape::escape;
 
 fn read_again(trace: &Trace) -> Profile {
     let (mut out, mut plain) = (Vec::new(), Vec::new());
@@ -60,12 +60,7 @@ fn totals() {
         }
     }
     let comments: Vec<&str> = profile.comment.iter().map(|comment| string(&profile, *comment)).collect();
-    for sentence in [
-        MISSING,
-        "2 on CPU 1 of stage ring",
-        "7 of 7 file_copy faults",
-        "2 of them lost",
-    ] {
+    for sentence in [MISSING, "2 on CPU 1 of stage ring", "7 of 7 file_copy faults", "2 of them lost"] {
         assert!(comments.iter().any(|comment| comment.contains(sentence)), "{sentence}: {comments:#?}");
     }
     assert_eq!(profile.time_nanos, 1_767_323_045_000_000_006);
@@ -77,7 +72,11 @@ fn stacks() {
     let profile = read_again(&trace());
     let swap = &profile.sample[0];
     let told = stack(&profile, swap);
-    assert!(told[0].0.starts_with("dict entry a\\x00b") && told[0].0.chars().count() < 600, "{:?}", told[0].0);
+    assert!(
+        told[0].0.starts_with("dict entry a\\x00b") && told[0].0.chars().count() < 600,
+        "{:?}",
+        told[0].0
+    );
     assert_eq!(
         told[1..],
         [
@@ -129,7 +128,9 @@ fn numbers() {
         .map(|sample| (label(&profile, sample, "process").unwrap(), sample.value[0]))
         .collect();
     assert!(profile.string_table.iter().all(|text| !text.contains(char::is_control)));
-    assert!(processes.contains_key("unknown") && processes.contains_key(&*escape(&format!("7001 {HOSTILE}"))));
+    assert!(
+        processes.contains_key("unknown") && processes.contains_key(&*escape(&format!("7001 {HOSTILE}")))
+    );
 }
 
 /// A disk that is full is that error.
