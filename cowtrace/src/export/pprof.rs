@@ -19,9 +19,8 @@ use self::proto::{Label, Profile, Sample, ValueType};
 use self::tables::Places;
 use super::notes::notes;
 use super::stacks::{Frame, bounded, is_copy};
-use super::{Format, word};
+use super::{Format, told, word};
 use crate::record::schema::{Fault, Id, NativeFrame, Operation, Outcome, Process, PythonFrame, Trace, Write};
-use crate::report::words;
 
 /// The format.
 pub(super) const FORMAT: Format = Format {
@@ -179,9 +178,11 @@ impl<'a, 'p> Samples<'a, 'p> {
         let mut label =
             |key: &str, value: &str| Label { key: strings.of(key), str: strings.of(&bounded(value)) };
         let process = trace.processes.get(key.process).map_or_else(|| "unknown".to_owned(), name);
+        let operation = trace.operations.get(key.operation);
+        let operation = operation.map_or_else(|| "unknown".to_owned(), told::operation);
         let mut labels = vec![
             label("process", &process),
-            label("operation", &operation(trace.operations.get(key.operation))),
+            label("operation", &operation),
             label("write", write.map_or("unknown", |write| write.kind)),
             label("outcome", &word(&key.outcome)),
         ];
@@ -193,11 +194,6 @@ impl<'a, 'p> Samples<'a, 'p> {
 /// A process as a label: its pid and its name.
 fn name(process: &Process) -> String {
     format!("{} {}", process.pid, process.comm)
-}
-
-fn operation(operation: Option<&Operation>) -> String {
-    let Some(operation) = operation else { return "unknown".to_owned() };
-    words::action(operation).unwrap_or_else(|| words::operation_kind(operation.kind))
 }
 
 /// What was traced, what of it is missing and what was lost.

@@ -83,7 +83,7 @@ pub(super) fn region(region: &Region, scope: &Scope<'_>) -> String {
 }
 
 /// What stands before a line that is near the right one, and what it means.
-pub(crate) const APPROXIMATE: &str = "~";
+pub(super) const APPROXIMATE: &str = "~";
 pub(super) const ABOUT_APPROXIMATE: &str = "~ before a line: its code was compiled by the interpreter, which then does not tell at each line where it is";
 
 /// A place in code: `multi.py:9 (f)`, `multi.py:~9`, `dbAdd (redis-server)`.
@@ -132,7 +132,7 @@ pub(super) fn file(path: &str, scope: &Scope<'_>) -> String {
 
 /// What the operation did, without its place: `import statistics`, `sys.modules['statistics'] =`; `None` for a kind
 /// that is told by its place alone.
-pub(crate) fn action(operation: &Operation) -> Option<String> {
+pub(super) fn action(operation: &Operation) -> Option<String> {
     let name = operation.name.as_deref().map(escape);
     match (operation.kind, operation.detail.as_deref(), name) {
         ("import", Some("reload"), Some(name)) => Some(format!("reload {name}")),

@@ -9,11 +9,10 @@ use super::proto::{
 };
 use super::slices::Slices;
 use super::tracks::{self, Threads};
-use crate::export::stacks::{self, Stacks, bounded, is_copy};
+use crate::export::stacks::{self, Stacks, is_copy};
 use crate::export::timeline::{Fork, Import, Point, Span, Thread, Timeline, end_of};
-use crate::export::word;
+use crate::export::{told, word};
 use crate::record::schema::{Fault, Id, Operation, Outcome, Process, Region, Site, Trace, Write};
-use crate::report::words;
 
 /// What is no fault.
 #[derive(Clone, Copy)]
@@ -289,10 +288,11 @@ fn known<'k, T>(
 }
 
 fn of_operation(interned: &mut Interned, operation: &Operation) -> Vec<DebugAnnotation> {
-    let text = words::action(operation).unwrap_or_else(|| words::operation_kind(operation.kind));
-    let mut all = vec![interned.text("operation", &text), interned.text("operation_kind", operation.kind)];
+    let mut all = vec![
+        interned.text("operation", &told::operation(operation)),
+        interned.text("operation_kind", operation.kind),
+    ];
     all.extend(operation.name.as_deref().map(|name| interned.text("operation_name", name)));
-    all.extend(operation.reason.as_deref().map(|reason| interned.text("operation_reason", reason)));
     all
 }
 
@@ -307,16 +307,11 @@ fn of_write(interned: &mut Interned, write: &Write) -> Vec<DebugAnnotation> {
 }
 
 fn of_region(interned: &mut Interned, region: &Region) -> Vec<DebugAnnotation> {
-    vec![interned.text("region", region.path.as_deref().unwrap_or(region.kind))]
+    vec![interned.text("region", &told::region(region))]
 }
 
 fn of_site(interned: &mut Interned, site: &Site) -> Vec<DebugAnnotation> {
-    let near = if site.approximate { words::APPROXIMATE } else { "" };
-    let line = site.line.map_or_else(String::new, |line| format!(":{near}{line}"));
-    let file = site.file.as_deref().map(|file| bounded(file) + &line);
-    let function = site.function.as_deref().map(bounded);
-    let text: Vec<String> = file.into_iter().chain(function).collect();
-    vec![interned.text("site", &text.join(" "))]
+    vec![interned.text("site", &told::site(site))]
 }
 
 fn of_process(interned: &mut Interned, process: &Process) -> Vec<DebugAnnotation> {

@@ -256,7 +256,7 @@ fn faults() {
         ("address", "0x7f0000000018"),
         ("write", "dict_entry"),
         ("type", "dict"),
-        ("site", "/home/ann/multi.py:9 f"),
+        ("site", "/home/ann/multi.py:9 (f)"),
         ("operation_kind", "module_swap"),
         ("operation_name", HOSTILE),
         ("region", "anonymous"),
@@ -272,7 +272,9 @@ fn faults() {
     let collection = played.of("gc")[0];
     assert_eq!((&*collection.name, &*collection.annotations["pages"]), ("collection 1, generation 2", "4"));
     assert!(
-        copies[5..].iter().all(|copy| copy.depth == 1 && copy.annotations["operation_reason"] == "no stack")
+        copies[5..]
+            .iter()
+            .all(|copy| copy.depth == 1 && copy.annotations["operation"] == "unknown: no stack")
     );
     assert_eq!(collection.end, Some(copies.last().unwrap().time));
     let reuses = played.of("reuse");
