@@ -15,7 +15,7 @@ ROWS = """() => [...document.querySelectorAll('tr.cause')].map((row) => ({
   visible: row.offsetParent !== null}))"""
 SHOWN = """() => Object.fromEntries(['timeline', 'flame', 'memory'].map((id) => {
   const shown = document.getElementById(`${id}-shown`);
-  return [id, {pages: Number(shown.dataset.pages), bytes: Number(shown.dataset.bytes), text: shown.textContent}]; }))"""
+  return [id, {pages: Number(shown.dataset.pages), bytes: Number(shown.dataset.bytes || 0), text: shown.textContent}]; }))"""
 # How many colours a picture has: one that nobody has drawn on has one.
 COLOURS = """(id) => {
   const canvas = document.querySelector(`#${id}-board canvas`);
