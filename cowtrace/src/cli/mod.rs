@@ -3,15 +3,22 @@
 //! `Arguments` is what clap reads, [`Task`] what the rest of cowtrace gets. Values of `--by`, `--sort` and `--format`
 //! come from the tables of reports and exports, by `values`.
 
+mod doctor;
+pub mod generate;
+mod parts;
 mod report;
 mod trace;
 mod values;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
+pub use doctor::Doctor;
+pub use parts::Diff;
 pub use report::{Color, Export, Info, Report, Show};
 pub use trace::{Options, Output};
 pub use values::{RECORDING, format_names, format_of, output_names, report_names, sort_names};
@@ -23,7 +30,9 @@ Examples:
   sudo cowtrace -d 30 -- gunicorn app        the first 30 seconds
   sudo cowtrace record -o run.cow -- ./app   keep everything; look later, without root:
   cowtrace report run.cow                    the same answer, and other cuts of it
+  cowtrace diff before.cow after.cow         did the change help?
   cowtrace export run.cow -o run.html        a timeline to look at, or the format of another tool
+  cowtrace doctor                            what this machine lets it see, and what is missing
   sudo env PATH=\"$PATH\" cowtrace -- python app.py
                         with your own PATH (a virtual environment): sudo has another
 
@@ -32,7 +41,7 @@ cowtrace's own is run by `cowtrace -- NAME`.
 
 Exit status: the command's own, or 128+n if signal n ended it;
   125 cowtrace failed, 126 the command cannot be run, 127 it was not found,
-  2 cowtrace was called wrongly.";
+  2 cowtrace was called wrongly, 3 a --budget is passed (and the command did not fail).";
 
 /// What clap reads.
 #[derive(Debug, Parser)]
@@ -77,12 +86,23 @@ enum Sub {
     Report(report::ShowArguments),
     /// A recording in the format of another tool, or as a page to look at
     Export(report::ExportArguments),
+    /// What has changed between recordings, and whether it is more than noise
+    Diff(parts::DiffArguments),
     /// What a recording is of, and whether it is whole
     Info(report::InfoArguments),
+    /// What this machine and its interpreters let cowtrace see, what is missing, and what to do about it
+    #[command(after_help = doctor::STATUSES)]
+    Doctor(doctor::DoctorArguments),
+    /// Completions of the command line for a shell
+    #[command(after_help = generate::SHELLS)]
+    Completions(generate::CompletionsArguments),
+    /// The manual's pages, in the language of `man`
+    #[command(after_help = generate::READING)]
+    Man(generate::ManArguments),
 }
 
 /// What the user asked for, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Task {
     /// Trace a command, and report or keep what was seen.
     Trace(Box<Options>),
@@ -90,8 +110,16 @@ pub enum Task {
     Report(Box<Show>),
     /// Export a recording.
     Export(Export),
+    /// Compare recordings.
+    Diff(Box<Diff>),
     /// Describe a recording.
     Info(Info),
+    /// Look at the machine.
+    Doctor(Doctor),
+    /// Print completions.
+    Completions(Shell),
+    /// Write the manual's pages into a folder; `None` = print the first.
+    Man(Option<PathBuf>),
 }
 
 impl Task {
@@ -100,7 +128,7 @@ impl Task {
     pub const fn verbose(&self) -> u8 {
         match self {
             Self::Trace(options) => options.verbose,
-            Self::Report(_) | Self::Export(_) | Self::Info(_) => 0,
+            _ => 0,
         }
     }
 }
@@ -130,9 +158,13 @@ fn check(arguments: Arguments) -> Result<Task, clap::Error> {
     Ok(match subcommand {
         None => Task::Trace(Box::new(trace::bare(trace, report)?)),
         Some(Sub::Record(trace)) => Task::Trace(Box::new(trace::record(*trace, true)?)),
-        Some(Sub::Report(show)) => Task::Report(Box::new(show.checked())),
+        Some(Sub::Report(show)) => Task::Report(Box::new(show.checked()?)),
         Some(Sub::Export(export)) => Task::Export(export.checked()?),
+        Some(Sub::Diff(diff)) => Task::Diff(Box::new(diff.checked()?)),
         Some(Sub::Info(report::InfoArguments { file, json })) => Task::Info(Info { file, json }),
+        Some(Sub::Doctor(doctor)) => Task::Doctor(doctor.checked()),
+        Some(Sub::Completions(generate::CompletionsArguments { shell })) => Task::Completions(shell),
+        Some(Sub::Man(generate::ManArguments { output })) => Task::Man(output),
     })
 }
 

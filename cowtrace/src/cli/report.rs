@@ -7,8 +7,11 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
 use super::invalid;
+use super::parts::{BudgetArguments, FilterArguments};
 use super::trace::{Output, output};
 use super::values::{RECORDING, format_names, report_names, sort_names};
+use crate::report::budget::Budget;
+use crate::report::filter::Filter;
 use crate::report::private::{self, Question};
 
 /// What clap reads of a report.
@@ -46,6 +49,9 @@ pub(super) struct ReportArguments {
     /// Whether the report is coloured (auto: on a terminal without NO_COLOR)
     #[arg(long, value_name = "WHEN", help_heading = "Report", value_enum, default_value_t = Color::Auto)]
     color: Color,
+
+    #[command(flatten)]
+    filter: FilterArguments,
 }
 
 /// When the report is coloured: on a terminal unless `NO_COLOR` is set, always, or never.
@@ -86,13 +92,21 @@ pub struct Report {
     pub json: bool,
     /// Coloured or not.
     pub color: Color,
+    /// The part of the trace that it is about.
+    pub filter: Filter,
 }
 
 impl ReportArguments {
     /// The report, and what is asked beside it.
-    pub(super) fn checked(self) -> (Report, Vec<Question>) {
-        let Self { by, sort, limit, explain, page, key, json, color } = self;
-        (Report { by, sort, limit, explain, json, color }, [page, key].concat())
+    pub(super) fn checked(self) -> Result<(Report, Vec<Question>), clap::Error> {
+        let Self { by, sort, limit, explain, page, key, json, color, filter } = self;
+        let (filter, questions) = (filter.checked()?, [page, key].concat());
+        if !filter.is_everything() && !questions.is_empty() {
+            return Err(invalid(
+                "--page and --key ask about a whole trace: leave out --process, --since and --until",
+            ));
+        }
+        Ok((Report { by, sort, limit, explain, json, color, filter }, questions))
     }
 }
 
@@ -105,10 +119,13 @@ pub(super) struct ShowArguments {
 
     #[command(flatten)]
     report: ReportArguments,
+
+    #[command(flatten)]
+    budget: BudgetArguments,
 }
 
 /// A recording to report.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Show {
     /// The recording.
     pub file: PathBuf,
@@ -116,12 +133,14 @@ pub struct Show {
     pub report: Report,
     /// Pages whose history is asked about.
     pub questions: Vec<Question>,
+    /// So much may be copied.
+    pub budget: Option<Budget>,
 }
 
 impl ShowArguments {
-    pub(super) fn checked(self) -> Show {
-        let (report, questions) = self.report.checked();
-        Show { file: self.file, report, questions }
+    pub(super) fn checked(self) -> Result<Show, clap::Error> {
+        let (report, questions) = self.report.checked()?;
+        Ok(Show { file: self.file, report, questions, budget: self.budget.budget })
     }
 }
 
@@ -143,6 +162,9 @@ pub(super) struct ExportArguments {
     /// Write over the file if it exists
     #[arg(long)]
     force: bool,
+
+    #[command(flatten)]
+    filter: FilterArguments,
 }
 
 /// A recording to export.
@@ -152,6 +174,8 @@ pub struct Export {
     pub file: PathBuf,
     /// What to write; the path `-` is stdout.
     pub output: Output,
+    /// The part of it that is exported.
+    pub filter: Filter,
 }
 
 impl ExportArguments {
@@ -160,7 +184,7 @@ impl ExportArguments {
         if output.format == RECORDING {
             return Err(invalid("a recording is exported to another format: choose one with --format"));
         }
-        Ok(Export { file: self.file, output })
+        Ok(Export { file: self.file, output, filter: self.filter.checked()? })
     }
 }
 

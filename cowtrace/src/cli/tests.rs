@@ -203,3 +203,39 @@ fn subcommands_are_told_from_commands() {
     refused("export x.cow -o y.cow", "another format");
     refused("export x.cow -o y", "--format");
 }
+
+/// Parts, budgets and comparisons are read, and what cannot be meant is refused.
+#[test]
+fn parts_budgets_and_diffs() {
+    use crate::report::filter::{Filter, Selector};
+    let report = |words: &str| match parsed(words).unwrap() {
+        Task::Report(show) => *show,
+        other => panic!("{other:?}"),
+    };
+    let shown =
+        report("report a.cow --process 4711 --process worker --since 1.5s --until 2 --budget 10%/worker");
+    let processes = vec![Selector::Pid(4711), Selector::Worker];
+    let filter = Filter { processes, since: Some(1_500_000_000), until: Some(2_000_000_000) };
+    assert_eq!((shown.report.filter, shown.budget), (filter, Some("10%/worker".parse().unwrap())));
+    refused("report a.cow --since 2 --until 1", "no time is left");
+    refused("report a.cow --since yesterday", "not a time");
+    refused("report a.cow --budget 5", "not a budget");
+    refused("report a.cow --key sys.modules[json] --process 1", "a whole trace");
+    assert_eq!(options("--budget 1MiB ls").budget, options("record --budget 1MiB ls").budget);
+    let diff = |words: &str| match parsed(words).unwrap() {
+        Task::Diff(diff) => (diff.before.len(), diff.after.len()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(diff("diff a.cow b.cow"), (1, 1));
+    assert_eq!(diff("diff --before a b --after c d e --json"), (2, 3));
+    for words in [
+        "diff",
+        "diff a",
+        "diff a b c",
+        "diff --before a",
+        "diff a b --before c --after d",
+        "diff a --after b",
+    ] {
+        assert_eq!(parsed(words).unwrap_err().exit_code(), 2, "{words}");
+    }
+}

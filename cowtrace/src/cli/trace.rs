@@ -7,10 +7,12 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args};
 
+use super::parts::BudgetArguments;
 use super::report::{Report, ReportArguments};
-use super::values::{buffer, duration, format_of, output_names};
+use super::values::{DEFAULT_BUFFER, buffer, duration, format_of, output_names};
 use super::{invalid, values};
 use crate::process::identity::RunAs;
+use crate::report::budget::Budget;
 use crate::report::private::Question;
 
 /// The file that `record` writes unless it is told another.
@@ -49,7 +51,7 @@ pub(super) struct TraceArguments {
     user: Option<String>,
 
     /// Room for records on their way out of the kernel, a power of two (units K, M, G)
-    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = buffer)]
+    #[arg(long, value_name = "SIZE", default_value = DEFAULT_BUFFER, value_parser = buffer)]
     buffer: u32,
 
     /// Measure the time inside each fault; makes every fault slower
@@ -67,10 +69,13 @@ pub(super) struct TraceArguments {
     /// Say what cowtrace does (-vv: in detail; -vvv: with the evidence for each write)
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
+
+    #[command(flatten)]
+    budget: BudgetArguments,
 }
 
 /// What the user asked to be traced, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// The command and its arguments; never empty.
     pub command: Vec<OsString>,
@@ -92,6 +97,8 @@ pub struct Options {
     pub questions: Vec<Question>,
     /// The report on stderr; `None` = none.
     pub report: Option<Report>,
+    /// So much may be copied.
+    pub budget: Option<Budget>,
     /// How much cowtrace says of itself: 0, 1, 2, 3.
     pub verbose: u8,
 }
@@ -117,7 +124,7 @@ impl Output {
 
 /// Checks the bare form.
 pub(super) fn bare(trace: TraceArguments, report: ReportArguments) -> Result<Options, clap::Error> {
-    let (report, questions) = report.checked();
+    let (report, questions) = report.checked()?;
     let mut options = record(trace, false)?;
     options.report = (!options.quiet).then_some(report);
     options.questions = questions;
@@ -144,6 +151,7 @@ pub(super) fn record(arguments: TraceArguments, always: bool) -> Result<Options,
         quiet: arguments.quiet,
         questions: Vec::new(),
         report: None,
+        budget: arguments.budget.budget,
         verbose: arguments.verbose,
     })
 }

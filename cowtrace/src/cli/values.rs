@@ -9,6 +9,9 @@ use crate::{export, report};
 /// Name and extension of a recording, which is a format beside those of exports.
 pub const RECORDING: &str = "cow";
 
+/// Room for records, as `--buffer` takes it.
+pub(super) const DEFAULT_BUFFER: &str = "64M";
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let seconds = seconds.filter(|duration| !duration.is_zero());

@@ -1,5 +1,8 @@
 //! What each subcommand does: a checked [`Task`] in, an exit status out.
 
+mod diff;
+mod doctor;
+mod generate;
 mod recorded;
 mod trace;
 
@@ -12,8 +15,10 @@ use crate::cli::{self, Task};
 use crate::diag::{Failure, Notice};
 use crate::process::launch::Inherited;
 use crate::record::schema::Trace;
+use crate::report::budget::{STATUS, Verdict};
+use crate::report::filter::Part;
 use crate::report::private::Question;
-use crate::{export, report};
+use crate::{diag, export, report};
 
 /// Does what was asked for; returns the status to exit with. `inherited` is the state of the process at its start.
 ///
@@ -27,7 +32,11 @@ pub fn run(task: &Task, inherited: io::Result<Inherited>) -> Result<u8, Failure>
         }
         Task::Report(show) => recorded::report(show),
         Task::Export(export) => recorded::export(export),
+        Task::Diff(wanted) => diff::run(wanted),
         Task::Info(info) => recorded::info(info),
+        Task::Doctor(doctor) => doctor::run(doctor),
+        Task::Completions(shell) => generate::completions(*shell),
+        Task::Man(folder) => generate::man(folder.as_deref()),
     }
 }
 
@@ -50,12 +59,30 @@ impl Screen {
     }
 }
 
+/// What a report is of, beside its trace.
+struct About<'a> {
+    /// Pages that are asked about.
+    questions: &'a [Question],
+    /// Every row.
+    all: bool,
+    /// What part of a trace it is.
+    part: Option<&'a Part>,
+    /// Whether its budget is passed.
+    verdict: Option<&'a Verdict>,
+}
+
+/// Says whether a budget was passed; returns the status to exit with instead of a good one.
+fn tell_verdict(verdict: Option<&Verdict>) -> u8 {
+    let Some(verdict) = verdict else { return 0 };
+    diag::tell(&Notice::Other(verdict.sentences()));
+    if verdict.passed { STATUS } else { 0 }
+}
+
 /// Writes a report as it was asked for.
 fn write_report(
     trace: &Trace,
     wanted: &cli::Report,
-    questions: &[Question],
-    all: bool,
+    about: &About<'_>,
     screen: &Screen,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -69,10 +96,12 @@ fn write_report(
         by: by.unwrap_or(defaults.by),
         sort,
         limit: wanted.limit,
-        all: all || wanted.limit == Some(0),
+        all: about.all || wanted.limit == Some(0),
         directory: directory.as_deref().and_then(Path::to_str),
-        questions,
+        questions: about.questions,
         explain: wanted.explain,
+        part: about.part,
+        verdict: about.verdict,
     };
     if wanted.json {
         report::write_json(trace, &shown, out)?;

@@ -6,34 +6,43 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Screen, write_export, write_report};
+use super::{About, Screen, tell_verdict, write_export, write_report};
 use crate::cli::{Export, Info, Show};
 use crate::diag::{self, Failure, Notice};
 use crate::process::output;
+use crate::progress::Progress;
 use crate::record::file::{self, Reading};
+use crate::record::schema::Trace;
+use crate::report::filter::{Filter, Part};
+use crate::report::sums::Sums;
 use crate::report::{self, escape, numbers};
 
 /// Where an export goes if it is to go to stdout.
 const STDOUT: &str = "-";
 
 /// Reads a recording; what it lacks is told.
-fn read(path: &Path) -> Result<Reading, Failure> {
-    let unreadable = |source| Notice::Unreadable { path: path.into(), source };
-    let opened = File::open(path).map_err(unreadable)?;
-    if opened.metadata().map_err(unreadable)?.is_dir() {
-        return Err(unreadable(io::ErrorKind::IsADirectory.into()).into());
-    }
-    let reading = file::read(opened, &mut |_bytes| {});
-    let reading =
-        reading.map_err(|error| Notice::NoRecording { path: path.into(), what: error.to_string() })?;
+pub(super) fn read(path: &Path) -> Result<Reading, Failure> {
+    let reading = open(path)?;
     if let Some(cut) = &reading.about.cut {
         diag::tell(&Notice::Missing(cut.clone()));
     }
     Ok(reading)
 }
 
+fn open(path: &Path) -> Result<Reading, Failure> {
+    let unreadable = |source| Notice::Unreadable { path: path.into(), source };
+    let opened = File::open(path).map_err(unreadable)?;
+    let metadata = opened.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(unreadable(io::ErrorKind::IsADirectory.into()).into());
+    }
+    let progress = Progress::bytes("reading", metadata.len());
+    let reading = file::read(opened, &mut |bytes| progress.advance(bytes));
+    Ok(reading.map_err(|error| Notice::NoRecording { path: path.into(), what: error.to_string() })?)
+}
+
 /// Tells of an output that cannot be written; one whose reader has gone away needs no more.
-fn written(result: io::Result<()>) -> Result<u8, Failure> {
+pub(super) fn written(result: io::Result<()>) -> Result<u8, Failure> {
     match result {
         Ok(()) => Ok(0),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
@@ -41,19 +50,35 @@ fn written(result: io::Result<()>) -> Result<u8, Failure> {
     }
 }
 
+/// Leaves of a trace the part that is wanted.
+pub(super) fn part(filter: &Filter, trace: &mut Trace) -> Result<Option<Part>, Failure> {
+    let failed =
+        |error: report::filter::NoFilter| Failure { notice: Notice::Other(error.to_string()), status: 2 };
+    filter.apply(trace).map_err(failed)
+}
+
 /// Prints the report of a recording.
 pub(super) fn report(show: &Show) -> Result<u8, Failure> {
-    let Reading { mut trace, .. } = read(&show.file)?;
+    let Reading { mut trace, about } = read(&show.file)?;
     trace.pages = report::private::pages(&trace, &show.questions);
+    let part = part(&show.report.filter, &mut trace)?;
+    let verdict = show.budget.map(|budget| {
+        let sums = Sums::of(&trace, &show.file.to_string_lossy(), None, part.as_ref());
+        budget.check(&sums.cut(about.cut.is_some()))
+    });
     let stdout = io::stdout();
     let screen = Screen::of(&stdout, show.report.color);
     let mut out = io::BufWriter::new(stdout.lock());
-    written(write_report(&trace, &show.report, &show.questions, false, &screen, &mut out))
+    let about =
+        About { questions: &show.questions, all: false, part: part.as_ref(), verdict: verdict.as_ref() };
+    let status = written(write_report(&trace, &show.report, &about, &screen, &mut out))?;
+    Ok(status.max(tell_verdict(verdict.as_ref())))
 }
 
 /// Writes a recording in another format.
 pub(super) fn export(wanted: &Export) -> Result<u8, Failure> {
-    let Reading { trace, .. } = read(&wanted.file)?;
+    let Reading { mut trace, .. } = read(&wanted.file)?;
+    part(&wanted.filter, &mut trace)?;
     let path = &wanted.output.path;
     if path.as_os_str() == STDOUT {
         let format = crate::export::by_name(&wanted.output.format);
@@ -99,11 +124,7 @@ struct Facts<'a> {
 
 /// Says what a recording is of.
 pub(super) fn info(wanted: &Info) -> Result<u8, Failure> {
-    let unreadable =
-        |error: file::ReadError| Notice::NoRecording { path: wanted.file.clone(), what: error.to_string() };
-    let opened = File::open(&wanted.file)
-        .map_err(|source| Notice::Unreadable { path: wanted.file.clone(), source })?;
-    let Reading { trace, about } = file::read(opened, &mut |_bytes| {}).map_err(unreadable)?;
+    let Reading { trace, about } = open(&wanted.file)?;
     let facts = Facts {
         version: about.version,
         bytes: about.bytes,

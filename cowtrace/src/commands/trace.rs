@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::os::fd::AsFd as _;
 
-use super::{Screen, write_export, write_report};
+use super::{About, Screen, tell_verdict, write_export, write_report};
 use crate::cli::{Options, Output};
 use crate::diag::{self, FAILED, Failure, Notice};
 use crate::process::launch::Inherited;
 use crate::record::schema::Trace;
-use crate::report::{self, numbers};
+use crate::report::filter::Part;
+use crate::report::sums::Sums;
+use crate::report::{self, budget, numbers};
 use crate::session::{self, Ended, Keep, Request};
 
 /// Traces; returns the status to exit with.
@@ -23,8 +25,8 @@ pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failur
         force: options.output.as_ref().is_some_and(|output| output.force),
         keep: match options.report {
             _ if !recorded => Keep::Memory,
-            Some(_) => Keep::Both,
-            None => Keep::File,
+            None if options.budget.is_none() => Keep::File,
+            Some(_) | None => Keep::Both,
         },
         buffer: options.buffer,
         latency: options.latency,
@@ -34,7 +36,18 @@ pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failur
     let Ended { mut trace, output, recording, status, child, notices } = session::run(&request, inherited)?;
     trace.pages = report::private::pages(&trace, &options.questions);
     // The report first: a full disk must not take it away.
-    let reported = shown(options, &trace);
+    let part = options.report.as_ref().and_then(|wanted| {
+        // What was traced is not thrown away for a name that is not in it.
+        wanted.filter.apply(&mut trace).unwrap_or_else(|error| {
+            diag::tell(&Notice::Other(format!("{error}: this is of the whole trace")));
+            None
+        })
+    });
+    let verdict = options.budget.map(|budget| {
+        let name = options.command.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+        budget.check(&Sums::of(&trace, &name, None, part.as_ref()))
+    });
+    let reported = shown(options, &trace, part.as_ref(), verdict.as_ref());
     for notice in &notices {
         diag::tell(notice);
     }
@@ -54,12 +67,18 @@ pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failur
     {
         diag::tell(&kept(&trace, path, file));
     }
+    let over = tell_verdict(verdict.as_ref());
     let status = match (status, child) {
         (Some(status), _) => status,
         (None, Some(child)) => session::wait_untraced(child)?,
         (None, None) => 0,
     };
-    Ok(if stopped { FAILED } else { status })
+    Ok(match status {
+        _ if stopped => FAILED,
+        // A command that failed says more than what it copied until then.
+        0 => over,
+        status => status,
+    })
 }
 
 /// What a recording holds, in a sentence.
@@ -78,7 +97,12 @@ fn kept(trace: &Trace, path: &std::path::Path, file: &File) -> Notice {
     }
 }
 
-fn shown(options: &Options, trace: &Trace) -> io::Result<()> {
+fn shown(
+    options: &Options,
+    trace: &Trace,
+    part: Option<&Part>,
+    verdict: Option<&budget::Verdict>,
+) -> io::Result<()> {
     let Some(wanted) = &options.report else { return Ok(()) };
     let stderr = io::stderr();
     let screen = Screen::of(&stderr, wanted.color);
@@ -86,7 +110,8 @@ fn shown(options: &Options, trace: &Trace) -> io::Result<()> {
     if !wanted.json && follows_output(&stderr) {
         writeln!(out)?;
     }
-    write_report(trace, wanted, &options.questions, options.all, &screen, &mut out)
+    let about = About { questions: &options.questions, all: options.all, part, verdict };
+    write_report(trace, wanted, &about, &screen, &mut out)
 }
 
 /// Whether something may stand where the report goes: in a file if it is not at its beginning, elsewhere always, since a

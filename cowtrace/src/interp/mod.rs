@@ -10,6 +10,7 @@ pub mod python;
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 
 use cowtrace_ebpf::plan::Plan;
 use cowtrace_ebpf::state::ModuleTable;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::memory::Memory;
 use crate::process::maps::Maps;
-use crate::process::object::ObjectError;
+use crate::process::object::{Object, ObjectError};
 use crate::record::schema;
 pub use python::dict::{DictTable, Place, Slot};
 
@@ -31,6 +32,17 @@ pub struct Recogniser {
     pub name: &'static str,
     /// Looks at a process.
     pub recognise: fn(&Target<'_>) -> Discovery,
+    /// Looks at a file that need not run.
+    pub in_file: fn(&Object, &Path) -> Option<InFile>,
+}
+
+/// An interpreter in a file.
+#[derive(Debug)]
+pub struct InFile {
+    /// Which; its `layout` is `None` if its frames will not be seen.
+    pub interpreter: schema::Interpreter,
+    /// How its frames would be read, or why they will not be seen.
+    pub language: Result<&'static dyn Language, Reason>,
 }
 
 /// A process that is looked at.
@@ -294,4 +306,11 @@ pub fn discover(pid: u32, maps: &Maps, memory: &dyn Memory) -> Discovery {
         .map(|interpreter| (interpreter.recognise)(&target))
         .find(|discovery| !matches!(discovery, Discovery::None))
         .unwrap_or(Discovery::None)
+}
+
+/// Looks for a known interpreter in a file: a program, or a library. `None` = there is none in it; a program may yet get
+/// one from a library.
+#[must_use]
+pub fn in_file(object: &Object, path: &Path) -> Option<InFile> {
+    INTERPRETERS.iter().find_map(|interpreter| (interpreter.in_file)(object, path))
 }

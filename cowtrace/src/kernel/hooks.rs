@@ -160,6 +160,10 @@ pub static HOOKS: &[Hook] = &[
     ),
 ];
 
+/// What none of these hooks sees.
+pub const BASE_RUNG: &str =
+    "get_user_pages writes (ptrace, process_vm_writev, O_DIRECT, io_uring) raise no fault.";
+
 /// Which hooks to attach on this kernel, and what the trace will lack.
 #[derive(Clone, Debug)]
 pub struct Selection {
@@ -169,6 +173,17 @@ pub struct Selection {
     pub missing: Vec<&'static Hook>,
 }
 
+/// Whether a kernel with these types has the place.
+#[must_use]
+pub fn is_present(btf: &Btf, hook: &Hook) -> bool {
+    match hook.attach {
+        Attach::RawTracepoint { tracepoint, arguments } => {
+            btf.tracepoint_arguments(tracepoint).is_some_and(|has| has >= arguments)
+        }
+        Attach::PerfEvent(_) => true,
+    }
+}
+
 /// Chooses from [`HOOKS`].
 ///
 /// # Errors
@@ -176,13 +191,7 @@ pub struct Selection {
 pub fn select(btf: &Btf, latency: bool) -> Result<Selection, Error> {
     let mut selection = Selection { attach: Vec::new(), missing: Vec::new() };
     for hook in HOOKS.iter().filter(|hook| latency || hook.need != Need::Latency) {
-        let present = match hook.attach {
-            Attach::RawTracepoint { tracepoint, arguments } => {
-                btf.tracepoint_arguments(tracepoint).is_some_and(|has| has >= arguments)
-            }
-            Attach::PerfEvent(_) => true,
-        };
-        match (present, hook.need) {
+        match (is_present(btf, hook), hook.need) {
             (true, _) => selection.attach.push(hook),
             (false, Need::Required) => return Err(Error::NoTracepoint(hook.name())),
             (false, Need::Optional | Need::Latency) => selection.missing.push(hook),

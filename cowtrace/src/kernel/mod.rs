@@ -3,6 +3,7 @@
 //! Answers are values: [`Error`] says what is missing, `diag` says it to the user. Nothing here loads or attaches.
 
 pub mod btf;
+pub mod capability;
 pub mod fields;
 pub mod hooks;
 
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use crate::diag::Notice;
 use btf::{Btf, BtfError};
+use capability::Effective;
 
 /// Why this kernel cannot be traced.
 #[derive(Debug, thiserror::Error)]
@@ -75,15 +77,9 @@ impl From<Error> for Notice {
     }
 }
 
-/// Capabilities by their number:
-/// <https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/capability.h>.
-const CAPABILITIES: [(u32, &str); 2] = [(38, "CAP_PERFMON"), (39, "CAP_BPF")];
-/// `CAP_SYS_ADMIN`, which stands for both of [`CAPABILITIES`].
-const SYS_ADMIN: u32 = 21;
-
 /// Inode of the initial PID namespace:
 /// <https://github.com/torvalds/linux/blob/v6.18/include/linux/proc_ns.h>.
-const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+pub const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Checks what can be known before anything is loaded: privileges, namespaces, lockdown.
 ///
@@ -92,7 +88,7 @@ const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 pub fn check_privileges() -> Result<(), Error> {
     const STATUS: &str = "/proc/self/status";
     let status = fs::read_to_string(STATUS).map_err(|source| Error::Unreadable { path: STATUS, source })?;
-    let missing = missing_capabilities(&status);
+    let missing = Effective::of_status(&status).missing();
     if !missing.is_empty() {
         return Err(Error::NoPrivilege { root: nix::unistd::geteuid().is_root(), missing });
     }
@@ -101,27 +97,21 @@ pub fn check_privileges() -> Result<(), Error> {
         return Err(Error::PidNamespace);
     }
     // Not readable where securityfs is not mounted; the kernel then answers when the program is loaded.
-    if fs::read_to_string("/sys/kernel/security/lockdown")
-        .is_ok_and(|mode| mode.contains("[confidentiality]"))
-    {
+    if lockdown().is_some_and(|mode| mode == CONFIDENTIALITY) {
         return Err(Error::Lockdown);
     }
     Ok(())
 }
 
-/// Names of the capabilities that are needed and not effective.
-fn missing_capabilities(status: &str) -> Vec<&'static str> {
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0);
-    let has = |number: u32| effective >> number & 1 == 1;
-    CAPABILITIES
-        .iter()
-        .filter(|(number, _)| !has(*number) && !has(SYS_ADMIN))
-        .map(|(_, name)| *name)
-        .collect()
+/// The lockdown under which no program may read the kernel's memory.
+pub const CONFIDENTIALITY: &str = "confidentiality";
+
+/// How far the kernel is locked down, in its own word; `None` = it does not say.
+#[must_use]
+pub fn lockdown() -> Option<String> {
+    let modes = fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
+    let (_, rest) = modes.split_once('[')?;
+    rest.split_once(']').map(|(mode, _)| mode.to_owned())
 }
 
 /// Reads the running kernel's types, and checks that it has ring buffers.
@@ -150,18 +140,6 @@ pub fn release() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn capabilities_are_read_from_the_status_file() {
-        let status =
-            |mask: &str| format!("Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t{mask}\nCapBnd:\tff\n");
-        assert!(missing_capabilities(&status("000001ffffffffff")).is_empty());
-        assert!(missing_capabilities(&status("000000c000000000")).is_empty());
-        assert!(missing_capabilities(&status("0000000000200000")).is_empty());
-        assert_eq!(missing_capabilities(&status("0000008000000000")), ["CAP_PERFMON"]);
-        assert_eq!(missing_capabilities(&status("0000000000000000")), ["CAP_PERFMON", "CAP_BPF"]);
-        assert_eq!(missing_capabilities("").len(), 2);
-    }
 
     #[test]
     fn the_release_is_a_version() {

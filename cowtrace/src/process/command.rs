@@ -1,8 +1,7 @@
 //! A command made ready for exec: everything that takes memory or looks something up, done before the fork.
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -128,13 +127,26 @@ fn strings(words: impl Iterator<Item = Vec<u8>>) -> Result<Vec<CString>, std::ff
 
 /// The interpreter that a script's first line names.
 fn interpreter(script: &Path) -> Option<PathBuf> {
+    first_line(script)?.into_iter().next().map(PathBuf::from)
+}
+
+/// The words of a script's first line, which name its interpreter and what that gets; `None` = it is no script.
+#[must_use]
+pub fn first_line(script: &Path) -> Option<Vec<OsString>> {
     let mut head = Vec::new();
     // As much as the kernel looks at: BINPRM_BUF_SIZE,
     // https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/binfmts.h
-    File::open(script).ok()?.take(256).read_to_end(&mut head).ok()?;
+    super::object::open(script).ok()?.take(256).read_to_end(&mut head).ok()?;
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let word = line.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')).find(|word| !word.is_empty())?;
-    Some(PathBuf::from(OsStr::from_bytes(word)))
+    let words = line.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|word| !word.is_empty());
+    Some(words.map(|word| OsStr::from_bytes(word).to_owned()).collect())
+}
+
+/// Files that a command's name may mean with this process's own `PATH`, in the order in which a shell tries them.
+#[must_use]
+pub fn files(name: &OsStr) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    candidates(name, &path).into_iter().map(|path| OsString::from_vec(path).into()).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! now. So they are read, never mapped, and only their tables, within [`MAX_TABLE`].
 
 mod bounded;
+mod file;
 mod open;
 
 use std::fs::File;
@@ -18,6 +19,7 @@ use self::bounded::Bounded;
 use super::maps::{Mapping, PAGE};
 
 pub use self::bounded::MAX_TABLE;
+pub use self::file::{Libraries, Names, Part};
 pub use self::open::{open, open_mapped};
 
 const ENDIAN: LittleEndian = LittleEndian;
@@ -74,6 +76,7 @@ struct Segment {
     address: u64,
     file_size: u64,
     memory_size: u64,
+    flags: elf::ProgramFlags,
 }
 
 /// An ELF file of 64 bits, little-endian.
@@ -220,6 +223,7 @@ fn segment(header: &ProgramHeader64<LittleEndian>) -> Option<Segment> {
         address: header.p_vaddr(ENDIAN),
         file_size: header.p_filesz(ENDIAN),
         memory_size: header.p_memsz(ENDIAN),
+        flags: header.p_flags(ENDIAN),
     })
 }
 

@@ -45,7 +45,7 @@ struct Group {
 
 /// Who copied how much: the workers or child processes, and beside them the others.
 fn copiers(scope: &Scope<'_>) -> String {
-    let all = 0..scope.trace.processes.len();
+    let all = (0..scope.trace.processes.len()).filter(|p| scope.is_chosen(*p));
     let (group, others) = crowd(scope);
     let parents: Vec<usize> = all.clone().filter(|p| scope.is_main(*p) && !scope.is_child(*p)).collect();
     let elsewhere: Vec<usize> = all.filter(|p| !scope.is_main(*p)).collect();
@@ -78,8 +78,9 @@ fn copiers(scope: &Scope<'_>) -> String {
 /// program that had most to share. And those of its child processes that are left.
 fn crowd(scope: &Scope<'_>) -> (Group, Vec<usize>) {
     let processes = &scope.trace.processes;
-    let children: Vec<usize> =
-        (0..processes.len()).filter(|p| scope.is_main(*p) && scope.is_child(*p)).collect();
+    let children: Vec<usize> = (0..processes.len())
+        .filter(|p| scope.is_main(*p) && scope.is_child(*p) && scope.is_chosen(*p))
+        .collect();
     let parents: Vec<_> =
         children.iter().filter(|p| scope.is_worker(**p)).map(|p| processes[*p].parent).collect();
     if parents.is_empty() {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::cuts::{Class, Cut, Key};
 use super::escape::escape;
+use super::groups::Group;
 use super::scope::{Copied, Scope};
 use super::words;
 use crate::record::schema::{Fault, Id, Operation, Site, Write};
@@ -49,23 +50,46 @@ impl Cause {
     }
 }
 
-/// Adds up the copies by a cut. The rows come in no particular order.
+/// Adds up the copies by a cut. The rows come in the order of their first faults.
 pub(super) fn causes(scope: &Scope<'_>, cut: Cut) -> Vec<Cause> {
+    numbered(scope, cut).0
+}
+
+/// What copies of one row have in common: the numbers of the cut, and whether they are of the main program.
+type Shared = ([u32; 4], bool);
+
+/// Which row each copy belongs to.
+pub(super) struct Numbers {
+    cut: Cut,
+    rows: HashMap<Shared, usize>,
+}
+
+impl Numbers {
+    /// The position of the row that a copy belongs to.
+    pub(super) fn of(&self, scope: &Scope<'_>, fault: &Fault) -> Option<usize> {
+        self.rows.get(&((self.cut.group)(fault), scope.is_of_main(fault))).copied()
+    }
+}
+
+/// The rows, and which copies are in them.
+pub(super) fn numbered(scope: &Scope<'_>, cut: Cut) -> (Vec<Cause>, Numbers) {
     // Words are made once for every group of numbers, not for every fault.
-    let mut groups: HashMap<([usize; 2], bool), usize> = HashMap::new();
+    let mut groups: HashMap<Shared, usize> = HashMap::new();
     let mut rows: HashMap<Key, usize> = HashMap::new();
-    let mut tallies: Vec<Tally> = Vec::new();
-    for fault in scope.copies() {
+    let mut tallies: Vec<(Key, Tally)> = Vec::new();
+    for copies in scope.copies() {
+        let fault = &copies.fault;
         let row = *groups.entry(((cut.group)(fault), scope.is_of_main(fault))).or_insert_with(|| {
             let key = (cut.key)(scope, fault);
-            *rows.entry(key).or_insert_with(|| {
-                tallies.push(Tally::new(fault));
+            *rows.entry(key.clone()).or_insert_with(|| {
+                tallies.push((key, Tally::new(fault)));
                 tallies.len() - 1
             })
         });
-        tallies[row].count(fault);
+        tallies[row].1.count(copies);
     }
-    rows.into_iter().map(|(key, row)| tallies[row].finish(key, scope, cut)).collect()
+    let causes = tallies.into_iter().map(|(key, tally)| tally.finish(key, scope, cut)).collect();
+    (causes, Numbers { cut, rows: groups })
 }
 
 /// A row while it is counted.
@@ -92,14 +116,14 @@ impl Tally {
         }
     }
 
-    fn count(&mut self, fault: &Fault) {
-        self.copied.count(fault);
-        *self.by_process.entry(fault.process).or_default() += 1;
+    fn count(&mut self, Group { fault, copied, .. }: &Group) {
+        self.copied.add(copied);
+        *self.by_process.entry(fault.process).or_default() += copied.all_pages();
         if let Some(site) = fault.site {
-            *self.sites.entry(site).or_default() += fault.bytes;
+            *self.sites.entry(site).or_default() += copied.all_bytes();
         }
-        *self.writes.entry(fault.write).or_default() += fault.bytes;
-        *self.operations.entry(fault.operation).or_default() += fault.bytes;
+        *self.writes.entry(fault.write).or_default() += copied.all_bytes();
+        *self.operations.entry(fault.operation).or_default() += copied.all_bytes();
     }
 
     fn finish(&self, key: Key, scope: &Scope<'_>, cut: Cut) -> Cause {
@@ -186,14 +210,14 @@ pub(super) fn unanswered(scope: &Scope<'_>) -> Vec<Unanswered> {
 fn why<'a>(
     what: &'static str,
     scope: &Scope<'a>,
-    reason: impl Fn(&'a Fault) -> Option<Option<&'a str>>,
+    reason: impl Fn(&Fault) -> Option<Option<&'a str>>,
 ) -> Option<Unanswered> {
     let mut copied = Copied::default();
     let mut reasons: HashMap<&str, u64> = HashMap::new();
-    for fault in scope.copies() {
-        let Some(reason) = reason(fault) else { continue };
-        copied.count(fault);
-        *reasons.entry(reason.unwrap_or("no reason was recorded")).or_default() += fault.bytes;
+    for group in scope.copies() {
+        let Some(reason) = reason(&group.fault) else { continue };
+        copied.add(&group.copied);
+        *reasons.entry(reason.unwrap_or("no reason was recorded")).or_default() += group.copied.all_bytes();
     }
     let others = reasons.len() > 1;
     let (reason, ..) = most(reasons.into_iter().map(|(reason, bytes)| (escape(reason), bytes)))?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::escape::escape;
+use super::filter::Part;
 use super::numbers::{count, counted, joined, percent, size, time};
 use super::scope::Scope;
 use super::starts;
@@ -27,19 +28,23 @@ pub(super) struct Line {
 pub(super) fn lines(scope: &Scope<'_>) -> Vec<Line> {
     let trace = scope.trace;
     let header = &trace.header;
+    // The report says at its top what part of a trace it is about.
+    let of_part = scope.part.map(Part::sentence);
+    let missing: Vec<&String> =
+        header.missing.iter().filter(|text| Some(*text) != of_part.as_ref()).collect();
     let plain = |label| move |text| Line { label, text, tone: Tone::Plain };
     let tone = if is_complete(trace) { Tone::Plain } else { Tone::Strong };
-    let mut lines = vec![Line { label: "lost", text: lost(trace), tone }];
+    let mut lines = vec![Line { label: "lost", text: lost(scope), tone }];
     lines.extend(no_copy(trace).map(plain("no copy")));
     lines.extend(not_counted(scope).map(plain("not counted")));
-    lines.extend(not_listed(trace).map(plain("not listed")));
+    lines.extend(not_listed(scope).map(plain("not listed")));
     lines.extend(starts::sentences(scope).into_iter().map(|(label, text)| plain(label)(text)));
     lines.extend(Some(probes(header)).map(plain("seen by")));
-    lines.extend(bounded(&header.missing, |text| escape(text)).map(plain("not seen")));
+    lines.extend(bounded(&missing, |text| escape(text)).map(plain("not seen")));
     lines.extend(bounded(&header.interpreters, interpreter).map(plain("interpreter")));
     let near = trace.sites.values().iter().any(|site| site.approximate);
     lines.extend(near.then(|| words::ABOUT_APPROXIMATE.to_owned()).map(plain("lines")));
-    lines.extend(Some(cost(trace)).map(plain("cost")));
+    lines.extend(Some(cost(scope)).map(plain("cost")));
     lines
 }
 
@@ -54,9 +59,28 @@ fn is_complete(trace: &Trace) -> bool {
     trace.summary.lost == 0 && trace.losses.iter().all(|loss| loss.count == 0)
 }
 
-fn lost(trace: &Trace) -> String {
+/// What part of a trace the report is about, and how its totals come about.
+pub(super) fn part(scope: &Scope<'_>, part: &Part) -> String {
+    let totals =
+        if part.is_timed() { "counted from listed faults" } else { "totals as the kernel counted them" };
+    format!(
+        "Of the trace only {}: {} of {}, {totals}.",
+        part.words(),
+        count(scope.trace.summary.faults),
+        counted(part.whole().faults, "fault")
+    )
+}
+
+/// What is said of numbers that cannot be told for a part.
+const fn of_whole(scope: &Scope<'_>) -> &'static str {
+    if scope.part.is_some() { " (of the whole trace)" } else { "" }
+}
+
+fn lost(scope: &Scope<'_>) -> String {
+    let trace = scope.trace;
+    let whole = of_whole(scope);
     if is_complete(trace) {
-        return "nothing".to_owned();
+        return format!("nothing{whole}");
     }
     let mut stages: BTreeMap<&str, (u64, Vec<u32>)> = BTreeMap::new();
     for loss in trace.losses.iter().filter(|loss| loss.count > 0) {
@@ -73,7 +97,11 @@ fn lost(trace: &Trace) -> String {
         })
         .collect();
     let where_ = if stages.is_empty() { counted(trace.summary.lost, "record") } else { joined(&stages) };
-    format!("{where_}; totals count what was lost, its causes are not known")
+    // Within limits of time totals are counted from what is listed.
+    if scope.part.is_some_and(Part::is_timed) {
+        return format!("{where_}{whole}; what was lost is not in these totals");
+    }
+    format!("{where_}{whole}; totals count what was lost, its causes are not known")
 }
 
 /// `CPU 3`, `CPUs 0 to 3, 8`.
@@ -112,11 +140,17 @@ fn not_counted(scope: &Scope<'_>) -> Option<String> {
 }
 
 /// Faults that are only counted, by outcome.
-fn not_listed(trace: &Trace) -> Option<String> {
+fn not_listed(scope: &Scope<'_>) -> Option<String> {
+    let trace = scope.trace;
+    // Who filters by time has nothing but listed faults left.
+    let part = scope.part.filter(|part| part.is_timed());
     let mut parts = Vec::new();
     let mut sum = 0;
     for (outcome, words) in OUTCOMES {
-        let unlisted: u64 = trace.processes.iter().map(|p| p.totals.of(*outcome).unlisted).sum();
+        let unlisted: u64 = match part {
+            Some(part) => part.unlisted(*outcome),
+            None => trace.processes.iter().map(|p| p.totals.of(*outcome).unlisted).sum(),
+        };
         sum += unlisted;
         if unlisted > 0 {
             parts.push((unlisted, format!("{} {words}", count(unlisted))));
@@ -125,7 +159,9 @@ fn not_listed(trace: &Trace) -> Option<String> {
     parts.sort_by_key(|(unlisted, _)| std::cmp::Reverse(*unlisted));
     let parts: Vec<String> = parts.into_iter().map(|(_, text)| text).collect();
     (sum > 0).then(|| {
-        format!("{} of {}: {}", count(sum), counted(trace.summary.faults, "fault"), parts.join(", "))
+        let (all, whole) =
+            part.map_or((trace.summary.faults, ""), |part| (part.whole().faults, of_whole(scope)));
+        format!("{} of {}{whole}: {}", count(sum), counted(all, "fault"), parts.join(", "))
     })
 }
 
@@ -168,8 +204,8 @@ fn interpreter(interpreter: &Interpreter) -> String {
     }
 }
 
-fn cost(trace: &Trace) -> String {
-    let summary = &trace.summary;
+fn cost(scope: &Scope<'_>) -> String {
+    let summary = scope.part.map_or(&scope.trace.summary, Part::whole);
     let used = format!("cowtrace used {} of CPU", time(summary.tool_cpu_ns));
     if summary.faults == 0 || summary.probe_ns == 0 {
         return used;

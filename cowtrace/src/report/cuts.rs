@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use super::causes::Cause;
 use super::escape::escape;
 use super::scope::Scope;
-use super::words;
-use crate::record::schema::{Fault, Operation};
+use super::{modules, words};
+use crate::record::schema::{Fault, Id, Operation};
 
 /// One way to cut a trace.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Report {
     pub(super) heading: &'static str,
     /// Numbers that faults of one row share; faults of other rows of the same program may share them too only if their
     /// key is equal.
-    pub(super) group: fn(&Fault) -> [usize; 2],
+    pub(super) group: fn(&Fault) -> [u32; 4],
     /// The row of a fault.
     pub(super) key: fn(&Scope<'_>, &Fault) -> Key,
     /// Rows also say what was mostly written.
@@ -35,7 +35,7 @@ pub static REPORTS: &[Report] = &[
         name: "operation",
         about: "what the program was doing, and where",
         heading: "where",
-        group: |fault| [fault.operation.index(), site_number(fault)],
+        group: |fault| [id(fault.operation), site_number(fault), 0, 0],
         key: by_operation,
         writes: true,
     },
@@ -43,7 +43,7 @@ pub static REPORTS: &[Report] = &[
         name: "write",
         about: "what was written: reference counts, GC headers, the allocator, …",
         heading: "first write",
-        group: |fault| [fault.write.index(), 0],
+        group: |fault| [id(fault.write), 0, 0, 0],
         key: by_write,
         writes: false,
     },
@@ -51,7 +51,7 @@ pub static REPORTS: &[Report] = &[
         name: "site",
         about: "line of code, or symbol of native code",
         heading: "line or symbol",
-        group: |fault| [fault.operation.index(), site_number(fault)],
+        group: |fault| [id(fault.operation), site_number(fault), 0, 0],
         key: by_site,
         writes: true,
     },
@@ -59,7 +59,7 @@ pub static REPORTS: &[Report] = &[
         name: "process",
         about: "process",
         heading: "process",
-        group: |fault| [fault.process, 0],
+        group: |fault| [number(fault.process), 0, 0, 0],
         key: by_process,
         writes: true,
     },
@@ -67,7 +67,7 @@ pub static REPORTS: &[Report] = &[
         name: "region",
         about: "mapping: heap, stack, file, …",
         heading: "mapping",
-        group: |fault| [fault.region.index(), 0],
+        group: |fault| [id(fault.region), 0, 0, 0],
         key: by_region,
         writes: true,
     },
@@ -75,9 +75,17 @@ pub static REPORTS: &[Report] = &[
         name: "object",
         about: "object that was written to, by its type and name",
         heading: "object",
-        group: |fault| [fault.write.index(), 0],
+        group: |fault| [id(fault.write), 0, 0, 0],
         key: by_object,
         writes: false,
+    },
+    Report {
+        name: "module",
+        about: "Python module that was imported or whose code ran, or file of native code",
+        heading: "module",
+        group: |fault| [id(fault.operation), id(fault.python), id(fault.native), site_number(fault)],
+        key: modules::key,
+        writes: true,
     },
 ];
 
@@ -128,11 +136,22 @@ pub(super) enum Class {
     Unknown,
 }
 
-const fn site_number(fault: &Fault) -> usize {
-    match fault.site {
-        Some(site) => site.index(),
-        None => usize::MAX,
-    }
+/// An index as a number of a group; there are no more ids than it can tell apart.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+fn id<T>(id: Id<T>) -> u32 {
+    number(id.index())
+}
+
+/// Numbers of everything that names a cause.
+pub(super) fn names(fault: &Fault) -> [u32; 4] {
+    [id(fault.operation), site_number(fault), id(fault.write), 0]
+}
+
+fn site_number(fault: &Fault) -> u32 {
+    fault.site.map_or(u32::MAX, id)
 }
 
 impl Key {
@@ -158,7 +177,7 @@ pub(super) fn machinery(operation: &Operation) -> Option<String> {
     })
 }
 
-fn by_operation(scope: &Scope<'_>, fault: &Fault) -> Key {
+pub(super) fn by_operation(scope: &Scope<'_>, fault: &Fault) -> Key {
     let Some(operation) = scope.trace.operations.get(fault.operation).filter(|o| o.kind != "unknown") else {
         return Key::unknown("unknown");
     };

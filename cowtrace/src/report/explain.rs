@@ -6,6 +6,7 @@ use std::io;
 
 use serde::Serialize;
 
+use super::groups::Group;
 use super::numbers::{counted, percent, size};
 use super::scope::{Copied, Scope};
 use super::table::{Paper, Tone};
@@ -244,13 +245,13 @@ pub(super) fn causes(scope: &Scope<'_>) -> Vec<Explained> {
         let row = find(operation, trace.writes.get(fault.write)?.kind)?;
         ROWS.iter().position(|other| std::ptr::eq(other, row))
     };
-    for fault in scope.copies() {
+    for Group { fault, copied, .. } in scope.copies() {
         let Some(row) = number(fault) else { continue };
         let tally = tallies.entry(row).or_default();
-        tally.copied.count(fault);
-        *tally.processes.entry(fault.process).or_default() += 1;
+        tally.copied.add(copied);
+        *tally.processes.entry(fault.process).or_default() += copied.all_pages();
         if let Some(site) = fault.site {
-            *tally.sites.entry(site).or_default() += fault.bytes;
+            *tally.sites.entry(site).or_default() += copied.all_bytes();
         }
     }
     let total = scope.total().all_bytes();

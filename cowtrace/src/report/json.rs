@@ -4,14 +4,17 @@ use std::io;
 
 use serde::Serialize;
 
-use super::causes::Cause;
+use super::budget::Verdict;
+use super::causes::{self, Cause, Unanswered};
 use super::cuts::Class;
 use super::explain::{self, Explained};
-use super::scope::{Copied, Scope};
+use super::filter::PartLine;
+use super::imports::{self, ImportLine};
+use super::scope::{Copied, Scope, Untouched};
 use super::{Options, closing};
 use crate::record::json;
 use crate::record::page::{self, PageLine};
-use crate::record::schema::{Header, Interpreter, Loss, Operation, SCHEMA, Site, Trace};
+use crate::record::schema::{Collection, Header, Interpreter, Loss, Operation, Outcome, SCHEMA, Site, Trace};
 
 /// The object.
 #[derive(Serialize)]
@@ -27,12 +30,20 @@ struct Document<'a> {
     probes: &'a [String],
     missing: &'a [String],
     interpreters: &'a [Interpreter],
+    /// What part of the trace it is about; null = the whole.
+    part: Option<PartLine>,
     /// The sentences of the text.
     answer: &'a [String],
     /// Cut of `causes`.
     by: &'static str,
     causes: Vec<Row<'a>>,
+    /// What is not known, and why.
+    unanswered: Vec<Reason>,
     processes: Vec<Process<'a>>,
+    /// Imported modules, most bytes first.
+    imports: Vec<ImportLine<'a>>,
+    /// Garbage collections that copied pages.
+    collections: Vec<CollectionLine<'a>>,
     losses: &'a [Loss],
     /// Every cause explained, if that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -40,6 +51,9 @@ struct Document<'a> {
     /// The histories that were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pages: Vec<PageLine<'a>>,
+    /// Whether the budget is passed, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<&'a Verdict>,
     /// The closing lines of the text.
     notes: Vec<Note>,
     summary: Summary,
@@ -79,8 +93,14 @@ struct Process<'a> {
     ppid: u32,
     generation: u32,
     comm: &'a str,
+    /// Index of its parent in the list; null for those that nobody in it forked.
+    parent: Option<usize>,
     /// It ran the program that the answer is about.
     main: bool,
+    /// It is a worker: it was forked while it was watched, inherited memory, and ran its parent's program to its end.
+    worker: bool,
+    /// It is in the part that is reported; its numbers are 0 otherwise.
+    chosen: bool,
     exe: Option<&'a str>,
     start: u64,
     end: Option<u64>,
@@ -88,6 +108,34 @@ struct Process<'a> {
     inherited_bytes: u64,
     #[serde(flatten)]
     amount: Amount,
+    /// Pages that it wrote in place as their last owner.
+    reuses: u64,
+    /// What it inherited and never wrote to; null = not known, or it inherited nothing.
+    still_shared_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct CollectionLine<'a> {
+    number: u32,
+    pid: Option<u32>,
+    tid: u32,
+    generation: Option<u8>,
+    start: u64,
+    end: u64,
+    pages: u64,
+    bytes: u64,
+    site: Option<&'a Site>,
+}
+
+#[derive(Serialize)]
+struct Reason {
+    what: &'static str,
+    #[serde(flatten)]
+    amount: Amount,
+    /// The reason that most of it has.
+    reason: String,
+    /// There are other reasons.
+    others: bool,
 }
 
 #[derive(Serialize)]
@@ -144,13 +192,18 @@ pub(super) fn write(
         probes,
         missing,
         interpreters,
+        part: scope.part.map(|part| part.line(scope.trace)),
         answer,
         by: options.by.name,
         causes: rows.iter().take(limit).map(|cause| row(scope, options, cause, total)).collect(),
+        unanswered: causes::unanswered(scope).into_iter().map(reason).collect(),
         processes: (0..scope.trace.processes.len()).map(|index| process(scope, index)).collect(),
+        imports: imports::lines(scope),
+        collections: collections(scope),
         losses,
         explain: if options.explain { explain::causes(scope) } else { Vec::new() },
         pages: scope.trace.pages.iter().map(|page| page::line(scope.trace, page)).collect(),
+        budget: options.verdict,
         notes: notes.collect(),
         summary: summary(scope),
     };
@@ -188,14 +241,43 @@ fn process<'a>(scope: &Scope<'a>, index: usize) -> Process<'a> {
         ppid: process.ppid,
         generation: process.generation,
         comm: &process.comm,
+        parent: process.parent,
         main: scope.is_main(index),
+        worker: scope.inherited(index).is_some(),
+        chosen: scope.is_chosen(index),
         exe: process.exe.as_deref(),
         start: process.start,
         end: process.end,
         exit_status: process.exit_status,
         inherited_bytes: process.inherited_bytes,
         amount: scope.copied(index).into(),
+        reuses: process.totals.faults(Outcome::Reuse),
+        still_shared_bytes: match scope.untouched(index) {
+            Untouched::Bytes(bytes) => Some(bytes),
+            Untouched::Nothing | Untouched::Unknown => None,
+        },
     }
+}
+
+fn reason(unanswered: Unanswered) -> Reason {
+    let Unanswered { what, copied, reason, others } = unanswered;
+    Reason { what, amount: copied.into(), reason, others }
+}
+
+fn collections<'a>(scope: &Scope<'a>) -> Vec<CollectionLine<'a>> {
+    let copying = scope.trace.collections.iter().filter(|collection| collection.pages > 0);
+    let line = |collection: &Collection| CollectionLine {
+        number: collection.number,
+        pid: scope.trace.processes.get(collection.process).map(|process| process.pid),
+        tid: collection.tid,
+        generation: collection.generation,
+        start: collection.start,
+        end: collection.end,
+        pages: collection.pages,
+        bytes: collection.bytes,
+        site: collection.site.and_then(|site| scope.trace.sites.get(site)),
+    };
+    copying.map(line).collect()
 }
 
 fn summary(scope: &Scope<'_>) -> Summary {

@@ -4,13 +4,19 @@
 //! `programs` and `scope` (which copies count), `cuts` (how they become rows), `causes`, `answer`, `sheet`, `processes`, `closing`, `table`.
 
 mod answer;
+pub mod budget;
 mod causes;
 mod closing;
 mod collections;
 mod cuts;
+pub mod diff;
 pub mod escape;
 mod explain;
+pub mod filter;
+mod groups;
+mod imports;
 mod json;
+mod modules;
 pub mod numbers;
 pub mod private;
 mod processes;
@@ -18,9 +24,11 @@ mod programs;
 mod scope;
 mod sheet;
 mod starts;
+pub mod sums;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod view;
 pub(crate) mod words;
 
 use std::io;
@@ -53,6 +61,10 @@ pub struct Options<'a> {
     pub questions: &'a [private::Question],
     /// Whether every cause is explained.
     pub explain: bool,
+    /// What part of a trace it is, from [`filter::Filter::apply`]; `None` = it is whole.
+    pub part: Option<&'a filter::Part>,
+    /// Whether its budget is passed, for the JSON; `None` = it has none.
+    pub verdict: Option<&'a budget::Verdict>,
 }
 
 impl Default for Options<'_> {
@@ -67,6 +79,8 @@ impl Default for Options<'_> {
             directory: None,
             questions: &[],
             explain: false,
+            part: None,
+            verdict: None,
         }
     }
 }
@@ -111,9 +125,12 @@ pub fn sort(name: &str) -> Result<&'static Sort, Unknown> {
 ///
 /// When `out` cannot be written.
 pub fn write(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> io::Result<()> {
-    let scope = Scope::new(trace, options.directory);
+    let scope = Scope::of_part(trace, options.directory, options.part);
     let operations = sorted(causes::causes(&scope, &REPORTS[0]), None);
     let mut paper = Paper { out, width: options.width, color: options.color };
+    if let Some(part) = options.part {
+        paper.paragraph(Tone::Strong, "", &closing::part(&scope, part))?;
+    }
     for sentence in answer::sentences(&scope, &operations) {
         paper.paragraph(Tone::Plain, "", &sentence)?;
     }
@@ -132,6 +149,10 @@ pub fn write(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> i
     if trace.processes.len() > 1 {
         paper.line(Tone::Plain, "")?;
         processes::grid(&scope, options.all).write(&mut paper)?;
+    }
+    if let Some(imports) = imports::grid(&scope, options.all) {
+        paper.line(Tone::Plain, "")?;
+        imports.write(&mut paper)?;
     }
     if let Some(collections) = collections::grid(&scope, options.all) {
         paper.line(Tone::Plain, "")?;
@@ -154,7 +175,7 @@ pub fn write(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> i
 ///
 /// When `out` cannot be written.
 pub fn write_json(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> io::Result<()> {
-    let scope = Scope::new(trace, options.directory);
+    let scope = Scope::of_part(trace, options.directory, options.part);
     let operations = sorted(causes::causes(&scope, &REPORTS[0]), None);
     let answer = answer::sentences(&scope, &operations);
     let rows = sorted(causes::causes(&scope, options.by), options.sort);

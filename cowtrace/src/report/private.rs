@@ -197,6 +197,14 @@ pub(super) fn write(
     all: bool,
     paper: &mut Paper<'_>,
 ) -> io::Result<()> {
+    if let (Some(_), false) = (scope.part, questions.is_empty()) {
+        paper.line(Tone::Plain, "")?;
+        return paper.paragraph(
+            Tone::Strong,
+            "",
+            "since when a page is private is told of a whole trace only",
+        );
+    }
     for question in questions {
         let answers = answers(scope.trace, question);
         paper.line(Tone::Plain, "")?;

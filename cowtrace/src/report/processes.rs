@@ -1,10 +1,11 @@
-//! The process tree with what every process inherited and copied; many alike are one row.
+//! The process tree with what every process inherited, copied, and never wrote to; generations are indented, and many
+//! processes alike are one row.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::escape::escape;
 use super::numbers::{count, counted, percent, size};
-use super::scope::{Copied, Scope};
+use super::scope::{Copied, Scope, Untouched};
 use super::table::{Column, Grid, Tone};
 use super::words;
 
@@ -35,9 +36,15 @@ enum Row {
 /// The table of processes.
 pub(super) fn grid(scope: &Scope<'_>, all: bool) -> Grid {
     let files = scope.total().file_pages > 0;
+    // Within limits of time nothing is known of the end.
+    let rests = scope.part.is_none_or(|part| !part.is_timed())
+        && (0..scope.trace.processes.len()).any(|p| scope.untouched(p) != Untouched::Nothing);
     let column = |title, number| Column { title, number };
     let mut columns = vec![column("process", false), column("inherited", true), column("copied", true)];
     columns.push(column("share", true));
+    if rests {
+        columns.push(column("still shared", true));
+    }
     if files {
         columns.push(column("file pages", true));
     }
@@ -45,9 +52,10 @@ pub(super) fn grid(scope: &Scope<'_>, all: bool) -> Grid {
     let mut grid = Grid::new(&columns);
     for row in rows(scope, all) {
         let (tone, cells) = match row {
-            Row::One(process) => (Tone::Plain, one(scope, process, files)),
+            Row::One(process) if !scope.is_chosen(process) => (Tone::Faint, vec![name(scope, process)]),
+            Row::One(process) => (Tone::Plain, one(scope, process, rests, files)),
             Row::Folded { depth, processes, what } => {
-                (Tone::Faint, folded(scope, depth, &processes, &what, files))
+                (Tone::Faint, folded(scope, depth, &processes, &what, [rests, files]))
             }
         };
         grid.push(tone, cells);
@@ -59,14 +67,34 @@ fn indent(depth: usize) -> String {
     "  ".repeat(depth.min(DEEPEST))
 }
 
-fn one(scope: &Scope<'_>, index: usize, files: bool) -> Vec<String> {
+fn name(scope: &Scope<'_>, index: usize) -> String {
+    let process = &scope.trace.processes[index];
+    let generation = usize::try_from(process.generation).unwrap_or(DEEPEST);
+    format!("{}{}", indent(generation), words::process(process))
+}
+
+/// What was never written to, of one process or of several.
+fn rest(untouched: impl Iterator<Item = Untouched>) -> String {
+    let mut sum = None;
+    for one in untouched {
+        match one {
+            Untouched::Nothing => {}
+            Untouched::Unknown => return "unknown".to_owned(),
+            Untouched::Bytes(bytes) => *sum.get_or_insert(0) += bytes,
+        }
+    }
+    sum.map_or_else(String::new, size)
+}
+
+fn one(scope: &Scope<'_>, index: usize, rests: bool, files: bool) -> Vec<String> {
     let process = &scope.trace.processes[index];
     let copied = scope.copied(index);
-    let generation = usize::try_from(process.generation).unwrap_or(DEEPEST);
     let inherited = if scope.is_child(index) { size(process.inherited_bytes) } else { String::new() };
     let share = scope.share(index).map_or_else(String::new, |(part, whole)| percent(part, whole));
-    let mut cells = vec![format!("{}{}", indent(generation), words::process(process))];
-    cells.extend([inherited, size(copied.bytes), share]);
+    let mut cells = vec![name(scope, index), inherited, size(copied.bytes), share];
+    if rests {
+        cells.push(rest(Some(scope.untouched(index)).into_iter()));
+    }
     if files {
         cells.push(size(copied.file_bytes));
     }
@@ -74,7 +102,13 @@ fn one(scope: &Scope<'_>, index: usize, files: bool) -> Vec<String> {
     cells
 }
 
-fn folded(scope: &Scope<'_>, depth: usize, processes: &[usize], what: &str, files: bool) -> Vec<String> {
+fn folded(
+    scope: &Scope<'_>,
+    depth: usize,
+    processes: &[usize],
+    what: &str,
+    [rests, files]: [bool; 2],
+) -> Vec<String> {
     let mut sum = Copied::default();
     processes.iter().for_each(|p| sum.add(&scope.copied(*p)));
     let mut cells = vec![format!("{}{what}", indent(depth))];
@@ -84,6 +118,9 @@ fn folded(scope: &Scope<'_>, depth: usize, processes: &[usize], what: &str, file
         (size(whole), percent(shares.iter().map(|(part, _)| part).sum(), whole))
     });
     cells.extend([inherited, size(sum.bytes), share]);
+    if rests {
+        cells.push(rest(processes.iter().map(|p| scope.untouched(*p))));
+    }
     if files {
         cells.push(size(sum.file_bytes));
     }
@@ -98,7 +135,7 @@ fn folded(scope: &Scope<'_>, depth: usize, processes: &[usize], what: &str, file
 /// The rows: parents before their children, children in the order of their starts; then what ran other programs.
 fn rows(scope: &Scope<'_>, all: bool) -> Vec<Row> {
     let processes = &scope.trace.processes;
-    let shown = if all { vec![true; processes.len()] } else { lineage(scope) };
+    let shown = lineage(scope, |index| scope.is_chosen(index) && (all || scope.is_main(index)));
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); processes.len()];
     let mut open = Vec::new();
     for (index, process) in processes.iter().enumerate().filter(|(index, _)| shown[*index]) {
@@ -116,7 +153,8 @@ fn rows(scope: &Scope<'_>, all: bool) -> Vec<Row> {
         }
         rows.push(row);
     }
-    let others = others(scope, (0..processes.len()).filter(|index| !shown[*index]));
+    let others =
+        others(scope, (0..processes.len()).filter(|index| !shown[*index] && scope.is_chosen(*index)));
     let most = ROWS.saturating_sub(others.len()).max(ROWS / 2);
     if !all && rows.len() > most {
         let rest: Vec<usize> = rows.drain(most - 1..).flat_map(Row::processes).collect();
@@ -127,12 +165,12 @@ fn rows(scope: &Scope<'_>, all: bool) -> Vec<Row> {
     rows
 }
 
-/// Which processes ran the program that had most to share, or are above one that did.
-fn lineage(scope: &Scope<'_>) -> Vec<bool> {
+/// Which processes are wanted, or are above one that is.
+fn lineage(scope: &Scope<'_>, wanted: impl Fn(usize) -> bool) -> Vec<bool> {
     let processes = &scope.trace.processes;
     let mut shown = vec![false; processes.len()];
     for index in (0..processes.len()).rev() {
-        shown[index] |= scope.is_main(index);
+        shown[index] |= wanted(index);
         if let Some(parent) = processes[index].parent.filter(|parent| shown[index] && *parent < index) {
             shown[parent] = true;
         }
@@ -189,7 +227,7 @@ fn family(scope: &Scope<'_>, children: &[Vec<usize>], parent: usize, all: bool) 
             let processes: Vec<usize> =
                 group.iter().copied().filter(|child| !shown.contains(child)).collect();
             let depth = usize::try_from(scope.trace.processes[child].generation).unwrap_or(DEEPEST);
-            let what = format!("… and {} more like these", count(processes.len() as u64));
+            let what = format!("… and {} alike", count(processes.len() as u64));
             rows.push(Row::Folded { depth, processes, what });
         }
     }

@@ -6,11 +6,16 @@ use crate::record::schema::Trace;
 
 /// A program from its exec on, in every process that goes on with it after a fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Program {
+pub enum Program {
     /// What ran before cowtrace came.
     Before,
-    /// Begun by this process, at which of its execs; 0 = what the trace began with.
-    Begun { process: usize, exec: usize },
+    /// Begun while it was watched.
+    Begun {
+        /// Who began it.
+        process: usize,
+        /// At which of its execs; 0 = what the trace began with.
+        exec: usize,
+    },
 }
 
 /// The programs of a trace.
@@ -19,6 +24,8 @@ pub(super) struct Programs {
     first: Vec<Program>,
     /// By process: what it ran last.
     last: Vec<Program>,
+    /// By process: when the memory of what it was forked with began to be shared; most never run anything else.
+    first_since: Vec<Option<u64>>,
     /// When processes began to share a program's memory.
     shared_since: HashMap<Program, u64>,
     /// The one that had most to share.
@@ -28,8 +35,13 @@ pub(super) struct Programs {
 impl Programs {
     /// Follows every process from its fork through its execs.
     pub(super) fn new(trace: &Trace) -> Self {
-        let mut programs =
-            Self { first: Vec::new(), last: Vec::new(), shared_since: HashMap::new(), main: None };
+        let mut programs = Self {
+            first: Vec::new(),
+            last: Vec::new(),
+            first_since: Vec::new(),
+            shared_since: HashMap::new(),
+            main: None,
+        };
         let mut inherited: BTreeMap<Program, u64> = BTreeMap::new();
         for (index, process) in trace.processes.iter().enumerate() {
             // Parents come before their children; anything else is no parent.
@@ -54,6 +66,8 @@ impl Programs {
         if trace.header.command.is_empty() {
             programs.shared_since.insert(Program::Before, 0);
         }
+        let since = |program| programs.shared_since.get(program).copied();
+        programs.first_since = programs.first.iter().map(since).collect();
         let most = inherited.into_iter().rev().max_by_key(|(_, bytes)| *bytes);
         programs.main = most.map(|(program, _)| program).or_else(|| programs.last.first().copied());
         programs
@@ -67,10 +81,19 @@ impl Programs {
         }
     }
 
+    /// What a process ran at this time; `None` = there is no such process.
+    pub(super) fn of(&self, trace: &Trace, process: usize, time: u64) -> Option<Program> {
+        (process < self.first.len()).then(|| self.at(trace, process, time))
+    }
+
     /// True when the memory of what the process ran at this time was shared by a fork.
     pub(super) fn is_shared(&self, trace: &Trace, process: usize, time: u64) -> bool {
-        process < self.first.len()
-            && self.shared_since.get(&self.at(trace, process, time)).is_some_and(|since| time >= *since)
+        let Some(first_since) = self.first_since.get(process) else { return false };
+        let since = match trace.processes[process].execs.first() {
+            Some(exec) if *exec <= time => self.shared_since.get(&self.at(trace, process, time)),
+            Some(_) | None => first_since.as_ref(),
+        };
+        since.is_some_and(|since| time >= *since)
     }
 
     /// True when the process ran the main program at this time.

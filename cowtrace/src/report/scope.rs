@@ -1,6 +1,8 @@
 //! What the report is about: the copies that a fork is to blame for, and who made them.
 
-use super::programs::Programs;
+use super::filter::Part;
+use super::groups::{self, Group, Looked};
+use super::programs::{Program, Programs};
 use crate::record::schema::{Fault, Outcome, Process, Trace};
 
 /// Bytes of a page as the kernel copies them when nothing else is known.
@@ -12,16 +14,20 @@ pub(super) struct Scope<'a> {
     pub(super) trace: &'a Trace,
     /// Directory that file names are shown relative to.
     pub(super) directory: Option<&'a str>,
+    /// What part of a whole trace it is; `None` = it is the whole.
+    pub(super) part: Option<&'a Part>,
     /// Who ran what.
     programs: Programs,
     /// For every process, what it copied while its memory was shared.
     copied: Vec<Copied>,
     /// For every process, whether a pool's machinery ran in it.
     worker: Vec<bool>,
-    /// For every process, whether others were forked from it.
+    /// For every process, whether others were forked from it and share its memory.
     forked: Vec<bool>,
     /// What was copied while nothing was shared, although there had been a fork.
     unshared: Copied,
+    /// The listed copies since memory is shared.
+    groups: Vec<Group>,
 }
 
 /// Copies of one process or of many. `pages` and `bytes` are copies of memory that was shared by a fork, the `file_` ones
@@ -32,6 +38,18 @@ pub(super) struct Copied {
     pub(super) bytes: u64,
     pub(super) file_pages: u64,
     pub(super) file_bytes: u64,
+}
+
+/// What is left of inherited memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Untouched {
+    /// The process inherited nothing that it still has.
+    Nothing,
+    /// Not known: details were lost, it forked itself and may have copied the same page twice, or only a part of its time
+    /// is reported.
+    Unknown,
+    /// So many bytes.
+    Bytes(u64),
 }
 
 impl Copied {
@@ -98,59 +116,47 @@ impl Copied {
 impl<'a> Scope<'a> {
     /// Looks at every process and every listed fault once.
     pub(super) fn new(trace: &'a Trace, directory: Option<&'a str>) -> Self {
-        let mut scope = Self {
-            trace,
-            directory,
-            programs: Programs::new(trace),
-            copied: Vec::new(),
-            worker: Vec::new(),
-            forked: vec![false; trace.processes.len()],
-            unshared: Copied::default(),
-        };
-        for parent in trace.processes.iter().filter_map(|process| process.parent) {
+        Self::of_part(trace, directory, None)
+    }
+
+    /// The same of what a filter has left of a trace.
+    pub(super) fn of_part(trace: &'a Trace, directory: Option<&'a str>, part: Option<&'a Part>) -> Self {
+        let programs = Programs::new(trace);
+        let Looked { listed, before, worker, unshared, groups, .. } = groups::look(trace, &programs);
+        let known = listed.iter().zip(&before);
+        let copied = trace.processes.iter().zip(known).map(|(p, (l, b))| exact(p, l, b)).collect();
+        let forked = vec![false; trace.processes.len()];
+        let mut scope = Self { trace, directory, part, programs, copied, worker, forked, unshared, groups };
+        // A child of vfork borrows: it makes nobody share pages again.
+        let inherited = trace.processes.iter().filter(|process| process.inherited_bytes > 0);
+        for parent in inherited.filter_map(|process| process.parent) {
             if let Some(forked) = scope.forked.get_mut(parent) {
                 *forked = true;
             }
         }
-        let forks = trace.processes.iter().filter(|process| process.parent.is_some());
-        let first_fork = forks.map(|process| process.start).min();
-        let mut listed = vec![Copied::default(); trace.processes.len()];
-        let mut before = listed.clone();
-        let mut worker = vec![false; trace.processes.len()];
-        for fault in &trace.faults {
-            if fault.process >= listed.len() {
-                continue;
-            }
-            if scope.is_shared(fault) {
-                listed[fault.process].count(fault);
-                let operation = trace.operations.get(fault.operation);
-                worker[fault.process] |= operation.is_some_and(|o| o.kind == "worker_bookkeeping");
-            } else {
-                before[fault.process].count(fault);
-                if first_fork.is_some_and(|first| fault.time >= first) {
-                    scope.unshared.count(fault);
-                }
-            }
-        }
-        let known = listed.iter().zip(&before);
-        scope.copied = trace.processes.iter().zip(known).map(|(p, (l, b))| exact(p, l, b)).collect();
-        scope.worker = worker;
         scope
     }
 
-    /// True when something was shared at the time of the fault.
-    fn is_shared(&self, fault: &Fault) -> bool {
-        // What exec itself writes to is the new program's memory, which nobody shares yet.
-        let operation = self.trace.operations.get(fault.operation);
-        let is_exec = operation.is_some_and(|o| o.kind == "startup" && o.name.as_deref() == Some("exec"));
-        !is_exec && self.programs.is_shared(self.trace, fault.process, fault.time)
+    /// The listed copies since memory is shared.
+    pub(super) fn copies(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter()
     }
 
-    /// The listed copies since memory is shared.
-    pub(super) fn copies(&self) -> impl Iterator<Item = &'a Fault> {
-        let copies =
-            self.trace.faults.iter().filter(|f| matches!(f.outcome, Outcome::Copy | Outcome::FileCopy));
-        copies.filter(|fault| self.is_shared(fault))
+    /// True when the fault's process shared its memory with another at the time.
+    pub(super) fn is_shared(&self, fault: &Fault) -> bool {
+        let operation = self.trace.operations.get(fault.operation);
+        !operation.is_some_and(groups::is_exec)
+            && self.programs.is_shared(self.trace, fault.process, fault.time)
+    }
+
+    /// True for a fault that counts: one of [`Scope::copies`].
+    pub(super) fn is_copy(&self, fault: &Fault) -> bool {
+        matches!(fault.outcome, Outcome::Copy | Outcome::FileCopy) && self.is_shared(fault)
+    }
+
+    /// What a process ran at this time; `None` = there is no such process.
+    pub(super) fn program(&self, process: usize, time: u64) -> Option<Program> {
+        self.programs.of(self.trace, process, time)
     }
 
     /// What this process copied since its tree shares memory, whether it is listed or not.
@@ -169,7 +175,7 @@ impl<'a> Scope<'a> {
     /// Copies whose details were lost, over all processes.
     pub(super) fn without_details(&self) -> Copied {
         let mut listed = Copied::default();
-        self.copies().for_each(|fault| listed.count(fault));
+        self.copies().for_each(|group| listed.add(&group.copied));
         self.total().without(&listed)
     }
 
@@ -194,7 +200,7 @@ impl<'a> Scope<'a> {
         self.programs.ran_main(self.trace, fault.process, fault.time)
     }
 
-    /// True for a process that others were forked from.
+    /// True for a process that others were forked from and share memory with.
     pub(super) fn has_forked(&self, process: usize) -> bool {
         self.forked.get(process).copied().unwrap_or_default()
     }
@@ -211,6 +217,37 @@ impl<'a> Scope<'a> {
         let copied = self.copied(process).bytes;
         let says = self.is_child(process) && !self.has_forked(process) && copied <= inherited;
         says.then_some((copied, inherited))
+    }
+
+    /// True for a process that is in the part of the trace which is reported.
+    pub(super) fn is_chosen(&self, process: usize) -> bool {
+        self.part.is_none_or(|part| part.is_chosen(process))
+    }
+
+    /// What a worker inherited; `None` = it is no worker: one was forked while it was watched, inherited memory, and ran to
+    /// its end the program that had most to share, as its parent did.
+    pub(super) fn inherited(&self, process: usize) -> Option<u64> {
+        let inherited = self.trace.processes.get(process)?.inherited_bytes;
+        (inherited > 0 && self.is_child(process) && self.is_main(process)).then_some(inherited)
+    }
+
+    /// What of the memory that a process inherited it never wrote to, at its end or at that of the trace: whoever still had
+    /// it shared it until then.
+    pub(super) fn untouched(&self, process: usize) -> Untouched {
+        let Some(of) = self.trace.processes.get(process) else { return Untouched::Nothing };
+        if of.inherited_bytes == 0 || !self.is_child(process) || !self.is_chosen(process) {
+            return Untouched::Nothing;
+        }
+        let lost = of.totals.outcomes.iter().any(|(_, total)| total.lost > 0);
+        let cut = self.part.is_some_and(Part::is_timed);
+        match self.share(process).filter(|_| !lost && !cut) {
+            None => Untouched::Unknown,
+            Some((copied, inherited)) => {
+                // What its last owner wrote in place is shared no more either, without a copy.
+                let in_place = of.totals.faults(Outcome::Reuse).saturating_mul(PAGE);
+                Untouched::Bytes(inherited.saturating_sub(copied).saturating_sub(in_place))
+            }
+        }
     }
 
     /// True when cowtrace ran the command itself, so that nothing was shared at the start.

@@ -312,7 +312,7 @@ fn cuts() {
     for (name, trace) in traces() {
         let scope = Scope::new(&trace, None);
         let mut listed = scope::Copied::default();
-        scope.copies().for_each(|fault| listed.count(fault));
+        scope.copies().for_each(|group| listed.add(&group.copied));
         for by in REPORTS {
             let mut sum = scope::Copied::default();
             causes::causes(&scope, by).iter().for_each(|row| sum.add(&row.copied));
@@ -377,7 +377,7 @@ fn names_of_cuts() {
     let error = cut("size\x1b").unwrap_err().to_string();
     assert_eq!(
         error,
-        "no report is called 'size\\x1b', there are operation, write, site, process, region, object"
+        "no report is called 'size\\x1b', there are operation, write, site, process, region, object, module"
     );
 }
 

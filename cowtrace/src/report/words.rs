@@ -113,7 +113,7 @@ pub(super) fn symbol(site: &Site) -> Option<String> {
 }
 
 /// A file relative to the directory of the report; only its last part when that is long or elsewhere.
-fn file(path: &str, scope: &Scope<'_>) -> String {
+pub(super) fn file(path: &str, scope: &Scope<'_>) -> String {
     let path = Path::new(path);
     let relative = scope.directory.and_then(|directory| path.strip_prefix(directory).ok());
     if let Some(short) = relative.and_then(Path::to_str).filter(|s| !s.is_empty() && s.len() <= LONGEST_PATH)

@@ -24,10 +24,6 @@ use crate::record::piece::{Piece, State};
 use crate::record::schema::{Header, Trace};
 use crate::record::sink::Taken;
 
-/// What the base rung cannot see.
-pub(super) const BASE_RUNG: &str =
-    "get_user_pages writes (ptrace, process_vm_writev, O_DIRECT, io_uring) raise no fault.";
-
 /// What is known of the session apart from its faults.
 pub(super) struct Facts<'a> {
     pub(super) origin: u64,

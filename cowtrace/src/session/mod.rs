@@ -127,7 +127,7 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     let command = Command::new(request.command, account)?;
     let mut missing: Vec<String> = fields.missing.iter().map(|&what| what.to_owned()).collect();
     missing.extend(hooks.missing.iter().map(|hook| hook.without.to_owned()));
-    missing.push(finish::BASE_RUNG.to_owned());
+    missing.push(kernel::hooks::BASE_RUNG.to_owned());
     let setup = Setup { config: configuration(fields.config, request), hooks: hooks.attach, missing, output };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -17,6 +17,7 @@ use crate::workspace::Workspace;
 const LAYERS: &[(&str, u8)] = &[
     ("diag", 1),
     ("ids", 1),
+    ("progress", 1),
     ("memory", 2),
     ("kernel", 2),
     ("bpf", 3),
@@ -30,6 +31,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("report", 10),
     ("export", 10),
     ("session", 11),
+    ("doctor", 11),
     ("cli", 12),
     ("commands", 13),
     ("main", 14),

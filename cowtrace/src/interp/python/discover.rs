@@ -24,8 +24,8 @@ const MAX_MODULES: u64 = 64;
 /// The symbols that are asked for. `_PyRuntime` is exported in 3.7 and later, `Py_Version` in 3.11 and later, from
 /// stripped executables too; section `.PyRuntime` stays where the symbol is not exported.
 /// <https://github.com/python/cpython/blob/v3.11.7/Python/pylifecycle.c>
-const SYMBOLS: [&str; 4] = ["_PyRuntime", "Py_Version", "PyType_Type", "PyUnicode_Type"];
-const SECTION: &str = ".PyRuntime";
+pub(super) const SYMBOLS: [&str; 4] = ["_PyRuntime", "Py_Version", "PyType_Type", "PyUnicode_Type"];
+pub(super) const SECTION: &str = ".PyRuntime";
 
 pub(super) fn recognise(target: &Target<'_>) -> Discovery {
     for mapping in candidates(target) {
@@ -47,7 +47,7 @@ pub(super) fn recognise(target: &Target<'_>) -> Discovery {
 }
 
 /// Bytes of files that are looked through for a runtime without a name at most.
-const MOST_SCANNED: u64 = 64 << 20;
+pub(super) const MOST_SCANNED: u64 = 64 << 20;
 /// Bytes read at a time, a multiple of a word.
 const PIECE: usize = 1 << 20;
 
@@ -81,7 +81,7 @@ fn embedded<'a>(target: &Target<'a>) -> Option<(&'a Mapping, File)> {
 }
 
 /// Where in a part of a file the cookie of a runtime stands, which is aligned.
-fn cookie(file: &std::fs::File, start: u64, len: u64) -> Option<u64> {
+pub(super) fn cookie(file: &std::fs::File, start: u64, len: u64) -> Option<u64> {
     let mut piece = vec![0; usize::try_from(len).ok()?.min(PIECE)];
     let mut done = 0;
     while done < len {
@@ -225,7 +225,11 @@ fn interpreter(mapping: &Mapping, version: String, layout: Option<&str>) -> Inte
 
 /// Version in a file name such as `libpython3.9.so.1.0` or `python3.9`, for interpreters that do not tell it.
 fn version_of_name(mapping: &Mapping) -> String {
-    let name = String::from_utf8_lossy(mapping.file_name().unwrap_or_default());
+    version_in_name(mapping.file_name().unwrap_or_default())
+}
+
+pub(super) fn version_in_name(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
     let after = name.split_once("python").map_or("", |(_, after)| after);
     let end = after.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(after.len());
     let version = after[..end].trim_matches('.');

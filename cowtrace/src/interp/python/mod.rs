@@ -4,6 +4,7 @@
 pub mod attributes;
 pub mod dict;
 mod discover;
+mod file;
 pub mod layout;
 pub mod lines;
 mod objects;
@@ -20,7 +21,8 @@ use super::{CodeFacts, DictTable, FrameFacts, Language, Owned, Place, Recogniser
 use crate::memory::Memory;
 
 /// Row of [`super::INTERPRETERS`].
-pub const RECOGNISER: Recogniser = Recogniser { name: NAME, recognise: discover::recognise };
+pub const RECOGNISER: Recogniser =
+    Recogniser { name: NAME, recognise: discover::recognise, in_file: file::look };
 
 const NAME: &str = "CPython";
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt as _;
 
 use super::layout::Version;
 use crate::process::maps::{Mapping, Maps};
-use crate::process::object::open_mapped;
+use crate::process::object::{Object, Part, open_mapped};
 
 /// Bytes of a mapping that are looked through at most.
 const MOST_BYTES: u64 = 32 << 20;
@@ -29,6 +29,19 @@ pub(super) fn of_file(pid: u32, maps: &Maps, mapping: &Mapping) -> Option<Versio
             return None;
         }
         found = found.or(version);
+    }
+    found
+}
+
+/// The same for a file that nobody has mapped.
+pub(super) fn of_object(object: &Object) -> Option<Version> {
+    let version = |part: Part| in_bytes(object.bytes(part.offset, part.size.min(MOST_BYTES))?);
+    let mut found = None;
+    for version in object.constants().filter_map(version) {
+        if found.is_some_and(|found| found != version) {
+            return None;
+        }
+        found = Some(version);
     }
     found
 }
