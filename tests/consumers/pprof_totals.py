@@ -1,11 +1,11 @@
-"""Prints what a reader of pprof profiles finds in one. `pprof_totals.py FILE`"""
+"""Prints what is in a pprof profile by the definitions that a viewer of such profiles has. `pprof_totals.py FILE`"""
 
 import collections
 import gzip
 import json
 import sys
 
-from flamegraph_textual.parsers import pprof_parser, profile_pb2
+from flamegraph_textual.parsers import profile_pb2
 
 
 def main(path):
@@ -33,8 +33,6 @@ def main(path):
         if location.mapping_id:
             mapping = mappings[location.mapping_id]
             assert mapping.memory_start <= location.address < mapping.memory_limit
-    # Another reader, which makes a tree of it.
-    tree = pprof_parser.parse_profile(content, path)
     print(
         json.dumps(
             {
@@ -44,7 +42,6 @@ def main(path):
                 "lines": [[*key, count] for key, count in lines.most_common()],
                 "mappings": [strings[mapping.filename] for mapping in profile.mapping],
                 "comments": [strings[comment] for comment in profile.comment],
-                "tree": list(tree.root_stack.values),
                 "duration": profile.duration_nanos,
             }
         )
