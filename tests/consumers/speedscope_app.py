@@ -8,7 +8,8 @@ import sys
 
 from playwright.sync_api import sync_playwright
 
-UNITS = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+# Of a collapsed stack it knows no unit.
+UNITS = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 # speedscope draws by WebGL, here without a graphics card.
 SOFTWARE = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader"]
 # Tall enough for every row of a table to be there: rows that are out of sight are not in the page.
@@ -19,18 +20,26 @@ chromium, package, file = sys.argv[1:4]
 errors = []
 
 
+def settled(page):
+    """The page's text when its table is there and does not change any more."""
+    page.wait_for_function("/Symbol Name\\s+(No symbols found|[0-9])/.test(document.body.innerText)", timeout=SLOW)
+    text, before = page.inner_text("body"), None
+    while text != before:
+        page.wait_for_timeout(300)
+        text, before = page.inner_text("body"), text
+    return text
+
+
 def profile(page):
     """The profile that is shown; its table's text has total, own weight and name of each frame."""
-    page.wait_for_function("document.body.innerText.includes('Symbol Name')", timeout=SLOW)
-    head, table = page.inner_text("body").split("Symbol Name", 1)
+    head, table = settled(page).split("Symbol Name", 1)
     lines = head.splitlines()
     name, *number = re.match(r"(.*?)(?: \((\d+)/(\d+)\))?$", lines[1]).groups()
-    own = [cell.strip() for cell in re.findall(r"^\t([\d.,]+ [KMG]?B) \(", table, re.MULTILINE)]
+    own = re.findall(r"^\t([\d.,]+) ?([KMG]?B|) \(", table, re.MULTILINE)
     weight = slack = 0.0
-    for cell in own:
-        value, unit = cell.split(" ")
+    for value, unit in own:
         weight += float(value.replace(",", "")) * UNITS[unit]
-        slack += 0 if unit == "B" else 0.005 * UNITS[unit]
+        slack += 0.005 * UNITS[unit] if UNITS[unit] > 1 else 0
     return {"name": name, "bytes": weight, "slack": slack, "frames": len(own)}, int(number[1] or 1)
 
 

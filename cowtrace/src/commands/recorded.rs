@@ -10,6 +10,7 @@ use super::{About, Screen, tell_verdict, write_export, write_report};
 use crate::cli::{Export, Info, Show};
 use crate::diag::{self, Failure, Notice};
 use crate::process::output;
+use crate::progress::Progress;
 use crate::record::file::{self, Reading};
 use crate::record::schema::Trace;
 use crate::report::filter::{Filter, Part};
@@ -21,18 +22,23 @@ const STDOUT: &str = "-";
 
 /// Reads a recording; what it lacks is told.
 pub(super) fn read(path: &Path) -> Result<Reading, Failure> {
-    let unreadable = |source| Notice::Unreadable { path: path.into(), source };
-    let opened = File::open(path).map_err(unreadable)?;
-    if opened.metadata().map_err(unreadable)?.is_dir() {
-        return Err(unreadable(io::ErrorKind::IsADirectory.into()).into());
-    }
-    let reading = file::read(opened, &mut |_bytes| {});
-    let reading =
-        reading.map_err(|error| Notice::NoRecording { path: path.into(), what: error.to_string() })?;
+    let reading = open(path)?;
     if let Some(cut) = &reading.about.cut {
         diag::tell(&Notice::Missing(cut.clone()));
     }
     Ok(reading)
+}
+
+fn open(path: &Path) -> Result<Reading, Failure> {
+    let unreadable = |source| Notice::Unreadable { path: path.into(), source };
+    let opened = File::open(path).map_err(unreadable)?;
+    let metadata = opened.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(unreadable(io::ErrorKind::IsADirectory.into()).into());
+    }
+    let progress = Progress::bytes("reading", metadata.len());
+    let reading = file::read(opened, &mut |bytes| progress.advance(bytes));
+    Ok(reading.map_err(|error| Notice::NoRecording { path: path.into(), what: error.to_string() })?)
 }
 
 /// Tells of an output that cannot be written; one whose reader has gone away needs no more.
@@ -118,11 +124,7 @@ struct Facts<'a> {
 
 /// Says what a recording is of.
 pub(super) fn info(wanted: &Info) -> Result<u8, Failure> {
-    let unreadable =
-        |error: file::ReadError| Notice::NoRecording { path: wanted.file.clone(), what: error.to_string() };
-    let opened = File::open(&wanted.file)
-        .map_err(|source| Notice::Unreadable { path: wanted.file.clone(), source })?;
-    let Reading { trace, about } = file::read(opened, &mut |_bytes| {}).map_err(unreadable)?;
+    let Reading { trace, about } = open(&wanted.file)?;
     let facts = Facts {
         version: about.version,
         bytes: about.bytes,

@@ -164,7 +164,7 @@ impl<'a> Part<'a> {
             profile.set_process_end_time(process, at(end));
         }
         let mut threads = HashMap::new();
-        for &Thread { tid, .. } in timeline.threads_of(index) {
+        for &Thread { tid, .. } in threads_of(timeline, index) {
             let first = tid == of.pid;
             let thread = profile.add_thread(process, if first { id } else { tid }, start, first);
             let name = if first { bounded(&of.comm) } else { format!("thread {tid}") };
@@ -294,6 +294,13 @@ impl<'a> Part<'a> {
             self.profile.add_marker(thread, MarkerTiming::Instant(at(time)), Event { name, about });
         }
     }
+}
+
+/// The threads of a process, its first thread first.
+fn threads_of<'a>(timeline: &'a Timeline<'_>, process: usize) -> &'a [Thread] {
+    let begin = timeline.threads.partition_point(|thread| thread.process < process);
+    let end = timeline.threads.partition_point(|thread| thread.process <= process);
+    &timeline.threads[begin..end]
 }
 
 fn at(time: u64) -> Timestamp {

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io;
 
-use inferno::flamegraph::color::{Color, PaletteMap};
-use inferno::flamegraph::{self, Options};
+use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
+use inferno::flamegraph::{self, Options, TextTruncateDirection};
 
 use super::Format;
 use super::folded::{Weight, root, weights};
@@ -62,6 +62,8 @@ fn write(trace: &Trace, out: &mut dyn io::Write) -> io::Result<()> {
     options.name_type = "Frame:".to_owned();
     // Two hyphens would end the comment that this becomes.
     options.notes = plain(&all_notes(trace)).replace('-', "\u{2010}");
+    options.text_truncate_direction = TextTruncateDirection::Right;
+    options.bgcolors = Some(BackgroundColor::Flat(color((255, 255, 255))));
     options.palette_map = Some(&mut palette);
     let mut svg = Vec::new();
     flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)?;

@@ -173,7 +173,8 @@ fn line<T: Serialize>(out: &mut BufWriter<&mut dyn io::Write>, value: &T) -> io:
     out.write_all(b"\n")
 }
 
-fn process_line(process: &Process) -> ProcessLine<'_> {
+/// A process with its totals.
+pub(super) fn process_line(process: &Process) -> impl Serialize + '_ {
     ProcessLine {
         kind: "process",
         pid: process.pid,
@@ -231,7 +232,8 @@ fn collection_line<'a>(trace: &'a Trace, collection: &Collection) -> CollectionL
     }
 }
 
-fn summary_line(trace: &Trace) -> SummaryLine {
+/// The totals of the whole trace.
+pub(super) fn summary_line(trace: &Trace) -> impl Serialize {
     let summary = &trace.summary;
     SummaryLine {
         kind: "summary",

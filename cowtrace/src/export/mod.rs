@@ -13,9 +13,17 @@ mod folded;
 #[cfg(feature = "html")]
 mod html;
 mod jsonl;
+#[cfg(test)]
+mod mixture;
 mod notes;
 #[cfg(any(feature = "firefox", feature = "flamegraph"))]
 mod palette;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(feature = "perfetto")]
+mod perfetto;
+#[cfg(feature = "pprof")]
+mod pprof;
 #[cfg(test)]
 mod samples;
 mod speedscope;
@@ -34,6 +42,8 @@ pub static FORMATS: &[Format] = &[
     jsonl::FORMAT,
     #[cfg(feature = "csv")]
     csv::FORMAT,
+    #[cfg(feature = "parquet")]
+    parquet::FORMAT,
     folded::FORMAT,
     #[cfg(feature = "flamegraph")]
     flamegraph::FORMAT,
@@ -41,6 +51,10 @@ pub static FORMATS: &[Format] = &[
     chrome::FORMAT,
     #[cfg(feature = "firefox")]
     firefox::FORMAT,
+    #[cfg(feature = "perfetto")]
+    perfetto::FORMAT,
+    #[cfg(feature = "pprof")]
+    pprof::FORMAT,
     #[cfg(feature = "html")]
     html::FORMAT,
 ];
@@ -128,6 +142,13 @@ fn by_path_among<'a>(path: &Path, formats: &'a [Format]) -> Result<&'a Format, F
         }
         _ => Err(FormatError::Ambiguous { file, formats: found.iter().map(|format| format.name).collect() }),
     }
+}
+
+/// The word that JSON Lines has for a value: `file_copy`, `likely`.
+#[cfg(any(feature = "parquet", feature = "perfetto", feature = "pprof"))]
+fn word<T: serde::Serialize>(value: &T) -> String {
+    let word = serde_json::to_value(value).ok();
+    word.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

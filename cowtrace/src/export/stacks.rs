@@ -47,17 +47,20 @@ pub(super) enum Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
+    /// The frame of interpreted code.
     pub(super) fn python(frame: &'a PythonFrame) -> Self {
         let PythonFrame { function, file, line, approximate, op: _ } = frame;
         Self::Python { function, file, line: *line, approximate: *approximate }
     }
 
+    /// The frame of native code.
     pub(super) fn native(frame: &'a NativeFrame) -> Self {
         let (symbol, object) = (frame.symbol.as_deref(), frame.object.as_deref());
         Self::Native { symbol, object, offset: symbol.is_none().then_some(frame.offset) }
     }
 
-    fn write(write: Option<&'a Write>) -> Self {
+    /// The frame of the write; `None` = it is not in its table.
+    pub(super) fn write(write: Option<&'a Write>) -> Self {
         let Some(write) = write else { return Self::Write { kind: "unknown", of: None, name: None } };
         // Every object has a name of its own: a frame for each would hide how much they are together.
         let one_of_many =

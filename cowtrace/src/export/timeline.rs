@@ -134,13 +134,6 @@ impl<'a> Timeline<'a> {
             copied: counters.finish(),
         }
     }
-
-    /// The threads of a process, its first thread first.
-    pub(super) fn threads_of(&self, process: usize) -> &[Thread] {
-        let begin = self.threads.partition_point(|thread| thread.process < process);
-        let end = self.threads.partition_point(|thread| thread.process <= process);
-        &self.threads[begin..end]
-    }
 }
 
 /// For each process the positions of the things that are its own, in their order.

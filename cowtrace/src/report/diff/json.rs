@@ -33,7 +33,9 @@ struct Document<'a> {
     file_pages: Option<RowLine<'a>>,
     #[serde(rename = "where")]
     places: Vec<RowLine<'a>>,
+    /// By the kind of the write, and by kind and type.
     writes: Vec<RowLine<'a>>,
+    types: Vec<RowLine<'a>>,
     causes: Vec<RowLine<'a>>,
     /// Of each recording of `after`, if there is a budget.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -119,6 +121,7 @@ pub(super) fn write(diff: &Diff, verdicts: &[Verdict], out: &mut dyn io::Write) 
         file_pages: diff.files.as_ref().map(row),
         places: section("where"),
         writes: section("writes"),
+        types: section("types"),
         causes: section("causes"),
         budgets: verdicts,
     };

@@ -9,7 +9,8 @@
 //! 2. It is not explained by the spread. Where both sides have enough recordings for it, by an exact permutation test of
 //!    the difference of means: at most [`ALPHA`] of all ways to deal the recordings to two sides differ as much. With two
 //!    or more a side by Student's t-test at the same level, which is strict with few. With a single recording on a side
-//!    the difference must exceed the range between the workers of every recording, and the range between recordings.
+//!    the difference must exceed the range between the workers of every recording, and the range between recordings; if
+//!    that recording has one worker, or whole trees are compared, nothing is known of the spread and nothing is told.
 //!
 //! Recordings, not workers, are what is dealt and counted: workers of one run have much in common.
 
@@ -46,6 +47,8 @@ pub(super) struct Run {
     pub(super) high: f64,
     /// Pages on the average.
     pub(super) pages: f64,
+    /// How many units there were.
+    pub(super) units: usize,
 }
 
 /// Which way it went.
@@ -75,8 +78,8 @@ pub(super) struct Judged {
     pub(super) change: Change,
     pub(super) test: Test,
     /// Differences up to this many bytes are called noise; of a permutation test, which has no such limit, the floor and
-    /// the range between recordings of one side.
-    pub(super) noise: f64,
+    /// the range between recordings of one side; null = nothing is known of the spread.
+    pub(super) noise: Option<f64>,
     /// Part of all ways to deal the recordings that differ as much; null without a permutation test.
     pub(super) p: Option<f64>,
 }
@@ -101,8 +104,13 @@ pub(super) fn judge(sides: [&[Run]; 2], total: f64) -> Judged {
             None => (Test::Student, student(sides, means), None),
         }
     };
-    let noise = noise.max(floor);
-    let told = p.map_or(difference.abs() > noise, |p| p <= ALPHA);
+    let alone = |runs: &&[Run]| matches!(runs, [only] if only.units < 2);
+    let noise = (!sides.iter().any(alone)).then_some(noise.max(floor));
+    let told = match (p, noise) {
+        (Some(p), _) => p <= ALPHA,
+        (None, Some(noise)) => difference.abs() > noise,
+        (None, None) => false,
+    };
     let change = match (difference.abs() > floor, told) {
         (false, _) => Change::Same,
         (true, false) => Change::Unclear,
@@ -177,7 +185,13 @@ mod tests {
 
     fn runs(kib: &[f64]) -> Vec<Run> {
         kib.iter()
-            .map(|kib| Run { mean: kib * 1024.0, low: kib * 1024.0, high: kib * 1024.0, pages: kib / 4.0 })
+            .map(|kib| Run {
+                mean: kib * 1024.0,
+                low: kib * 1024.0,
+                high: kib * 1024.0,
+                pages: kib / 4.0,
+                units: 4,
+            })
             .collect()
     }
 
@@ -191,9 +205,12 @@ mod tests {
         assert_eq!(change(&[1000.0], &[1000.0]), (Change::Same, Test::Workers));
         assert_eq!(change(&[1000.0], &[1050.0]).0, Change::Same, "a twentieth of the total is none");
         assert_eq!(change(&[1000.0], &[900.0]).0, Change::Less);
-        let wide = [Run { mean: 1e6, low: 0.0, high: 1.2e6, pages: 0.0 }];
+        let wide = [Run { mean: 1e6, low: 0.0, high: 1.2e6, pages: 0.0, units: 4 }];
         let judged = judge([&wide, &runs(&[100.0])], 1e6);
-        assert_eq!((judged.change, judged.noise), (Change::Unclear, 1.2e6), "workers differ as much");
+        assert_eq!((judged.change, judged.noise), (Change::Unclear, Some(1.2e6)), "workers differ as much");
+        let alone = [Run { units: 1, ..runs(&[500.0])[0] }];
+        let judged = judge([&runs(&[1000.0]), &alone], 1e6);
+        assert_eq!((judged.change, judged.noise), (Change::Unclear, None), "one worker has no spread");
         assert_eq!(change(&[1000.0], &[500.0, 1100.0]).0, Change::Unclear, "recordings differ as much");
         assert_eq!(change(&[1000.0], &[500.0, 510.0]).0, Change::Less);
     }

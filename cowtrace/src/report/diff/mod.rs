@@ -89,6 +89,12 @@ impl Diff {
                 name: "writes",
                 heading: "first write",
                 shown: true,
+                rows: rows::rows(sides, unit, &total, |name| rows::Label::kind(&name.write)),
+            },
+            Section {
+                name: "types",
+                heading: "first write",
+                shown: false,
                 rows: rows::rows(sides, unit, &total, |name| rows::Label::write(&name.write)),
             },
             Section {
@@ -137,21 +143,24 @@ impl Diff {
         let row = &self.total;
         let who = self.unit.subject();
         let [before, after] = row.means().map(|mean| size(mean.round() as u64));
-        let sizes = format!("{before} before, {after} after ({})", text::relative(row.means()));
+        let relative = text::relative(row.means());
         let amount = size(row.difference().abs().round() as u64);
         let each = if self.unit == Unit::Worker { " each" } else { "" };
-        let mut answer = vec![match row.judged.change {
-            Change::Less => format!("{who} copied {amount} less{each}: {sizes}."),
-            Change::More => format!("{who} copied {amount} more{each}: {sizes}."),
-            Change::Same => {
-                format!("No change: {who} copied {sizes}{each}.", who = text::lower(who))
-            }
-            Change::Unclear => format!(
-                "No change that can be told from noise: {} copied {sizes}{each}; a difference of up to {} can be noise \
-                 here.",
-                text::lower(who),
-                size(row.judged.noise.round() as u64)
+        let sizes = format!("{before} before, {after} after ({relative})");
+        let copied = format!("{} copied {before}{each} before, {after} after ({relative})", text::lower(who));
+        let mut answer = vec![match (row.judged.change, row.judged.noise) {
+            (Change::Less, _) => format!("{who} copied {amount} less{each}: {sizes}."),
+            (Change::More, _) => format!("{who} copied {amount} more{each}: {sizes}."),
+            (Change::Same, _) => format!("No change: {copied}."),
+            (Change::Unclear, Some(noise)) => format!(
+                "No change that can be told from noise: {copied}; a difference of up to {} can be noise here.",
+                size(noise.round() as u64)
             ),
+            (Change::Unclear, None) => {
+                format!(
+                    "No change that can be told from noise: {copied}; one recording a side shows no spread."
+                )
+            }
         }];
         answer.extend(self.writes());
         answer.push(self.basis());
@@ -191,10 +200,10 @@ impl Diff {
         let judged = match self.total.judged.test {
             judge::Test::Permutation => "by an exact permutation test of their means",
             judge::Test::Student => "by Student's t-test of their means",
-            judge::Test::Workers => match self.unit {
-                Unit::Worker => "by the spread between workers alone",
-                Unit::Tree => "without a spread to compare it with",
-            },
+            judge::Test::Workers if self.total.judged.noise.is_none() => {
+                "without a spread to compare it with"
+            }
+            judge::Test::Workers => "by the spread between workers alone",
         };
         let hint = match self.total.judged.test {
             judge::Test::Permutation => "",

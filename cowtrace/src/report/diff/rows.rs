@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::judge::{self, Change, Judged, Run, judge};
 use crate::report::scope::Copied;
 use crate::report::sums::{Name, Place, Process, Sums, Write};
+use crate::report::words;
 
 /// Whose copies are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,14 @@ impl Label {
         Self { place: Some(place.clone()), write: None, text: "" }
     }
 
+    /// The kind of a write alone, whatever the type of the object.
+    pub(super) fn kind(write: &Write) -> Self {
+        let text = write.kind.filter(|kind| *kind != "unknown").map(words::kind_words);
+        let text = text.unwrap_or_else(|| write.text.clone());
+        Self { place: None, write: Some(Write { text, kind: write.kind, of: None }), text: "" }
+    }
+
+    /// The kind of a write and the type of its object.
     pub(super) fn write(write: &Write) -> Self {
         Self { place: None, write: Some(write.clone()), text: "" }
     }
@@ -126,7 +135,7 @@ fn run(members: &[&Process], unit: Unit, of: impl Fn(&Process) -> Copied) -> Run
     });
     if unit == Unit::Tree {
         let all = sum.bytes as f64;
-        return Run { mean: all, low: all, high: all, pages: sum.pages as f64 };
+        return Run { mean: all, low: all, high: all, pages: sum.pages as f64, units: 1 };
     }
     let number = each.len().max(1) as f64;
     let bytes = |copied: &Copied| copied.bytes;
@@ -135,6 +144,7 @@ fn run(members: &[&Process], unit: Unit, of: impl Fn(&Process) -> Copied) -> Run
         low: each.iter().map(bytes).min().unwrap_or_default() as f64,
         high: each.iter().map(bytes).max().unwrap_or_default() as f64,
         pages: sum.pages as f64 / number,
+        units: each.len(),
     }
 }
 
@@ -192,7 +202,10 @@ pub(super) fn rows(sides: [&[Sums]; 2], unit: Unit, total: &Row, label: impl Fn(
         .into_iter()
         .map(|(label, found)| {
             let runs = [0, 1].map(|side: usize| {
-                (0..sides[side].len()).map(|nth| found[side].get(&nth).copied().unwrap_or_default()).collect()
+                let none =
+                    |nth: usize| Run { units: unit.members(&sides[side][nth]).len(), ..Run::default() };
+                let runs = 0..sides[side].len();
+                runs.map(|nth| found[side].get(&nth).copied().unwrap_or_else(|| none(nth))).collect()
             });
             Row::new(label, runs, Some(most))
         })

@@ -108,7 +108,7 @@ fn push(grid: &mut Grid, row: &Row, tone: Tone) {
             size(after.round() as u64),
             signed_size(after - before),
             signed(pages_after - pages_before),
-            size(row.judged.noise.round() as u64),
+            row.judged.noise.map_or_else(|| "?".to_owned(), |noise| size(noise.round() as u64)),
             verdict.to_owned(),
         ],
     );
