@@ -1,4 +1,5 @@
 //! The HTML report in a browser: what it shows is what the kernel counted, and it does as a reader expects.
+#![expect(clippy::panic, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::Path;

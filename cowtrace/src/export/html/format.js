@@ -60,7 +60,7 @@ function time(nanoseconds) {
 
 /** A moment, exact enough to tell two copies apart. */
 function moment(nanoseconds) {
-  return `${(nanoseconds / 1e6).toFixed(3)} ms`;
+  return nanoseconds < 1e9 ? `${(nanoseconds / 1e6).toFixed(3)} ms` : `${(nanoseconds / 1e9).toFixed(6)} s`;
 }
 
 /** An address from the number of its page and the byte in it. */

@@ -132,11 +132,10 @@ fn mixed() -> Trace {
     b.faults(parent, 3, &own(8));
     let two = b.process(Some(parent), "python3", 400 << 12);
     for worker in [one, two] {
-        let pool = Some("multiprocessing").unwrap_or_default();
         b.faults(
             worker,
             20,
-            &copied(operation("worker_bookkeeping", pool), write_of("refcount", "code"), None),
+            &copied(operation("worker_bookkeeping", "multiprocessing"), write_of("refcount", "code"), None),
         );
         b.faults(worker, 50, &own(9));
     }

@@ -220,23 +220,24 @@ class Timeline {
 
   drawSpans(context, row, top) {
     const { spans, strings } = this.data;
-    for (const number of spans.byProcess[row]) {
-      const span = spans.shown[number];
-      const from = this.x(span.start);
-      const width = Math.max(2, this.x(span.end) - from);
-      if (span.depth > 0 || from > this.board.width || from + width < this.gutter) continue;
+    const seen = spans.byProcess[row].map((number) => spans.shown[number])
+      .map((span) => ({ span, from: this.x(span.start), width: Math.max(2, this.x(span.end) - this.x(span.start)) }))
+      .filter(({ span, from, width }) => span.depth === 0 && from < this.board.width && from + width > this.gutter);
+    context.globalAlpha = filter.cause === null ? 1 : 0.4;
+    for (const { span, from, width } of seen) {
       context.fillStyle = colors[span.kind];
-      context.globalAlpha = filter.cause === null ? 1 : 0.4;
       context.fillRect(from, top + ROW.spans, width, ROW.span);
-      context.globalAlpha = 1;
-      if (width > 60 && span.kind === 'import') {
-        context.font = font(10);
-        const text = fitText(context, strings[span.name], width - 8);
-        context.fillStyle = colors.page;
-        context.fillRect(from + 3, top, context.measureText(text).width + 4, 11);
-        context.fillStyle = colors.ink;
-        context.fillText(text, from + 5, top + 6);
-      }
+    }
+    context.globalAlpha = 1;
+    context.font = font(10);
+    for (const { span, from, width } of seen) {
+      if (span.kind !== 'import' || width < 60) continue;
+      const left = Math.max(this.gutter, from) + 3;
+      const text = fitText(context, strings[span.name], from + width - left - 5);
+      context.fillStyle = colors.page;
+      context.fillRect(left, top, context.measureText(text).width + 4, 11);
+      context.fillStyle = colors.ink;
+      context.fillText(text, left + 2, top + 6);
     }
   }
 
