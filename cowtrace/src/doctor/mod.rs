@@ -1,7 +1,7 @@
 //! `cowtrace doctor`: what this machine and these interpreters let cowtrace see, what is missing, and what to do about it.
 //!
-//! [`machine`] and [`target`] look (files, one attempt to load and attach the probes, processes); every check is a pure
-//! function from what they saw to [`Row`]s; [`text`] and [`json`] show the rows. Nothing is changed, and nothing is left behind.
+//! `machine` and `target` look (files, one attempt to load and attach the probes, processes); every check is a pure
+//! function from what they saw to [`Row`]s; `text` and `json` show the rows. Nothing is changed, and nothing is left behind.
 
 mod cgroup;
 mod json;

@@ -1,5 +1,5 @@
 //! A trace in pieces, in the order in which it comes about: what a session hands on, a file holds, and [`super::build`]
-//! makes a [`Trace`](super::schema::Trace) of. Live and from a file, the same.
+//! makes a [`Trace`] of. Live and from a file, the same.
 
 use serde::{Deserialize, Serialize};
 

@@ -6,7 +6,7 @@
 
 use prost::Message;
 
-/// Number of [`Trace::packet`], for writing packets one at a time.
+/// Number of `Trace.packet`, for writing packets one at a time.
 pub(super) const PACKET: u32 = 1;
 
 /// `trace/trace.proto`

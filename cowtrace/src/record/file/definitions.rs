@@ -71,7 +71,7 @@ pub(super) struct Frames {
 
 impl Frames {
     /// Definitions from how they were stored; `None` if they refer to frames that there are not, or would take more than `most`
-    /// frames altogether, which the file then makes of few: [`Frames::taken`] counts them.
+    /// frames altogether: a few frames can be made into many stacks. What is left of `most` is for those behind.
     pub(super) fn restore(&mut self, stored: Stored, most: &mut usize) -> Option<Definitions> {
         let Stored { regions, operations, writes, sites, python_frames, python, native_frames, native } =
             stored;

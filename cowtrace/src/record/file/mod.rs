@@ -1,8 +1,8 @@
 //! Recordings: a trace in a file, piece by piece.
 //!
-//! A file begins with [`MAGIC`] and [`VERSION`]; then come blocks, each with a [`block::Head`], that are only ever added.
+//! A file begins with [`MAGIC`] and [`VERSION`]; then come blocks, each with a `block::Head`, that are only ever added.
 //! A block is whole or it is not there: its length, and a checksum over all of it, tell. Blocks are compressed one by one.
-//! The faults of a block are stored by columns ([`columns`]), everything else as JSON with the names of [`super::schema`]; a
+//! The faults of a block are stored by columns (`columns`), everything else as JSON with the names of [`super::schema`]; a
 //! reader ignores fields and kinds of blocks that it does not know. What that would make wrong gets a new version.
 
 mod block;
