@@ -1,5 +1,5 @@
 //! Other cuts of a recording: parts of it, what imports cost, comparisons and budgets.
-#![expect(clippy::print_stdout, reason = "helpers of tests; what is told is worth reading")]
+#![expect(clippy::panic, reason = "helpers of tests; what is told is worth reading")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -13,7 +13,7 @@ mod folded;
 #[cfg(feature = "html")]
 mod html;
 mod jsonl;
-#[cfg(test)]
+#[cfg(all(test, any(feature = "parquet", feature = "perfetto", feature = "pprof")))]
 mod mixture;
 mod notes;
 #[cfg(any(feature = "firefox", feature = "flamegraph"))]
