@@ -141,7 +141,7 @@ fn killed_recorder() {
         let delay = Duration::from_millis(u64::from(seed >> 16) % 1500);
         let file = folder.path().join(format!("{round}.cow"));
         let done = folder.path().join(format!("{round}.done"));
-        let script = r#"echo begun; "$0" 60 4000 >/dev/null && echo ended >"$1""#;
+        let script = r#"echo begun; "$0" 300 4000 >/dev/null && echo ended >"$1""#;
         let started = Run::new("sh")
             .arg("-c")
             .arg(script)

@@ -36,8 +36,8 @@ Examples:
   sudo env PATH=\"$PATH\" cowtrace -- python app.py
                         with your own PATH (a virtual environment): sudo has another
 
-The command keeps its input, output and terminal; the report goes to stderr. A command that is called like one of
-cowtrace's own is run by `cowtrace -- NAME`.
+The command keeps its input, output and terminal; the report goes to stderr.
+A command that is called like a subcommand is run by `cowtrace -- NAME`.
 
 Exit status: the command's own, or 128+n if signal n ended it;
   125 cowtrace failed, 126 the command cannot be run, 127 it was not found,

@@ -225,7 +225,7 @@ fn sink(request: &Request<'_>, output: Option<File>) -> Result<(Sink, Option<Fil
     let (Some(file), Some(path), Keep::Both | Keep::File) = (&output, request.output, request.keep) else {
         return Ok((Sink::memory(None), output));
     };
-    let failed = |Unwritten { source }| Notice::Unwritten { path: path.into(), source };
+    let failed = |Unwritten { source }| Notice::NotExported { path: path.into(), why: source.to_string() };
     let file = file.try_clone().map_err(Unwritten::from);
     let writer = file.and_then(|file| Writer::start(file, path.into())).map_err(failed)?;
     let sink = match request.keep {
