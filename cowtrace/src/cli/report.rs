@@ -180,7 +180,7 @@ pub struct Export {
 
 impl ExportArguments {
     pub(super) fn checked(self) -> Result<Export, clap::Error> {
-        let output = output(self.output, self.format, self.force)?;
+        let output = output(self.output, self.format, self.force, &format_names())?;
         if output.format == RECORDING {
             return Err(invalid("a recording is exported to another format: choose one with --format"));
         }

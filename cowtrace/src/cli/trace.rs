@@ -139,7 +139,8 @@ pub(super) fn record(arguments: TraceArguments, always: bool) -> Result<Options,
         (false, None) => RunAs::Caller,
     };
     let path = arguments.output.or_else(|| always.then(|| PathBuf::from(RECORDED)));
-    let output = path.map(|path| output(path, arguments.format, arguments.force)).transpose()?;
+    let output =
+        path.map(|path| output(path, arguments.format, arguments.force, &output_names())).transpose()?;
     Ok(Options {
         command: arguments.command,
         run_as,
@@ -157,13 +158,16 @@ pub(super) fn record(arguments: TraceArguments, always: bool) -> Result<Options,
 }
 
 /// A file and its format.
-pub(super) fn output(path: PathBuf, format: Option<String>, force: bool) -> Result<Output, clap::Error> {
+pub(super) fn output(
+    path: PathBuf,
+    format: Option<String>,
+    force: bool,
+    names: &[&str],
+) -> Result<Output, clap::Error> {
     let format = match format {
         Some(format) => format,
         None => format_of(&path)
-            .map_err(|why| {
-                invalid(&format!("{why}: choose one with --format ({})", output_names().join(", ")))
-            })?
+            .map_err(|why| invalid(&format!("{why}: choose one with --format ({})", names.join(", "))))?
             .to_owned(),
     };
     Ok(Output { path, format, force })

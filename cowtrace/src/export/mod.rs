@@ -92,7 +92,7 @@ pub enum FormatError {
         known: Vec<String>,
     },
     /// More than one format goes with this end of a file name.
-    #[error("{} go with the file name {file:?}: choose one with --format", formats.join(", "))]
+    #[error("{} go with the file name {file:?}", formats.join(", "))]
     Ambiguous {
         /// The last part of the path.
         file: String,
@@ -136,8 +136,13 @@ fn by_path_among<'a>(path: &Path, formats: &'a [Format]) -> Result<&'a Format, F
     match found[..] {
         [only] => Ok(only),
         [] => {
-            let known =
-                formats.iter().flat_map(|format| format.extensions).map(|end| format!(".{end}")).collect();
+            // More than one format may have an end; which it is, is asked when that end is there.
+            let mut known: Vec<String> = Vec::new();
+            for end in formats.iter().flat_map(|format| format.extensions).map(|end| format!(".{end}")) {
+                if !known.contains(&end) {
+                    known.push(end);
+                }
+            }
             Err(FormatError::Extension { file, known })
         }
         _ => Err(FormatError::Ambiguous { file, formats: found.iter().map(|format| format.name).collect() }),
@@ -171,7 +176,7 @@ mod tests {
         assert_eq!(by_path_among(Path::new("x.gz"), &formats).unwrap().name, "gz");
         assert_eq!(
             by_path_among(Path::new("x.json"), &formats).unwrap_err().to_string(),
-            "a, b go with the file name \"x.json\": choose one with --format"
+            "a, b go with the file name \"x.json\""
         );
     }
 

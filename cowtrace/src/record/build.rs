@@ -194,7 +194,8 @@ fn sort(faults: &mut [Fault]) {
     // From the end: what is written to has been read.
     for at in (0..faults.len()).rev() {
         let Some(last) = late.last() else { break };
-        let before = kept.checked_sub(1).map(|before| faults[before]).filter(|before| before.time > last.time);
+        let before =
+            kept.checked_sub(1).map(|before| faults[before]).filter(|before| before.time > last.time);
         match before {
             Some(before) => {
                 faults[at] = before;
