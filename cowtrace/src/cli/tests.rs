@@ -202,6 +202,7 @@ fn subcommands_are_told_from_commands() {
     refused("export x.cow", "--output");
     refused("export x.cow -o y.cow", "another format");
     refused("export x.cow -o y", "--format");
+    refused("export x.cow -o y.json", "choose one with --format (jsonl");
 }
 
 /// Parts, budgets and comparisons are read, and what cannot be meant is refused.
