@@ -266,7 +266,7 @@ mod tests {
         let legend = &svg[svg.find("id=\"subtitle\"").unwrap()..];
         let legend = &legend[..legend.find("</text>").unwrap()];
         assert!(legend.contains(&import) && legend.contains("garbage collector"), "{legend}");
-        assert!(svg.contains("Lost: the details of 3 faults"), "losses are told");
+        assert!(svg.contains("Lost: 3 records"), "losses are told");
         assert!(!svg.contains(|c| INNER.contains(&c)));
     }
 

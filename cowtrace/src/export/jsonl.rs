@@ -11,10 +11,10 @@ use serde::{Serialize, Serializer};
 
 use super::Format;
 use crate::record::schema::{
-    Collection, Fault, Header, Loss, NativeFrame, Operation, Outcome, OutcomeTotal, Process, ProcessTotals,
-    PythonFrame, Region, Site, Trace, Write,
+    Fault, Header, Loss, NativeFrame, Operation, Outcome, OutcomeTotal, Process, ProcessTotals, PythonFrame,
+    Region, Site, Trace, Write,
 };
-use crate::record::{json, page};
+use crate::record::{collections, json, page};
 
 /// The format.
 pub(super) const FORMAT: Format = Format {
@@ -83,21 +83,6 @@ struct OperationField<'a> {
 }
 
 #[derive(Serialize)]
-struct CollectionLine<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    number: u32,
-    pid: Option<u32>,
-    tid: u32,
-    generation: Option<u8>,
-    start: u64,
-    end: u64,
-    pages: u64,
-    bytes: u64,
-    site: Option<&'a Site>,
-}
-
-#[derive(Serialize)]
 struct SummaryLine {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -156,7 +141,7 @@ fn write(trace: &Trace, out: &mut dyn io::Write) -> io::Result<()> {
         line(&mut out, &fault_line(trace, fault))?;
     }
     for collection in &trace.collections {
-        line(&mut out, &collection_line(trace, collection))?;
+        line(&mut out, &Line { kind: "collection", fields: collections::line(trace, collection) })?;
     }
     for asked in &trace.pages {
         line(&mut out, &page::line(trace, asked))?;
@@ -214,21 +199,6 @@ fn fault_line<'a>(trace: &'a Trace, fault: &Fault) -> FaultLine<'a> {
         site: fault.site.and_then(|site| trace.sites.get(site)),
         python: trace.python.get(fault.python).map_or(&[], Vec::as_slice),
         native: trace.native.get(fault.native).map_or(&[], Vec::as_slice),
-    }
-}
-
-fn collection_line<'a>(trace: &'a Trace, collection: &Collection) -> CollectionLine<'a> {
-    CollectionLine {
-        kind: "collection",
-        number: collection.number,
-        pid: trace.processes.get(collection.process).map(|process| process.pid),
-        tid: collection.tid,
-        generation: collection.generation,
-        start: collection.start,
-        end: collection.end,
-        pages: collection.pages,
-        bytes: collection.bytes,
-        site: collection.site.and_then(|site| trace.sites.get(site)),
     }
 }
 

@@ -48,36 +48,3 @@ pub(super) fn trace() -> Trace {
     trace.faults[2].address = u64::MAX - 7;
     trace
 }
-
-/// So many faults of many kinds, by eight workers.
-pub(super) fn many(faults: u64) -> Trace {
-    let mut b = Builder::new(&["python", "pool.py"]);
-    let parent = b.process(None, "python3", 0);
-    let workers: Vec<usize> = (0..8).map(|_| b.process(Some(parent), "python3", 100 << 20)).collect();
-    for nth in 0..512_u32 {
-        let name = format!("module_{}", nth % 100);
-        let kind = if nth % 3 == 0 { "import" } else { "call" };
-        let of = ["str", "tuple", "function", "dict"][nth as usize % 4];
-        let mut some =
-            page(operation(kind, &name), wrote("refcount", of, &name), line("/srv/app/pool.py", nth, "work"));
-        some.python = (0..10 + nth % 20)
-            .map(|depth| PythonFrame {
-                function: format!("function_{depth}_{}", nth % 7),
-                file: format!("/srv/app/package/file_{}.py", depth % 13),
-                line: Some(depth * 10 + nth % 5),
-                approximate: false,
-                op: None,
-            })
-            .collect();
-        let object = Some("/usr/lib/libpython3.11.so.1.0".to_owned());
-        some.native = (0..8)
-            .map(|depth| NativeFrame {
-                symbol: Some(format!("_PyEval_{depth}")),
-                object: object.clone(),
-                offset: u64::from(depth * 1000 + nth),
-            })
-            .collect();
-        b.faults(workers[nth as usize % 8], faults / 512, &some);
-    }
-    b.finish()
-}

@@ -16,7 +16,7 @@ pub(super) fn notes(trace: &Trace) -> Vec<String> {
                 format!("{} on CPU {} of stage {}", count(loss.count), loss.cpu, bounded(&loss.stage))
             })
             .collect();
-        format!("Lost: the details of {} ({}).", counted(summary.lost, "fault"), stages.join(", "))
+        format!("Lost: {} ({}).", counted(summary.lost, "record"), stages.join(", "))
     };
     let totals =
         trace.processes.iter().flat_map(|process| Outcome::ALL.map(|outcome| process.totals.of(outcome)));
@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(
             told,
             [
-                "Lost: the details of 2 faults (2 on CPU 1 of stage ring).",
+                "Lost: 2 records (2 on CPU 1 of stage ring).",
                 "Not listed: 7 of 9 faults, taken before any fork or not asked for.",
                 "Nobody looked.",
             ]

@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(*first[1], serde_json::json!({"name": "f", "file": "/home/ann/multi.py", "line": 6}));
         assert_eq!(*first[3], serde_json::json!({"name": "refcount of str"}));
         let name = file["name"].as_str().unwrap();
-        assert!(name.contains("Lost: the details of 3 faults") && name.contains("get_user_pages"), "{name}");
+        assert!(name.contains("Lost: 3 records") && name.contains("get_user_pages"), "{name}");
     }
 
     /// Names do no harm and have a bounded length; bytes stay.

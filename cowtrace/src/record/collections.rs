@@ -2,7 +2,39 @@
 
 use std::collections::HashMap;
 
-use super::schema::{Collection, Fault};
+use serde::Serialize;
+
+use super::schema::{Collection, Fault, Site, Trace};
+
+/// A collection as JSON has it, in JSON Lines and in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct CollectionLine<'a> {
+    number: u32,
+    pid: Option<u32>,
+    tid: u32,
+    generation: Option<u8>,
+    start: u64,
+    end: u64,
+    pages: u64,
+    bytes: u64,
+    site: Option<&'a Site>,
+}
+
+/// The line of a collection.
+#[must_use]
+pub fn line<'a>(trace: &'a Trace, collection: &Collection) -> CollectionLine<'a> {
+    CollectionLine {
+        number: collection.number,
+        pid: trace.processes.get(collection.process).map(|process| process.pid),
+        tid: collection.tid,
+        generation: collection.generation,
+        start: collection.start,
+        end: collection.end,
+        pages: collection.pages,
+        bytes: collection.bytes,
+        site: collection.site.and_then(|site| trace.sites.get(site)),
+    }
+}
 
 /// Adds up the collections of faults that are sorted by time, and numbers them anew, in the order of their first fault.
 /// `generations` has those of the old numbers.

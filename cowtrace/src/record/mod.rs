@@ -1,7 +1,7 @@
 //! The waist of the pipeline: what is known at the end, independent of how it was found out.
 
 pub mod build;
-mod collections;
+pub mod collections;
 pub mod file;
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -12,9 +12,10 @@ use super::filter::PartLine;
 use super::imports::{self, ImportLine};
 use super::scope::{Copied, Scope, Untouched};
 use super::{Options, closing};
+use crate::record::collections::{self, CollectionLine};
 use crate::record::json;
 use crate::record::page::{self, PageLine};
-use crate::record::schema::{Collection, Header, Interpreter, Loss, Operation, Outcome, SCHEMA, Site, Trace};
+use crate::record::schema::{Header, Interpreter, Loss, Operation, Outcome, SCHEMA, Site, Trace};
 
 /// The object.
 #[derive(Serialize)]
@@ -112,19 +113,6 @@ struct Process<'a> {
     reuses: u64,
     /// What it inherited and never wrote to; null = not known, or it inherited nothing.
     still_shared_bytes: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct CollectionLine<'a> {
-    number: u32,
-    pid: Option<u32>,
-    tid: u32,
-    generation: Option<u8>,
-    start: u64,
-    end: u64,
-    pages: u64,
-    bytes: u64,
-    site: Option<&'a Site>,
 }
 
 #[derive(Serialize)]
@@ -266,18 +254,7 @@ fn reason(unanswered: Unanswered) -> Reason {
 
 fn collections<'a>(scope: &Scope<'a>) -> Vec<CollectionLine<'a>> {
     let copying = scope.trace.collections.iter().filter(|collection| collection.pages > 0);
-    let line = |collection: &Collection| CollectionLine {
-        number: collection.number,
-        pid: scope.trace.processes.get(collection.process).map(|process| process.pid),
-        tid: collection.tid,
-        generation: collection.generation,
-        start: collection.start,
-        end: collection.end,
-        pages: collection.pages,
-        bytes: collection.bytes,
-        site: collection.site.and_then(|site| scope.trace.sites.get(site)),
-    };
-    copying.map(line).collect()
+    copying.map(|collection| collections::line(scope.trace, collection)).collect()
 }
 
 fn summary(scope: &Scope<'_>) -> Summary {

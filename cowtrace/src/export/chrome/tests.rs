@@ -97,7 +97,7 @@ fn tracks() {
         .collect();
     assert_eq!(arrows, [(7000, 7001), (7000, 7002), (7001, 7003)]);
     let notes = file["otherData"]["notes"].as_array().unwrap();
-    assert!(notes[0].as_str().unwrap().contains("3 faults"), "{notes:?}");
+    assert!(notes[0].as_str().unwrap().contains("3 records"), "{notes:?}");
 }
 
 /// Slices of a thread lie in or beside one another.

@@ -74,7 +74,7 @@ fn categories() {
     let of = |sample: usize| names[categories[frames[numbers(thread, "/samples/stack")[sample]]]];
     assert_eq!((of(0), of(5)), ("import", "garbage collector"));
     let notes = list(&file, "/meta/extra/0/entries");
-    assert!(notes[0]["value"].as_str().unwrap().contains("3 faults"), "{notes:?}");
+    assert!(notes[0]["value"].as_str().unwrap().contains("3 records"), "{notes:?}");
 }
 
 /// Counters belong to their process's first thread and end at its sum.

@@ -10,7 +10,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 
 use super::*;
-use crate::export::mixture::{HOSTILE, MISSING, many, trace};
+use crate::export::mixture::{HOSTILE, MISSING, trace};
 use crate::export::samples;
 
 fn read_again(trace: &Trace, rows: usize) -> SerializedFileReader<File> {
@@ -163,14 +163,4 @@ fn foreign_ids() {
 #[test]
 fn full() {
     assert_eq!(write(&trace(), &mut samples::Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
-}
-
-/// Many faults are quick: `cargo test -- --ignored --nocapture` says how quick.
-#[test]
-#[ignore = "measures"]
-fn speed() {
-    let trace = many(1_000_000);
-    let (begin, mut out) = (std::time::Instant::now(), Vec::new());
-    write(&trace, &mut out).unwrap();
-    println!("1,000,000 faults: {:?}, {} bytes", begin.elapsed(), out.len());
 }

@@ -6,7 +6,7 @@ use super::proto::{
     DebugAnnotation, InternedData, TYPE_COUNTER, TYPE_INSTANT, TYPE_SLICE_BEGIN, TYPE_SLICE_END,
 };
 use super::*;
-use crate::export::mixture::{HOSTILE, MISSING, many, trace};
+use crate::export::mixture::{HOSTILE, MISSING, trace};
 use crate::export::samples;
 use crate::record::schema::{Outcome, ProcessTotals};
 
@@ -302,14 +302,4 @@ fn contradictions() {
 #[test]
 fn full() {
     assert_eq!(write(&trace(), &mut samples::Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
-}
-
-/// Many faults are quick: `cargo test -- --ignored --nocapture` says how quick.
-#[test]
-#[ignore = "measures"]
-fn speed() {
-    let trace = many(1_000_000);
-    let (begin, mut out) = (std::time::Instant::now(), Vec::new());
-    write(&trace, &mut out).unwrap();
-    println!("1,000,000 faults: {:?}, {} bytes", begin.elapsed(), out.len());
 }

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 
 use super::*;
-use crate::export::mixture::{HOSTILE, MISSING, many, trace};
+use crate::export::mixture::{HOSTILE, MISSING, trace};
 use crate::export::samples;
 use crate::report::escape::escape;
 
@@ -133,14 +133,4 @@ fn numbers() {
 #[test]
 fn full() {
     assert_eq!(write(&trace(), &mut samples::Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
-}
-
-/// Many faults are quick: `cargo test -- --ignored --nocapture` says how quick.
-#[test]
-#[ignore = "measures"]
-fn speed() {
-    let trace = many(1_000_000);
-    let (begin, mut out) = (std::time::Instant::now(), Vec::new());
-    write(&trace, &mut out).unwrap();
-    println!("1,000,000 faults: {:?}, {} bytes", begin.elapsed(), out.len());
 }

@@ -15,6 +15,7 @@
 //! Recordings, not workers, are what is dealt and counted: workers of one run have much in common.
 
 use serde::Serialize;
+use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 /// Bytes of a page.
 const PAGE: f64 = 4096.0;
@@ -29,12 +30,6 @@ pub(super) const SINGLE_SHARE: f64 = 0.05;
 pub(super) const ALPHA: f64 = 0.01;
 /// More ways to deal recordings than this are not tried; so many recordings suit the t-test.
 const WAYS: u64 = 200_000;
-
-/// Two-sided 1 % points of Student's t distribution, by degrees of freedom from 1 on; the last is for more.
-static STUDENT: &[f64] = &[
-    63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250, 3.169, 3.106, 3.055, 3.012, 2.977, 2.947,
-    2.921, 2.898, 2.878, 2.861, 2.845,
-];
 
 /// What a unit (worker or tree) copied in one recording, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -175,7 +170,9 @@ fn student(sides: [&[Run]; 2], means: [f64; 2]) -> f64 {
     let squares = |side: usize| sides[side].iter().map(|run| (run.mean - means[side]).powi(2)).sum::<f64>();
     let freedom = sides[0].len() + sides[1].len() - 2;
     let variance = (squares(0) + squares(1)) / freedom as f64;
-    let point = STUDENT.get(freedom - 1).or(STUDENT.last()).copied().unwrap_or(f64::MAX);
+    let distribution = StudentsT::new(0.0, 1.0, freedom as f64);
+    // Of two sides: noise may go either way. There are two recordings of each side or more, so there is a distribution.
+    let point = distribution.map_or(f64::MAX, |distribution| distribution.inverse_cdf(1.0 - ALPHA / 2.0));
     point * (variance * (1.0 / numbers[0] + 1.0 / numbers[1])).sqrt()
 }
 
