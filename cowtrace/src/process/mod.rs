@@ -5,6 +5,7 @@ pub mod command;
 pub mod identity;
 pub mod launch;
 pub mod maps;
+pub mod mmap_log;
 pub mod object;
 pub mod output;
 pub mod signals;

@@ -10,6 +10,7 @@ use cowtrace_ebpf::event::{self as raw, exit_flag, fork_flag};
 use cowtrace_ebpf::state::{ModuleTable, ProcessKey};
 
 use super::maps::Maps;
+use super::mmap_log::{Life, MmapLog};
 use crate::event::Exec;
 
 /// Times that mappings are read again for one process because an address was in none of them.
@@ -68,13 +69,15 @@ pub struct Tree {
     processes: Vec<Process>,
     indices: HashMap<ProcessKey, usize>,
     readings: u64,
+    /// What the kernel told of mappings.
+    log: MmapLog,
 }
 
 impl Tree {
-    /// Begins with the command itself.
+    /// Begins with the command itself; of mappings that cannot be read any more, the log is asked.
     #[must_use]
-    pub fn new(key: ProcessKey, parent_pid: u32) -> Self {
-        let mut tree = Self::default();
+    pub fn new(key: ProcessKey, parent_pid: u32, log: MmapLog) -> Self {
+        let mut tree = Self { log, ..Self::default() };
         tree.add(Process {
             key,
             parent_pid,
@@ -272,8 +275,10 @@ impl Tree {
         if !self.is_mapped(index, address) && self.processes[index].reads < MOST_READS {
             self.read_maps(index);
             if !self.is_mapped(index, address) {
-                // Gone already? What its parent has since mapped was mapped before the fork, as likely as not.
-                if let Some(mapped) = self.ancestors_maps(index, address) {
+                // Gone already? The kernel told what it mapped, or, if that was too much, what its parent has since mapped
+                // was mapped before the fork, as likely as not.
+                let told = self.told_maps(index, address);
+                if let Some(mapped) = told.or_else(|| self.ancestors_maps(index, address)) {
                     self.processes[index].maps = Some(mapped);
                 }
             }
@@ -283,6 +288,22 @@ impl Tree {
 
     fn is_mapped(&self, index: usize, address: u64) -> bool {
         self.processes[index].maps.as_ref().is_some_and(|mapped| mapped.maps.find(address).is_some())
+    }
+
+    /// What the kernel told that a process had mapped, if the address is in it.
+    fn told_maps(&mut self, index: usize, address: u64) -> Option<Mapped> {
+        let image = self.processes[index].image;
+        let mut line = Vec::new();
+        let (mut at, mut until) = (Some(index), u64::MAX);
+        while let Some(process) = at.map(|at| &self.processes[at]).filter(|process| process.image == image) {
+            line.push(Life { pid: process.key.pid, from: process.start, until });
+            until = process.start;
+            at = process.parent;
+        }
+        line.reverse();
+        let maps = self.log.maps(&line, image).filter(|maps| maps.find(address).is_some())?;
+        self.readings += 1;
+        Some(Mapped { id: self.readings, maps: Arc::new(maps) })
     }
 
     fn ancestors_maps(&mut self, index: usize, address: u64) -> Option<Mapped> {

@@ -17,6 +17,7 @@ use super::{End, Ended, Request, Run, other};
 use crate::bpf::has_pending;
 use crate::diag::{Failure, Notice};
 use crate::process::child::{Change, Child};
+use crate::process::mmap_log::MmapLog;
 use crate::process::signals::{Received, Signals};
 use crate::process::tree::Tree;
 use crate::record::from::losses;
@@ -30,6 +31,7 @@ pub(super) struct Facts<'a> {
     pub(super) duration: u64,
     pub(super) setup_ns: u64,
     pub(super) header: Header,
+    pub(super) mmap_log: MmapLog,
     pub(super) request: &'a Request<'a>,
 }
 
@@ -52,6 +54,13 @@ impl Run {
         let mut attributed = drained.join().map_err(other("cannot attribute the faults"))?;
         complete(&mut attributed.tree, &kernel_processes, facts.origin + facts.duration);
         let mut header = facts.header;
+        let untold = facts.mmap_log.lost();
+        if untold > 0 {
+            header.missing.push(format!(
+                "{untold} pieces of news of what processes map were lost: of processes that ended at once, regions and \
+                 symbols may be unknown."
+            ));
+        }
         for (interpreter, reason) in met {
             if let Some(reason) = reason {
                 header.missing.push(format!(

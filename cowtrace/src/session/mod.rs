@@ -23,6 +23,7 @@ use crate::process::child::{Change, Child};
 use crate::process::command::Command;
 use crate::process::identity::{self, RunAs};
 use crate::process::launch::{self, Inherited};
+use crate::process::mmap_log::{MmapEvents, MmapLog};
 use crate::process::output;
 use crate::process::signals::{Received, Signals};
 use crate::process::tree::Tree;
@@ -31,7 +32,7 @@ use crate::record::from::{self, Recorder};
 use crate::record::piece::State;
 use crate::record::schema::{Header, SCHEMA, Trace};
 use crate::record::sink::Sink;
-use reader::{Counted, Pipeline, Work};
+use reader::{Counted, Mappings, Pipeline, Work};
 
 /// How long processes that outlive the command are waited for.
 const STRAGGLERS: Duration = Duration::from_millis(300);
@@ -170,6 +171,12 @@ async fn trace(
     let pid = u32::try_from(suspended.pid().as_raw()).unwrap_or_default();
     let root = ProcessKey { start: monotonic(), pid, zero: 0 };
     control.follow(root)?;
+    let mmap_log = MmapLog::default();
+    mmap_log.follow(pid);
+    let events = MmapEvents::listen(mmap_log.clone()).map_err(|error| {
+        setup.missing.push(format!("What short-lived processes had mapped is not seen: {error}."));
+    });
+    let mappings = Mappings { events: events.ok(), log: mmap_log.clone() };
     let attached = bpf.attach(&setup.hooks)?;
     setup.missing.extend(attached.missing.iter().cloned());
     let _log = request.kernel_log.then(|| kernel_log(&mut bpf)).flatten();
@@ -189,13 +196,14 @@ async fn trace(
     };
     let all = request.all;
     let begun = header.clone();
+    let log = mmap_log.clone();
     let work = move || Work {
-        attributor: Attributor::new(Tree::new(root, std::process::id()), origin, all),
+        attributor: Attributor::new(Tree::new(root, std::process::id(), log), origin, all),
         recorder: Recorder::new(sink, origin, all),
         header: begun,
     };
-    let pipeline =
-        Pipeline::start(ring, request.buffer, plans, root, work).map_err(other("cannot start a thread"))?;
+    let pipeline = Pipeline::start(ring, request.buffer, plans, mappings, root, work)
+        .map_err(other("cannot start a thread"))?;
     let setup_ns = finish::own_cpu_ns();
     let child = suspended.release()?;
     let mut run = Run {
@@ -216,7 +224,7 @@ async fn trace(
     // Every probe is gone when this returns; what one of them was doing on another CPU is over a moment later.
     drop(bpf);
     tokio::time::sleep(Duration::from_millis(2)).await;
-    let facts = finish::Facts { origin, duration, setup_ns, header, request };
+    let facts = finish::Facts { origin, duration, setup_ns, header, mmap_log, request };
     run.finish(facts, end, output)
 }
 

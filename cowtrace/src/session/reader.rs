@@ -18,12 +18,14 @@ use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 
 use super::discovery::Discovery;
+use super::monotonic;
 use crate::attribute::{Attributor, Output};
 use crate::bpf::{Plans, Ring};
 use crate::event::Event;
 use crate::event::decode::{decode, kind_of};
 use crate::interp::Found;
 use crate::process::maps::Maps;
+use crate::process::mmap_log::{MmapEvents, MmapLog};
 use crate::process::tree::Tree;
 use crate::record::from::Recorder;
 use crate::record::piece::{self, State};
@@ -101,6 +103,7 @@ impl Pipeline {
         ring: Ring,
         ring_bytes: u32,
         plans: Plans,
+        mappings: Mappings,
         root: ProcessKey,
         work: impl FnOnce() -> Work + Send + 'static,
     ) -> io::Result<Self> {
@@ -111,6 +114,7 @@ impl Pipeline {
         let mut reader = Reader {
             ring,
             pause: pause(ring_bytes),
+            mappings,
             discovery: Discovery::new(plans, root),
             to: to.clone(),
             ended: ended_to,
@@ -172,9 +176,18 @@ struct Piece {
     last: Option<Event>,
 }
 
+/// The kernel's news of mappings.
+pub(super) struct Mappings {
+    /// Where they come from; `None` = the kernel does not tell.
+    pub(super) events: Option<MmapEvents>,
+    /// Where they are kept.
+    pub(super) log: MmapLog,
+}
+
 struct Reader {
     ring: Ring,
     pause: Duration,
+    mappings: Mappings,
     discovery: Discovery,
     to: SyncSender<Message>,
     ended: Sender<ProcessKey>,
@@ -191,6 +204,10 @@ impl Reader {
             loop {
                 let (count, pieces) = self.take();
                 total += count;
+                // After the ring: what a fault's process had mapped was told before the fault.
+                if let Some(events) = &mut self.mappings.events {
+                    events.drain(monotonic());
+                }
                 for piece in pieces {
                     self.pass_on(piece)?;
                 }
@@ -244,9 +261,11 @@ impl Reader {
         self.discovery.event(event, &self.to);
         match event {
             Event::Fork(fork) if fork.flags & fork_flag::THREAD == 0 => {
+                self.mappings.log.follow(fork.child.pid);
                 self.alive.fetch_add(1, Ordering::Relaxed);
             }
             Event::Exit(exit) if exit.flags & exit_flag::LAST != 0 => {
+                self.mappings.log.ended(exit.process.pid);
                 self.alive.fetch_sub(1, Ordering::Relaxed);
                 // Nobody listens any more only when the session is over.
                 let _ = self.ended.send(exit.process);

@@ -50,7 +50,7 @@ fn hex(digits: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-fn classify(name: &[u8], inode: u64, shared: bool) -> (Kind, Option<PathBuf>, bool) {
+pub(in crate::process) fn classify(name: &[u8], inode: u64, shared: bool) -> (Kind, Option<PathBuf>, bool) {
     match name {
         b"" => (Kind::Anonymous, None, false),
         b"[heap]" => (Kind::Heap, None, false),
