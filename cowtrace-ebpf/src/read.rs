@@ -5,9 +5,9 @@
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_probe_read_user,
     generated::{
-        bpf_get_current_ancestor_cgroup_id, bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel as read_kernel,
-        bpf_probe_read_kernel_str as read_kernel_string, bpf_probe_read_user as read_user,
-        bpf_probe_read_user_str as read_user_string,
+        bpf_get_current_ancestor_cgroup_id, bpf_get_current_task, bpf_ktime_get_ns,
+        bpf_probe_read_kernel as read_kernel, bpf_probe_read_kernel_str as read_kernel_string,
+        bpf_probe_read_user as read_user, bpf_probe_read_user_str as read_user_string,
     },
 };
 
