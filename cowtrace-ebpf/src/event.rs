@@ -24,6 +24,8 @@ pub mod kind {
     pub const EXIT: u16 = 22;
     /// [`super::Hint`].
     pub const HINT: u16 = 23;
+    /// [`super::Join`].
+    pub const JOIN: u16 = 24;
 }
 
 /// The start of every record.
@@ -464,6 +466,27 @@ pub struct Hint {
     pub header: Header,
     /// The process.
     pub process: ProcessKey,
+}
+
+/// A process that was there before is followed from now on, because of its parents or its cgroup. Processes that userspace
+/// itself puts into [`crate::state::FOLLOW`] are not told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Join {
+    /// Kind, time.
+    pub header: Header,
+    /// The process.
+    pub process: ProcessKey,
+    /// The nearest process above it that is followed; zeros = none is.
+    pub parent: ProcessKey,
+    /// Identity of what it runs.
+    pub image: u64,
+    /// Generations below `parent`'s.
+    pub generation: u32,
+    /// Always zero.
+    pub zero: u32,
+    /// Its name.
+    pub comm: [u8; 16],
 }
 
 const _: () = {

@@ -11,6 +11,7 @@ use cowtrace_ebpf::{
 
 use crate::{
     emit,
+    join::{self, Wanted},
     maps::{self, Made, PrivatePage, config},
     read, tree, walk,
 };
@@ -40,7 +41,9 @@ pub(crate) struct Entry {
 /// A fault of the current thread begins.
 #[inline(always)]
 pub(crate) fn begin(entry: &Entry) {
-    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    let Some(thread) = maps::thread(read::current_tid()).or_else(|| join::current(Wanted::Armed)) else {
+        return;
+    };
     if thread.pending & pending::BUSY != 0 || entry.address >= USER_END {
         return;
     }
@@ -124,13 +127,14 @@ fn look(thread: &mut Thread) {
     let Some(process) = maps::process(&thread.process) else { return };
     tree::adopt(process);
     thread.fault.epoch = process.epoch;
-    if process.threads > 1 {
+    let threaded = tree::is_threaded(process);
+    if threaded {
         thread.fault.flags |= flag::THREADED;
     }
     if process.plan == 0 {
         thread.fault.stack_end = StackEnd::NoPlan as u8;
         // Alone, only this thread itself can change any of it, by a fork or an exec.
-        thread.plain = if process.threads == 1 { assigned + 1 } else { 0 };
+        thread.plain = if threaded { 0 } else { assigned + 1 };
         return;
     }
     walk::capture();
@@ -140,7 +144,7 @@ fn look(thread: &mut Thread) {
 #[inline(always)]
 fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
     fault.flags = flag::KERNEL_MODE;
-    if maps::process(&fault.process).is_some_and(|process| process.threads > 1) {
+    if maps::process(&fault.process).is_some_and(|process| tree::is_threaded(process)) {
         fault.flags |= flag::THREADED;
     }
     fault.ip = 0;

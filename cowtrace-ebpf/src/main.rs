@@ -6,6 +6,7 @@
 //! | `probes/` | entries: one attribute function each, arguments in, plain functions called |
 //! | `fault.rs` | the life of one fault: begun, marked, decided, written |
 //! | `tree.rs` | threads and processes: born, executing, gone |
+//! | `join.rs` | processes that were there before |
 //! | `walk.rs` | interpreter frames, by a plan from userspace |
 //! | `detail.rs` | registers, and the allocator's block, where the memory around the write does not tell enough |
 //! | `define.rs` | code objects, types and names that were not met before |
@@ -19,6 +20,7 @@ mod define;
 mod detail;
 mod emit;
 mod fault;
+mod join;
 mod maps;
 mod probes;
 mod read;

@@ -12,7 +12,7 @@ use cowtrace_ebpf::{
     event::{Code, Exec, Fork, Stack, Text, Type},
     outcome::OUTCOMES,
     plan::{FRAME_WORDS, IDENTITY_WORDS, MAX_PLANS, Plan},
-    state::{Assignment, Process, ProcessKey, Session, Thread, Totals},
+    state::{Assignment, Attaching, Follow, Process, ProcessKey, Session, Thread, Totals},
 };
 
 /// Offsets and switches; read-only for the kernel, so that the verifier knows the values.
@@ -29,6 +29,9 @@ pub(crate) static CONFIG: Config = Config {
     task_comm: 0,
     task_exit_code: 0,
     task_pagefault_disabled: 0,
+    task_real_parent: 0,
+    task_signal: 0,
+    signal_live: 0,
     mm_arg_start: 0,
     mm_arg_end: 0,
     mm_anon: 0,
@@ -38,7 +41,7 @@ pub(crate) static CONFIG: Config = Config {
     gfp_movable: 0,
     gfp_direct_reclaim: 0,
     gfp_never: 0,
-    zero: 0,
+    own_pid: 0,
 };
 
 /// One field of [`CONFIG`].
@@ -62,6 +65,10 @@ pub(crate) static RING: RingBuf = RingBuf::with_byte_size(64 << 20, 0);
 pub(crate) static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(16384, 0);
 #[map]
 pub(crate) static PROCESSES: HashMap<ProcessKey, Process> = HashMap::with_max_entries(32768, 0);
+#[map]
+pub(crate) static FOLLOW: HashMap<u32, Follow> = HashMap::with_max_entries(32768, 0);
+#[map]
+pub(crate) static ATTACHING: Array<Attaching> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static PLANS: Array<Plan> = Array::with_max_entries(MAX_PLANS, 0);
 #[map]
@@ -163,6 +170,18 @@ pub(crate) fn process(key: &ProcessKey) -> Option<&'static mut Process> {
 #[inline(always)]
 pub(crate) fn session() -> Option<&'static mut Session> {
     value!(SESSION.get_ptr_mut(0))
+}
+
+/// The entry of a process that was there before, or came from one that was.
+#[inline(always)]
+pub(crate) fn follow(pid: u32) -> Option<Follow> {
+    FOLLOW.get_ptr(pid).and_then(copied)
+}
+
+/// Which processes are to be taken in.
+#[inline(always)]
+pub(crate) fn attaching() -> Attaching {
+    ATTACHING.get(0).copied().unwrap_or(Attaching { kin: 0, cgroup: 0 })
 }
 
 /// How many assignments userspace has made.

@@ -155,7 +155,7 @@ impl Attributor {
                 }
                 self.tree.exit(exit);
             }
-            Event::Hint(_) => {}
+            Event::Hint(_) | Event::Join(_) => {}
         }
     }
 

@@ -9,8 +9,8 @@ use cowtrace_ebpf::{
     drops::DropReason,
     plan::{MAX_PLANS, PLANS, Plan},
     state::{
-        ASSIGNED, ASSIGNMENTS, Assignment, DROPS, PROCESSES, Process, ProcessKey, SESSION, THREADS, Thread,
-        pending,
+        ASSIGNED, ASSIGNMENTS, Assignment, DROPS, PROCESSES, Process, ProcessKey, SESSION, Session, THREADS,
+        Thread, pending,
     },
 };
 
@@ -36,7 +36,7 @@ pub struct Plans {
     count: u64,
 }
 
-fn map<T: TryFrom<aya::maps::Map, Error = MapError>>(
+pub(super) fn map<T: TryFrom<aya::maps::Map, Error = MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<T, BpfError> {
@@ -69,6 +69,15 @@ impl Control {
         self.threads
             .insert(key.pid, ThreadPod(thread), 0)
             .map_err(|source| BpfError::Map { name: THREADS, source })
+    }
+
+    /// Lists faults from the start, for memory may be shared already. To be called before the probes are attached.
+    ///
+    /// # Errors
+    /// The map refuses the entry.
+    pub fn shared_from_the_start(&mut self) -> Result<(), BpfError> {
+        let session = Session { forked: 1, ..Session::zeroed() };
+        self.session.set(0, SessionPod(session), 0).map_err(|source| BpfError::Map { name: SESSION, source })
     }
 
     /// The entry of a process; `None` = it is not in the table.

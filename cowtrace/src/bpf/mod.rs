@@ -3,6 +3,7 @@
 //! Pipeline: kernel probes → **ring** → decode → … Nothing here interprets a record.
 
 mod attach;
+mod attaching;
 mod control;
 mod load;
 mod pod;
@@ -14,6 +15,7 @@ use cowtrace_ebpf::state::RING;
 use crate::kernel::hooks::Hook;
 
 pub use attach::Attached;
+pub use attaching::{Claim, Following};
 pub use control::{Control, Plans, has_pending};
 pub use load::LoadOptions;
 pub use ring::Ring;
@@ -89,6 +91,14 @@ impl Bpf {
     /// They were taken already, or are of another kind.
     pub fn control(&mut self) -> Result<Control, BpfError> {
         Control::new(&mut self.ebpf)
+    }
+
+    /// Takes the table of processes that were there before; once.
+    ///
+    /// # Errors
+    /// It was taken already, or is of another kind.
+    pub fn following(&mut self) -> Result<Following, BpfError> {
+        Following::new(&mut self.ebpf)
     }
 
     /// Takes the tables of plans; once.

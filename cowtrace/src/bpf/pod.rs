@@ -3,7 +3,7 @@
 
 use cowtrace_ebpf::{
     config, plan,
-    state::{Assignment, Process, ProcessKey, Session, Thread},
+    state::{Assignment, Attaching, Follow, Process, ProcessKey, Session, Thread},
 };
 
 macro_rules! plain {
@@ -30,6 +30,8 @@ plain! {
     KeyPod(ProcessKey), "A process's key.";
     ProcessPod(Process), "A process's entry.";
     ThreadPod(Thread), "A thread's slot.";
+    FollowPod(Follow), "A process that was there before, or came from one that was.";
+    AttachingPod(Attaching), "Which processes are to be taken in.";
     SessionPod(Session), "The session's state.";
     AssignmentPod(Assignment), "An image's interpreter.";
 }

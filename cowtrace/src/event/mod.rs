@@ -28,6 +28,8 @@ pub enum Event {
     Exit(raw::Exit),
     /// A process without a known interpreter goes on faulting.
     Hint(raw::Hint),
+    /// A process that was there before is followed.
+    Join(raw::Join),
 }
 
 /// An interpreter stack, innermost frame first.

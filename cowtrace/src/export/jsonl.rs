@@ -47,6 +47,12 @@ struct ProcessLine<'a> {
     exe: Option<&'a str>,
     command: &'a [String],
     inherited_bytes: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    attached: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a str>,
     exit_status: Option<i32>,
     totals: Totals<'a>,
     copied_bytes: u64,
@@ -172,6 +178,9 @@ pub(super) fn process_line(process: &Process) -> impl Serialize + '_ {
         exe: process.exe.as_deref(),
         command: &process.command,
         inherited_bytes: process.inherited_bytes,
+        attached: process.attached,
+        private_bytes: process.private_bytes,
+        container: process.container.as_deref(),
         exit_status: process.exit_status,
         totals: Totals(&process.totals),
         copied_bytes: process.totals.copied_bytes,

@@ -1,7 +1,11 @@
 //! The traced processes: how the command is started and waited for, the tree that it grows, what each has mapped.
 
+pub mod baseline;
+pub mod cgroup;
 pub mod child;
 pub mod command;
+pub mod container;
+pub mod existing;
 pub mod identity;
 pub mod launch;
 pub mod maps;

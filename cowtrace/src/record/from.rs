@@ -137,7 +137,10 @@ fn recorded_process(
         comm: text(process.comm.split(|&byte| byte == 0).next().unwrap_or_default()),
         exe: (!process.exe.is_empty()).then(|| text(&process.exe)),
         command: process.command.iter().map(|argument| text(argument)).collect(),
-        inherited_bytes: process.inherited_pages.saturating_mul(PAGE),
+        inherited_bytes: process.inherited_bytes(PAGE),
+        attached: process.attached.is_some(),
+        private_bytes: process.baseline().map(|baseline| baseline.own),
+        container: process.container.as_deref().map(str::to_owned),
         exit_status: process.end.and(process.exit_code).map(exit_status),
         totals: process_totals(counted, shared, list_all),
     }

@@ -35,6 +35,7 @@ pub(super) fn lines(scope: &Scope<'_>) -> Vec<Line> {
     let plain = |label| move |text| Line { label, text, tone: Tone::Plain };
     let tone = if is_complete(trace) { Tone::Plain } else { Tone::Strong };
     let mut lines = vec![Line { label: "lost", text: lost(scope), tone }];
+    lines.extend(attached(trace).map(plain("attached")));
     lines.extend(no_copy(trace).map(plain("no copy")));
     lines.extend(not_counted(scope).map(plain("not counted")));
     lines.extend(not_listed(scope).map(plain("not listed")));
@@ -120,6 +121,24 @@ fn cpu_list(cpus: &[u32]) -> String {
     });
     let word = if cpus.len() == 1 { "CPU" } else { "CPUs" };
     format!("{word} {}", ranges.collect::<Vec<_>>().join(", "))
+}
+
+/// What is known of the time before the trace, of processes that ran already.
+fn attached(trace: &Trace) -> Option<String> {
+    let attached: Vec<_> = trace.processes.iter().filter(|process| process.attached).collect();
+    let own: u64 = attached.iter().filter_map(|process| process.private_bytes).sum();
+    let unknown = attached.iter().filter(|process| process.private_bytes.is_none()).count();
+    let them = if attached.len() == 1 { "it" } else { "each" };
+    let mut text = format!(
+        "to {} that ran already; inherited is what {them} still shared when the trace began; {} were private by then, \
+         and what wrote to them is not known",
+        counted(attached.len() as u64, "process"),
+        size(own)
+    );
+    if unknown > 0 {
+        text += &format!(" (the memory of {} could not be read)", counted(unknown as u64, "process"));
+    }
+    (!attached.is_empty()).then_some(text)
 }
 
 fn no_copy(trace: &Trace) -> Option<String> {

@@ -25,6 +25,12 @@ struct Document<'a> {
     schema: u32,
     version: &'a str,
     command: &'a [String],
+    /// Processes that ran already and were named.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    attached: &'a [u32],
+    /// The cgroup that was followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<&'a str>,
     start: &'a str,
     kernel: &'a str,
     rung: &'a str,
@@ -107,6 +113,13 @@ struct Process<'a> {
     end: Option<u64>,
     exit_status: Option<i32>,
     inherited_bytes: u64,
+    /// It was there before the trace; `inherited_bytes` is a baseline.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    attached: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a str>,
     #[serde(flatten)]
     amount: Amount,
     /// Pages that it wrote in place as their last owner.
@@ -165,7 +178,8 @@ pub(super) fn write(
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
     let Trace { header, losses, .. } = scope.trace;
-    let Header { version, command, start, kernel, rung, probes, missing, interpreters, schema: _ } = header;
+    let Header { version, command, attached, start, kernel, rung, .. } = header;
+    let Header { probes, missing, interpreters, .. } = header;
     let limit = if options.all { usize::MAX } else { options.limit.unwrap_or(usize::MAX) };
     let total = scope.total().all_bytes();
     let notes = closing::lines(scope).into_iter().map(|line| Note { about: line.label, text: line.text });
@@ -174,6 +188,8 @@ pub(super) fn write(
         schema: SCHEMA,
         version,
         command,
+        attached,
+        cgroup: header.cgroup.as_deref(),
         start,
         kernel,
         rung,
@@ -238,6 +254,9 @@ fn process<'a>(scope: &Scope<'a>, index: usize) -> Process<'a> {
         end: process.end,
         exit_status: process.exit_status,
         inherited_bytes: process.inherited_bytes,
+        attached: process.attached,
+        private_bytes: process.private_bytes,
+        container: process.container.as_deref(),
         amount: scope.copied(index).into(),
         reuses: process.totals.faults(Outcome::Reuse),
         still_shared_bytes: match scope.untouched(index) {

@@ -38,13 +38,23 @@ struct Image {
 }
 
 impl Discovery {
-    pub(super) fn new(plans: Plans, root: ProcessKey) -> Self {
-        Self {
-            plans,
-            images: HashMap::new(),
-            processes: HashMap::from([(root, root.start)]),
-            met: Vec::new(),
+    /// Begins with the command itself, if one is run.
+    pub(super) fn new(plans: Plans, root: Option<ProcessKey>) -> Self {
+        let processes = root.into_iter().map(|root| (root, root.start)).collect();
+        Self { plans, images: HashMap::new(), processes, met: Vec::new() }
+    }
+
+    /// Looks at what a process runs that was there before, so that the kernel can walk its frames from the first fault on.
+    pub(super) fn image(&mut self, image: u64, pid: u32, to: &SyncSender<Message>) {
+        self.images.entry(image).or_default().exe = exe(pid);
+        if let Ok(maps) = Maps::of(pid) {
+            self.recognise(pid, image, &maps, to);
         }
+    }
+
+    /// A process that was there before runs this image.
+    pub(super) fn runs(&mut self, process: ProcessKey, image: u64) {
+        self.processes.insert(process, image);
     }
 
     /// Looks at a process when an event says that it is worth it.
@@ -89,12 +99,12 @@ impl Discovery {
         // The other thread ends only after this one.
         let _ = to.send(Message::Saw(process, Arc::clone(&maps), seen));
         if !settled {
-            self.recognise(process, image, &maps, to);
+            self.recognise(process.pid, image, &maps, to);
         }
     }
 
-    fn recognise(&mut self, process: ProcessKey, image: u64, maps: &Maps, to: &SyncSender<Message>) {
-        let answer = interp::discover(process.pid, maps, &Live::new(process.pid));
+    fn recognise(&mut self, pid: u32, image: u64, maps: &Maps, to: &SyncSender<Message>) {
+        let answer = interp::discover(pid, maps, &Live::new(pid));
         let settled = match answer {
             interp::Discovery::Found(found) => {
                 self.found(image, &Arc::new(*found), to);

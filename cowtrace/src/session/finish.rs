@@ -13,7 +13,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike as _;
 
-use super::{End, Ended, Request, Run, other};
+use super::run::{End, Run, Subject};
+use super::{Ended, Request, other};
 use crate::bpf::has_pending;
 use crate::diag::{Failure, Notice};
 use crate::process::child::{Change, Child};
@@ -38,8 +39,19 @@ pub(super) struct Facts<'a> {
 impl Run {
     /// Reads what is left, and puts the trace together. The probes are detached.
     pub(super) fn finish(self, facts: Facts<'_>, end: End, output: Option<File>) -> Result<Ended, Failure> {
-        let Self { child, control, pipeline, gone, mut notices, .. } = self;
+        let Self { subject, control, pipeline, gone, .. } = self;
+        let mut notices = Vec::new();
         let (met, drained) = pipeline.drain().map_err(other("cannot read the ring buffer"))?;
+        let child = match subject {
+            Subject::Command { child, .. } => Some(child),
+            Subject::Attached(attached) => {
+                let count = attached.without_room;
+                attached.end();
+                let what = DropReason::ProcessTable.about();
+                notices.extend((count > 0).then_some(Notice::LostElsewhere { count, what }));
+                None
+            }
+        };
         let mut kernel_processes = gone;
         kernel_processes.extend(control.processes());
         let mut totals: HashMap<ProcessKey, Totals> =
@@ -89,8 +101,8 @@ impl Run {
             losses: losses(&control.drops(), attributed.undecoded),
         }));
         let Taken { trace, file: recording } = recorder.sink.finish();
-        let pid = child.pid().as_raw();
-        if !matches!(end, End::Command(_)) {
+        if let Some(child) = child.as_ref().filter(|_| !matches!(end, End::Command(_))) {
+            let pid = child.pid().as_raw();
             notices.push(match stopped(pid) {
                 Some(_) => Notice::LeftStopped { pid },
                 None => Notice::StillRunning { pid },
@@ -99,7 +111,8 @@ impl Run {
         notices.extend(lost(&trace, facts.request.buffer));
         let (status, child) = match end {
             End::Command(status) => (Some(status), None),
-            End::Deadline => (None, Some(child)),
+            End::Deadline => (None, child),
+            End::Detached => (Some(0), None),
             End::Interrupted => (Some(INTERRUPTED), None),
         };
         Ok(Ended { trace, output, recording, status, child, notices })
