@@ -257,8 +257,11 @@ impl Tree {
     pub fn exit(&mut self, exit: &raw::Exit) {
         let Some(index) = self.index(exit.process) else { return };
         let process = &mut self.processes[index];
-        process.comm = exit.comm;
         let last = exit.flags & exit_flag::LAST != 0;
+        // Threads have names of their own; a process is called as its first one.
+        if exit.tid == exit.process.pid {
+            process.comm = exit.comm;
+        }
         if exit.tid == exit.process.pid || (last && process.exit_code.is_none()) {
             process.exit_code = Some(exit.code);
         }
