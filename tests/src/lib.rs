@@ -28,6 +28,7 @@ pub mod facts;
 pub mod http;
 pub mod named;
 pub mod needs;
+pub mod peak;
 pub mod process;
 pub mod programs;
 pub mod python;

@@ -4,9 +4,17 @@ use std::collections::BTreeMap;
 
 use crate::trace::{Fault, Trace};
 
-/// How deep a symbol may lie. A library that is stripped exports what others call and nothing inside; in glibc's `malloc` and
-/// `fclose` two functions lie above the exported one.
-const DEPTH: usize = 3;
+/// Functions that every program is in, which say nothing about a write.
+const START: [&str; 8] = [
+    "_start",
+    "main",
+    "__libc_start_main",
+    "__libc_start_call_main",
+    "start_thread",
+    "clone",
+    "clone3",
+    "_dl_runtime_resolve",
+];
 
 /// Bytes that were copied, and those of them that have a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +63,11 @@ impl Named {
 pub fn has_name(fault: &Fault) -> bool {
     let line = fault.python.iter().any(|frame| frame.line.is_some())
         || fault.site.as_ref().is_some_and(|site| site.line.is_some());
-    line || fault.native.iter().take(DEPTH).any(|frame| frame.symbol.is_some())
+    // A stripped library exports what others call, and nothing of what that calls inside.
+    let symbols = fault.native.iter().filter_map(|frame| frame.symbol.as_deref());
+    line || symbols
+        .map(|symbol| symbol.split('@').next())
+        .any(|name| !START.iter().any(|start| name == Some(start)))
 }
 
 fn description(fault: &Fault) -> String {

@@ -2,6 +2,7 @@
 //! of their own, ended by their own process id; what they left is a recording, of which the harness makes the report and the
 //! JSON Lines.
 
+use std::cell::OnceCell;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -68,7 +69,8 @@ impl Default for Folder {
 #[derive(Debug)]
 pub struct Server {
     started: Started,
-    root: Pid,
+    /// The process that cowtrace started, once somebody has asked.
+    root: OnceCell<Pid>,
     recording: TempDir,
 }
 
@@ -89,29 +91,33 @@ impl Server {
     pub fn start(run: Run) -> Self {
         let recording = TempDir::with_prefix("cowtrace-test-").expect("a temporary folder");
         let started = run.flag("-q").flag("-o").flag(file(&recording)).start();
-        let deadline = Instant::now() + READY;
-        let tracer = started.pid();
-        let root = loop {
-            let child = descendants(tracer).into_iter().find(|pid| parent_of(*pid) == Some(tracer));
-            if let Some(root) = child {
-                break root;
-            }
-            assert!(Instant::now() < deadline, "{started:?} started nothing: {}", started.error_so_far());
-            thread::sleep(Duration::from_millis(5));
-        };
-        Self { started, root, recording }
+        Self { started, root: OnceCell::new(), recording }
     }
 
     /// The process that cowtrace started.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        self.root
+        let tracer = self.tracer();
+        let of_tracer = || descendants(tracer).into_iter().find(|pid| parent_of(*pid) == Some(tracer));
+        *self.root.get_or_init(|| {
+            self.expect("is started", || of_tracer().is_some());
+            of_tracer().expect("it has just been there")
+        })
+    }
+
+    /// The cowtrace that traces it.
+    #[must_use]
+    pub fn tracer(&self) -> Pid {
+        self.started.pid()
     }
 
     /// Its living children.
     #[must_use]
     pub fn children(&self) -> Vec<Pid> {
-        descendants(self.root).into_iter().filter(|pid| parent_of(*pid) == Some(self.root)).collect()
+        {
+            let parent = self.pid();
+            descendants(parent).into_iter().filter(|pid| parent_of(*pid) == Some(parent)).collect()
+        }
     }
 
     /// Waits until it accepts connections on this port.
@@ -142,7 +148,7 @@ impl Server {
 
     /// Sends a signal to the server, and to nobody else.
     pub fn signal(&self, signal: Signal) {
-        kill(self.root, signal).unwrap_or_else(|error| panic!("{self:?} cannot be sent {signal}: {error}"));
+        kill(self.pid(), signal).unwrap_or_else(|error| panic!("{self:?} cannot be sent {signal}: {error}"));
     }
 
     /// Ends the server by this signal and reads the trace.
