@@ -28,11 +28,12 @@ pub struct Named {
 }
 
 impl Named {
-    /// Of this trace: the listed faults that copied.
+    /// Of this trace: what was copied after a fork. A mapped file's first writes, most of which programs do as they start, are no
+    /// part of it, as they are none of what a report calls copied memory of a fork.
     #[must_use]
     pub fn of(trace: &Trace) -> Self {
         let mut this = Self::default();
-        for fault in trace.faults.iter().filter(|fault| fault.bytes > 0) {
+        for fault in trace.faults.iter().filter(|fault| fault.outcome == "copy") {
             this.bytes += fault.bytes;
             if has_name(fault) {
                 this.named += fault.bytes;

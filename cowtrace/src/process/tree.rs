@@ -127,10 +127,12 @@ impl Tree {
     /// with it; it may be gone before it can be asked itself.
     pub fn saw(&mut self, key: ProcessKey, maps: Arc<Maps>, exe: Option<Vec<u8>>) {
         let Some(index) = self.index(key) else { return };
-        self.readings += 1;
-        let mapped = Mapped { id: self.readings, maps };
         let process = &mut self.processes[index];
-        process.maps = Some(mapped);
+        // A process that forks again and again has mapped the same each time: all its children share one reading.
+        if process.maps.as_ref().is_none_or(|mapped| mapped.maps != maps) {
+            self.readings += 1;
+            process.maps = Some(Mapped { id: self.readings, maps });
+        }
         if let Some(exe) = exe {
             process.exe = exe;
         }
