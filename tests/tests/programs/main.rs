@@ -1,6 +1,7 @@
 //! Real programs, each started on loopback, brought to work for a while, and ended: redis, PostgreSQL, nginx, php-fpm, Starman,
 //! puma, unicorn, gunicorn, Celery, pools of the standard library, and programs in C, Rust and Go. Nothing is lost, totals add
 //! up, the processes are those that should be there, and 95 of 100 copied bytes have a name.
+#![expect(clippy::panic, reason = "helpers of tests")]
 #![expect(clippy::print_stdout, reason = "the figures of each program are worth reading")]
 
 mod compiled;
