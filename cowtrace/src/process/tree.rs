@@ -175,10 +175,12 @@ impl Tree {
     /// with it; it may be gone before it can be asked itself.
     pub fn saw(&mut self, key: ProcessKey, maps: Arc<Maps>, exe: Option<Vec<u8>>) {
         let Some(index) = self.index(key) else { return };
-        self.readings += 1;
-        let mapped = Mapped { id: self.readings, maps };
         let process = &mut self.processes[index];
-        process.maps = Some(mapped);
+        // A process that forks again and again has mapped the same each time: all its children share one reading.
+        if process.maps.as_ref().is_none_or(|mapped| mapped.maps != maps) {
+            self.readings += 1;
+            process.maps = Some(Mapped { id: self.readings, maps });
+        }
         if let Some(exe) = exe {
             process.exe = exe;
         }
@@ -325,8 +327,11 @@ impl Tree {
     pub fn exit(&mut self, exit: &raw::Exit) {
         let Some(index) = self.index(exit.process) else { return };
         let process = &mut self.processes[index];
-        process.comm = exit.comm;
         let last = exit.flags & exit_flag::LAST != 0;
+        // Threads have names of their own; a process is called as its first one.
+        if exit.tid == exit.process.pid {
+            process.comm = exit.comm;
+        }
         if exit.tid == exit.process.pid || (last && process.exit_code.is_none()) {
             process.exit_code = Some(exit.code);
         }

@@ -35,6 +35,8 @@ struct Image {
     looks: u32,
     /// The file it runs, as it was seen right after the exec; `None` = by then the process ran something else, or was gone.
     exe: Option<Vec<u8>>,
+    /// The mappings in which no interpreter was found: as long as they are the same, there is none.
+    without: Option<Arc<Maps>>,
 }
 
 impl Discovery {
@@ -103,8 +105,15 @@ impl Discovery {
         }
     }
 
-    fn recognise(&mut self, pid: u32, image: u64, maps: &Maps, to: &SyncSender<Message>) {
+    fn recognise(&mut self, pid: u32, image: u64, maps: &Arc<Maps>, to: &SyncSender<Message>) {
+        let known = self.images.get(&image).and_then(|image| image.without.as_ref());
+        if known.is_some_and(|without| without == maps) {
+            return;
+        }
         let answer = interp::discover(pid, maps, &Live::new(pid));
+        if matches!(answer, interp::Discovery::None) {
+            self.images.entry(image).or_default().without = Some(Arc::clone(maps));
+        }
         let settled = match answer {
             interp::Discovery::Found(found) => {
                 self.found(image, &Arc::new(*found), to);
