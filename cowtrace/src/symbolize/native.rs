@@ -77,16 +77,18 @@ impl Default for Native {
 }
 
 impl Native {
-    /// The frame of an address that lies in this mapping of this process. The file is opened at the first question
-    /// about it, so at that moment the process must live, or its path must still lead there.
-    pub fn frame(&mut self, pid: u32, mapping: &Mapping, address: u64) -> NativeFrame {
+    /// The frames of an address that lies in this mapping of this process: functions that are inlined there, innermost first,
+    /// then the function itself; never none. The file is opened at the first question about it, so at that moment the
+    /// process must live, or its path must still lead there.
+    pub fn frames(&mut self, pid: u32, mapping: &Mapping, address: u64) -> Vec<NativeFrame> {
         let offset = mapping.file_offset(address);
         let object = match &mapping.kind {
             Kind::File => mapping.path_to_show(),
             Kind::Special(name) => Some(name.clone()),
             Kind::Heap | Kind::Stack | Kind::Anonymous => None,
         };
-        NativeFrame { symbol: self.symbol(pid, mapping, Position::Offset(offset)), object, offset }
+        let symbol = self.symbol(pid, mapping, Position::Offset(offset));
+        vec![NativeFrame { symbol, object, offset, ..NativeFrame::default() }]
     }
 
     /// The variable at an address, if that lies in the data of a file, the part without initial values included:
@@ -212,9 +214,9 @@ mod tests {
         let maps = Maps::of(pid).unwrap();
         let mapping = maps.find(address).unwrap();
         let mut native = Native::default();
-        let frame = native.frame(pid, mapping, address);
-        assert_eq!(native.frame(pid, mapping, address), frame, "the same when asked again");
-        frame
+        let frames = native.frames(pid, mapping, address);
+        assert_eq!(native.frames(pid, mapping, address), frames, "the same when asked again");
+        frames.into_iter().next_back().unwrap()
     }
 
     #[test]
