@@ -93,7 +93,7 @@ impl Native {
         let object = self.files.object(number)?;
         let position = address.wrapping_sub(object.bias(file)?);
         if !object.is_loaded(position) {
-            return Some(StaticData { symbol: None, object: shown });
+            return None;
         }
         let known = self.variables.get(&(number, position)).cloned();
         let symbol = known.unwrap_or_else(|| {

@@ -104,9 +104,10 @@ impl Lines {
             return Vec::new();
         }
         let begin = Instant::now();
-        let functions = ask(&self.symbolizer, &self.file, true, Input::VirtOffset(address)).map(functions);
+        let symbol = ask(&self.symbolizer, &self.file, true, Input::VirtOffset(address));
+        let functions = symbol.as_ref().map(functions).unwrap_or_default();
         self.took += begin.elapsed();
-        functions.unwrap_or_default()
+        functions
     }
 }
 
@@ -137,8 +138,8 @@ fn covers(symbol: &Sym<'_>) -> bool {
 
 /// The symbolizer tells of each function from where the next inner one was called, and of the innermost where the
 /// instruction itself is.
-fn functions(symbol: Sym<'_>) -> Vec<Function> {
-    let known = covers(&symbol) && !symbol.name.is_empty();
+fn functions(symbol: &Sym<'_>) -> Vec<Function> {
+    let known = covers(symbol) && !symbol.name.is_empty();
     let mut functions = vec![at(known.then(|| shorten(&symbol.name)), symbol.code_info.as_deref())];
     for inlined in symbol.inlined.iter().take(MOST_INLINED) {
         let name = (!inlined.name.is_empty()).then(|| shorten(&inlined.name));
