@@ -188,6 +188,13 @@ pub struct PythonFrame {
 pub struct NativeFrame {
     pub symbol: Option<String>,
     pub object: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    #[serde(default)]
+    pub inlined: bool,
+    #[serde(default)]
+    pub approximate: bool,
+    pub reason: Option<String>,
 }
 
 /// One garbage collection.

@@ -259,7 +259,7 @@ impl Attributor {
             stores_type: around.stores_type,
             stack: stack.as_deref(),
             fork_stack: fork_stack.as_deref(),
-            symbol: symbol.and_then(|symbol| symbol.frame.symbol.as_deref()),
+            symbol: symbol.and_then(|symbol| symbol.function.as_deref()),
             in_interpreter: symbol.is_some_and(|symbol| symbol.in_interpreter),
             collector_run: false,
             object: symbol.and_then(|symbol| symbol.frame.object.as_deref()),

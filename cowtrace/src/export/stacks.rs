@@ -37,6 +37,10 @@ pub(super) enum Frame<'a> {
         object: Option<&'a str>,
         /// Offset in that file where no symbol tells more; `None` = there is a symbol.
         offset: Option<u64>,
+        /// Source file; `None` = no debug information tells.
+        file: Option<&'a str>,
+        /// Line in it.
+        line: Option<u32>,
     },
     /// The write that caused the fault, always innermost.
     Write {
@@ -59,7 +63,8 @@ impl<'a> Frame<'a> {
     /// The frame of native code.
     pub(super) fn native(frame: &'a NativeFrame) -> Self {
         let (symbol, object) = (frame.symbol.as_deref(), frame.object.as_deref());
-        Self::Native { symbol, object, offset: symbol.is_none().then_some(frame.offset) }
+        let offset = symbol.is_none().then_some(frame.offset);
+        Self::Native { symbol, object, offset, file: frame.file.as_deref(), line: frame.line }
     }
 
     /// The frame of the write; `None` = it is not in its table.
@@ -101,6 +106,9 @@ impl<'a> Frame<'a> {
                 let line = line.map_or_else(String::new, |line| format!(":{near}{line}"));
                 format!("{} ({}{line})", self.name(), bounded(last_two(file)))
             }
+            Self::Native { symbol: Some(_), file: Some(file), line: Some(line), .. } => {
+                format!("{} ({}:{line})", self.name(), bounded(last_two(file)))
+            }
             Self::Native { symbol: Some(_), object: Some(object), .. } => {
                 format!("{} ({})", self.name(), bounded(file_name(object)))
             }
@@ -108,11 +116,11 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Its file, of bounded length; `None` = a write, or not known.
+    /// Its source file, or the file that holds its code, of bounded length; `None` = a write, or not known.
     pub(super) fn file(&self) -> Option<String> {
         match *self {
             Self::Python { file, .. } => Some(bounded(file)),
-            Self::Native { object, .. } => object.map(bounded),
+            Self::Native { file, object, .. } => file.or(object).map(bounded),
             Self::Write { .. } => None,
         }
     }
@@ -120,8 +128,8 @@ impl<'a> Frame<'a> {
     /// Its line; `None` = it has none.
     pub(super) const fn line(&self) -> Option<u32> {
         match *self {
-            Self::Python { line, .. } => line,
-            Self::Native { .. } | Self::Write { .. } => None,
+            Self::Python { line, .. } | Self::Native { line, .. } => line,
+            Self::Write { .. } => None,
         }
     }
 }

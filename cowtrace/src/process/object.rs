@@ -4,6 +4,7 @@
 //! now. So they are read, never mapped, and only their tables, within [`MAX_TABLE`].
 
 mod bounded;
+mod debug;
 mod file;
 mod open;
 
@@ -19,6 +20,7 @@ use self::bounded::Bounded;
 use super::maps::{Mapping, PAGE};
 
 pub use self::bounded::MAX_TABLE;
+pub use self::debug::DebugLink;
 pub use self::file::{Libraries, Names, Part};
 pub use self::open::{open, open_mapped};
 
@@ -95,7 +97,7 @@ impl Object {
     /// # Errors
     /// When it is not a regular ELF file of 64 bits.
     pub fn open(path: &Path) -> Result<Self, ObjectError> {
-        Self::read(open(path)?, path)
+        Self::of_file(open(path)?, path)
     }
 
     /// The same for the file that a mapping shows.
@@ -103,10 +105,14 @@ impl Object {
     /// # Errors
     /// As [`Object::open`].
     pub fn of_mapping(pid: u32, mapping: &Mapping) -> Result<Self, ObjectError> {
-        Self::read(open_mapped(pid, mapping)?, mapping.path.as_deref().unwrap_or(Path::new("")))
+        Self::of_file(open_mapped(pid, mapping)?, mapping.path.as_deref().unwrap_or(Path::new("")))
     }
 
-    fn read(file: File, path: &Path) -> Result<Self, ObjectError> {
+    /// The same for a regular file that is open; `path` is for messages.
+    ///
+    /// # Errors
+    /// When it is no ELF file of 64 bits.
+    pub fn of_file(file: File, path: &Path) -> Result<Self, ObjectError> {
         let data = Bounded::new(file);
         let headers = || {
             let header = Header::parse(&data)?;

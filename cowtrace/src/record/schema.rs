@@ -423,7 +423,7 @@ pub struct Write {
 /// The innermost line of the user's own code; for native code the innermost symbol.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub struct Site {
-    /// Source file, or the object of native code.
+    /// Source file, or the object of native code without lines.
     pub file: Option<String>,
     /// Line; `None` = native code without lines.
     pub line: Option<u32>,
@@ -454,15 +454,30 @@ pub struct PythonFrame {
 }
 
 /// One native frame.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub struct NativeFrame {
-    /// Symbol whose size covers the address; `None` = there is none.
+    /// Symbol whose size covers the address, or an inlined function; `None` = there is none.
     pub symbol: Option<String>,
     /// File that holds the code.
     pub object: Option<String>,
     /// Offset of the address in that file.
     #[serde(serialize_with = "hexadecimal", deserialize_with = "read::hexadecimal")]
     pub offset: u64,
+    /// Source file, as the debug information names it; `None` = there is none that tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Line in it; `None` as for `file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// The function was compiled into the one of the next frame, which has the same address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inlined: bool,
+    /// What names the code may be out of date: a list of compiled functions that has changed since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approximate: bool,
+    /// Why there is no symbol, where more can be said than that the file has none for this address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 fn hexadecimal<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
