@@ -50,7 +50,7 @@ impl Discovery {
     pub(super) fn image(&mut self, image: u64, pid: u32, to: &SyncSender<Message>) {
         self.images.entry(image).or_default().exe = exe(pid);
         if let Ok(maps) = Maps::of(pid) {
-            self.recognise(pid, image, &maps, to);
+            self.recognise(pid, image, &Arc::new(maps), to);
         }
     }
 
