@@ -43,6 +43,8 @@ pub struct Config {
     pub mm_arg_start: u32,
     /// `mm_struct.arg_end`.
     pub mm_arg_end: u32,
+    /// `mm_struct.start_stack`: where the first thread's stack began.
+    pub mm_start_stack: u32,
     /// `mm_struct.rss_stat[MM_ANONPAGES]`: the shared part of the counter (`percpu_counter.count`, or a plain one).
     pub mm_anon: u32,
     /// `mm_struct.rss_stat[MM_SWAPENTS]`, shared part.
@@ -57,8 +59,6 @@ pub struct Config {
     pub gfp_direct_reclaim: u32,
     /// Bits that no allocation for a private page has: `__GFP_WRITE` (page cache that is about to be written).
     pub gfp_never: u32,
-    /// Always zero.
-    pub zero: u32,
 }
 
 const _: () = assert!(size_of::<Config>() == 84);

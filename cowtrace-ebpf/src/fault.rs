@@ -6,11 +6,11 @@ use cowtrace_ebpf::{
     drops::DropReason,
     event::{FAULT_HEAD, FAULT_MIDDLE, FAULT_SHORT, Fault, StackEnd, flag, kind},
     outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide},
-    state::{INTERRUPTED, Interrupted, ProcessKey, Thread, pending},
+    state::{INTERRUPTED, Interrupted, ProcessKey, Thread, UserRegisters, pending},
 };
 
 use crate::{
-    emit,
+    callers, emit,
     maps::{self, Made, PrivatePage, config},
     read, tree, walk,
 };
@@ -69,11 +69,13 @@ pub(crate) fn begin(entry: &Entry) {
     fault.stack = 0;
     fault.stack_end = 0;
     fault.state = 0;
+    fault.native = 0;
     fault.generation = 0;
     fault.order = 0;
     if entry.kernel_mode {
-        begin_in_kernel(fault, session.user_registers);
+        begin_in_kernel(fault, &mut thread.user, session.user_registers);
     } else {
+        thread.user = UserRegisters { at: entry.registers, sp: interrupted.sp };
         fault.ip = interrupted.ip;
         fault.flags = 0;
         fault.syscall = -1;
@@ -119,11 +121,13 @@ fn look(thread: &mut Thread) {
     let assigned = maps::assigned();
     if thread.plain == assigned + 1 {
         thread.fault.stack_end = StackEnd::NoPlan as u8;
+        callers::native_stack();
         return;
     }
     let Some(process) = maps::process(&thread.process) else { return };
     tree::adopt(process);
     thread.fault.epoch = process.epoch;
+    thread.image = process.image;
     if process.threads > 1 {
         thread.fault.flags |= flag::THREADED;
     }
@@ -131,6 +135,7 @@ fn look(thread: &mut Thread) {
         thread.fault.stack_end = StackEnd::NoPlan as u8;
         // Alone, only this thread itself can change any of it, by a fork or an exec.
         thread.plain = if process.threads == 1 { assigned + 1 } else { 0 };
+        callers::native_stack();
         return;
     }
     walk::capture();
@@ -138,7 +143,8 @@ fn look(thread: &mut Thread) {
 
 /// In kernel mode the interesting instruction is the program's system call.
 #[inline(always)]
-fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
+fn begin_in_kernel(fault: &mut Fault, user: &mut UserRegisters, user_registers: u64) {
+    *user = UserRegisters { at: 0, sp: 0 };
     fault.flags = flag::KERNEL_MODE;
     if maps::process(&fault.process).is_some_and(|process| process.threads > 1) {
         fault.flags |= flag::THREADED;
@@ -149,9 +155,10 @@ fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
         return;
     }
     let Some(stack) = tree::field::<u64>(read::current_task(), config!(task_stack)) else { return };
-    if let Some(user) = read::kernel::<Interrupted>(stack + user_registers + INTERRUPTED) {
-        fault.ip = user.ip;
-        fault.syscall = user.orig_ax as i32;
+    if let Some(called) = read::kernel::<Interrupted>(stack + user_registers + INTERRUPTED) {
+        fault.ip = called.ip;
+        fault.syscall = called.orig_ax as i32;
+        *user = UserRegisters { at: stack + user_registers, sp: called.sp };
     }
 }
 

@@ -10,7 +10,7 @@ use cowtrace_ebpf::{
 };
 
 use crate::{
-    define, detail, emit,
+    callers, define, detail, emit,
     maps::{self, Scratch, config},
     read, tree,
 };
@@ -38,6 +38,7 @@ pub(crate) fn capture() {
     thread.pending |= pending::BUSY;
     thread.fault.flags |= flag::WALKED;
     walk_stack();
+    callers::native_stack();
     let Some(thread) = maps::thread(read::current_tid()) else { return };
     if let Some(process) = maps::process(&thread.process)
         && let Some(plan) = maps::plan(process.plan)

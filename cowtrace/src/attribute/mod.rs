@@ -155,7 +155,8 @@ impl Attributor {
                 }
                 self.tree.exit(exit);
             }
-            Event::Hint(_) => {}
+            // Unwound before it comes here.
+            Event::StackCopy(_) | Event::Hint(_) => {}
         }
     }
 

@@ -107,6 +107,7 @@ pub static FIELDS: &[Field] = &[
     ),
     optional("mm_struct", &["arg_start"], 8, |c| &mut c.mm_arg_start, NO_COMMAND),
     optional("mm_struct", &["arg_end"], 8, |c| &mut c.mm_arg_end, NO_COMMAND),
+    optional("mm_struct", &["start_stack"], 8, |c| &mut c.mm_start_stack, ""),
     // One `struct percpu_counter` for each kind of page since 6.2, before that one array of atomics:
     // https://github.com/torvalds/linux/commit/f1a7941243c1
     optional(
@@ -198,7 +199,7 @@ mod tests {
             *(flag.slot)(&mut config) = 1;
             assert_eq!(flag.before.count_ones(), 1);
         }
-        let rest = Config { flags: 1, zero: 1, ..config };
+        let rest = Config { flags: 1, ..config };
         assert!(bytemuck::cast_ref::<Config, [u32; 21]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
     }
 
