@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "aya's marker for plain data is an unsafe trait")]
 
 use cowtrace_ebpf::{
-    config, plan,
+    config, native, plan,
     state::{Assignment, Process, ProcessKey, Session, Thread},
 };
 
@@ -32,4 +32,5 @@ plain! {
     ThreadPod(Thread), "A thread's slot.";
     SessionPod(Session), "The session's state.";
     AssignmentPod(Assignment), "An image's interpreter.";
+    TemplatePod(native::Template), "What a native stack is known by.";
 }

@@ -27,6 +27,8 @@ pub(super) struct Discovery {
     processes: HashMap<ProcessKey, u64>,
     /// Every interpreter that was met, with the reason if its frames are not seen.
     pub(super) met: Vec<(Interpreter, Option<String>)>,
+    /// What processes have mapped that were looked at since this was last emptied.
+    pub(super) seen: Vec<(ProcessKey, Arc<Maps>)>,
 }
 
 #[derive(Default)]
@@ -44,6 +46,7 @@ impl Discovery {
             images: HashMap::new(),
             processes: HashMap::from([(root, root.start)]),
             met: Vec::new(),
+            seen: Vec::new(),
         }
     }
 
@@ -88,6 +91,7 @@ impl Discovery {
         let maps = Arc::new(maps);
         // The other thread ends only after this one.
         let _ = to.send(Message::Saw(process, Arc::clone(&maps), seen));
+        self.seen.push((process, Arc::clone(&maps)));
         if !settled {
             self.recognise(process, image, &maps, to);
         }

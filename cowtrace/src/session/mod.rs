@@ -1,6 +1,7 @@
 //! One session from the first check to the last line: starts the command, attaches the probes, runs the threads, puts the
 //! trace together. The only module that sees all stages.
 
+mod callers;
 mod discovery;
 mod finish;
 mod reader;
@@ -31,7 +32,7 @@ use crate::record::from::{self, Recorder};
 use crate::record::piece::State;
 use crate::record::schema::{Header, SCHEMA, Trace};
 use crate::record::sink::Sink;
-use reader::{Counted, Pipeline, Work};
+use reader::{Counted, Pipeline, Tables, Work};
 
 /// How long processes that outlive the command are waited for.
 const STRAGGLERS: Duration = Duration::from_millis(300);
@@ -165,7 +166,7 @@ async fn trace(
     let options = LoadOptions { config: setup.config, ring_bytes: request.buffer, log: request.kernel_log };
     let mut bpf = Bpf::load(&options)?;
     let ring = bpf.ring()?;
-    let plans = bpf.plans()?;
+    let tables = Tables { plans: bpf.plans()?, templates: bpf.templates()? };
     let mut control = bpf.control()?;
     let pid = u32::try_from(suspended.pid().as_raw()).unwrap_or_default();
     let root = ProcessKey { start: monotonic(), pid, zero: 0 };
@@ -195,7 +196,7 @@ async fn trace(
         header: begun,
     };
     let pipeline =
-        Pipeline::start(ring, request.buffer, plans, root, work).map_err(other("cannot start a thread"))?;
+        Pipeline::start(ring, request.buffer, tables, root, work).map_err(other("cannot start a thread"))?;
     let setup_ns = finish::own_cpu_ns();
     let child = suspended.release()?;
     let mut run = Run {
