@@ -5,10 +5,10 @@ use cowtrace_ebpf::{
     drops::DropReason,
     event::{REGISTERS, kind},
     native::{
-        ALTERNATIVES, COPY_HEAD, FIRST_COPY, MAX_COPY, MAX_REGISTERS, MAX_SLOTS, StackCopy, Template,
+        ALTERNATIVES, COPY_HEAD, FIRST_COPY, MAX_COPY, MAX_REGISTERS, MAX_SLOTS, Slot, StackCopy, Template,
         Unrecorded, copy_end, first_word,
     },
-    state::{Thread, UserRegisters, pending},
+    state::{Thread, UserRegisters},
 };
 
 use crate::{
@@ -29,20 +29,10 @@ const PAGE: u64 = 4096;
 /// Pages that a copy touches at most.
 const PAGES: u64 = MAX_COPY as u64 / PAGE + 1;
 
-/// Names the native stack in the current thread's fault; global so that the verifier goes through it once.
-#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
-#[unsafe(no_mangle)]
+/// Names the native stack in the thread's fault.
 #[inline(never)]
-pub(crate) extern "C" fn native_stack() -> u64 {
-    let Some(thread) = maps::thread(read::current_tid()) else { return 0 };
-    let busy = thread.pending & pending::BUSY;
-    thread.pending |= pending::BUSY;
-    let native = name(thread);
-    thread.fault.native = native;
-    if busy == 0 {
-        thread.pending &= !pending::BUSY;
-    }
-    0
+pub(crate) fn name_stack(thread: &mut Thread) {
+    thread.fault.native = name(thread);
 }
 
 #[inline(always)]
@@ -68,31 +58,33 @@ fn name(thread: &Thread) -> u64 {
 fn fits(template: &Template, first: u64, registers: u64) -> bool {
     let mut index = 0;
     while index < MAX_REGISTERS {
-        if index as u32 >= template.registers {
+        if index >= usize::from(template.registers) {
             break;
         }
-        let at = u64::from(template.which[index]) % REGISTERS as u64;
+        let at = template.which[index] % REGISTERS as u64;
         if read::kernel::<u64>(registers + at * 8) != Some(template.register_values[index]) {
             return false;
         }
         index += 1;
     }
-    if template.span as usize <= WINDOW { fits_near(template, first) } else { fits_far(template, first) }
+    let first = first.wrapping_add(u64::from(template.start) * 8);
+    if usize::from(template.span) <= WINDOW { fits_near(template, first) } else { fits_far(template, first) }
 }
 
 /// The words lie near each other: one read is cheaper than one for each.
 #[inline(always)]
 fn fits_near(template: &Template, first: u64) -> bool {
     let Some(scratch) = maps::scratch() else { return false };
-    if !read::user_part(first, &mut scratch.window, template.span * 8) {
+    if !read::user_part(first, &mut scratch.window, u32::from(template.span) * 8) {
         return false;
     }
     let mut index = 0;
     while index < WINDOW {
-        if index as u32 >= template.slots {
+        if index >= usize::from(template.slots) {
             break;
         }
-        if scratch.window[usize::from(template.offsets[index]) & (WINDOW - 1)] != template.values[index] {
+        let Slot { offset, value } = template.words[index];
+        if scratch.window[offset as usize & (WINDOW - 1)] != value {
             return false;
         }
         index += 1;
@@ -104,11 +96,11 @@ fn fits_near(template: &Template, first: u64) -> bool {
 fn fits_far(template: &Template, first: u64) -> bool {
     let mut index = 0;
     while index < MAX_SLOTS {
-        if index as u32 >= template.slots {
+        if index >= usize::from(template.slots) {
             break;
         }
-        let at = first.wrapping_add(u64::from(template.offsets[index]) * 8);
-        if read::user::<u64>(at) != Some(template.values[index]) {
+        let Slot { offset, value } = template.words[index];
+        if read::user::<u64>(first.wrapping_add(offset * 8)) != Some(value) {
             return false;
         }
         index += 1;

@@ -119,26 +119,25 @@ fn is_pending(thread: &Thread, entry: &Entry) -> bool {
 #[inline(always)]
 fn look(thread: &mut Thread) {
     let assigned = maps::assigned();
-    if thread.plain == assigned + 1 {
-        thread.fault.stack_end = StackEnd::NoPlan as u8;
-        callers::native_stack();
-        return;
-    }
-    let Some(process) = maps::process(&thread.process) else { return };
-    tree::adopt(process);
-    thread.fault.epoch = process.epoch;
-    thread.image = process.image;
-    if process.threads > 1 {
-        thread.fault.flags |= flag::THREADED;
-    }
-    if process.plan == 0 {
-        thread.fault.stack_end = StackEnd::NoPlan as u8;
+    if thread.plain != assigned + 1 {
+        let Some(process) = maps::process(&thread.process) else { return };
+        tree::adopt(process);
+        thread.fault.epoch = process.epoch;
+        thread.image = process.image;
+        if process.threads > 1 {
+            thread.fault.flags |= flag::THREADED;
+        }
+        if process.plan != 0 {
+            walk::capture();
+            return;
+        }
         // Alone, only this thread itself can change any of it, by a fork or an exec.
         thread.plain = if process.threads == 1 { assigned + 1 } else { 0 };
-        callers::native_stack();
-        return;
     }
-    walk::capture();
+    thread.fault.stack_end = StackEnd::NoPlan as u8;
+    thread.pending |= pending::BUSY;
+    callers::name_stack(thread);
+    thread.pending &= !pending::BUSY;
 }
 
 /// In kernel mode the interesting instruction is the program's system call.

@@ -103,26 +103,36 @@ pub struct StackCopy {
 /// Length of a copy's record without the stack.
 pub const COPY_HEAD: usize = 224;
 
-/// What a stack is known by.
+/// A word of a stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Slot {
+    /// Its position, counted in words from [`Template::start`].
+    pub offset: u64,
+    /// What it is.
+    pub value: u64,
+}
+
+/// What a stack is known by. What is compared first comes first, so that it takes few cache lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Template {
     /// Number of the stack.
     pub id: u64,
     /// Words to compare.
-    pub slots: u32,
+    pub slots: u16,
     /// Registers to compare.
-    pub registers: u32,
+    pub registers: u16,
+    /// Position of the first word, counted in words from the stack's [`first_word`].
+    pub start: u16,
+    /// Words from there up to and with the last that is compared.
+    pub span: u16,
+    /// The words, those nearest to the stack pointer first.
+    pub words: [Slot; MAX_SLOTS],
     /// Positions of the registers in `struct pt_regs`, in 8-byte words.
-    pub which: [u8; MAX_REGISTERS],
-    /// Words from the stack's [`first_word`] up to and with the last that is compared.
-    pub span: u32,
+    pub which: [u64; MAX_REGISTERS],
     /// What the registers are.
     pub register_values: [u64; MAX_REGISTERS],
-    /// Positions of the words, counted from [`first_word`].
-    pub offsets: [u16; MAX_SLOTS],
-    /// What the words are.
-    pub values: [u64; MAX_SLOTS],
 }
 
 impl Default for Template {
@@ -134,6 +144,6 @@ impl Default for Template {
 const _: () = {
     use core::mem::offset_of;
     assert!(offset_of!(StackCopy, stack) == COPY_HEAD);
-    assert!(size_of::<Template>() == 24 + MAX_REGISTERS * 8 + MAX_SLOTS * 10);
+    assert!(size_of::<Template>() == 16 + MAX_REGISTERS * 16 + MAX_SLOTS * 16);
     assert!(MAX_COPY / 8 <= u16::MAX as usize);
 };

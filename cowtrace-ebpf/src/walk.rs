@@ -38,8 +38,8 @@ pub(crate) fn capture() {
     thread.pending |= pending::BUSY;
     thread.fault.flags |= flag::WALKED;
     walk_stack();
-    callers::native_stack();
     let Some(thread) = maps::thread(read::current_tid()) else { return };
+    callers::name_stack(thread);
     if let Some(process) = maps::process(&thread.process)
         && let Some(plan) = maps::plan(process.plan)
         && !image(thread, process, plan)

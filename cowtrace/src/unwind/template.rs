@@ -1,6 +1,6 @@
 //! What a stack was unwound from, in the form in which the kernel program compares it.
 
-use cowtrace_ebpf::native::{MAX_REGISTERS, MAX_SLOTS, Template};
+use cowtrace_ebpf::native::{MAX_REGISTERS, MAX_SLOTS, Slot, Template};
 
 use cowtrace_ebpf::event::REGISTERS;
 
@@ -15,15 +15,19 @@ pub(super) fn of(words: &Words<'_>, registers: &Registers) -> Option<Template> {
         return None;
     }
     for (at, (position, value)) in used.enumerate() {
-        template.which[at] = position;
+        template.which[at] = u64::from(position);
         template.register_values[at] = value;
         template.registers += 1;
     }
     for (at, (position, value)) in slots.enumerate() {
-        template.offsets[at] = u16::try_from(position).ok()?;
-        template.values[at] = value;
+        let position = u16::try_from(position).ok()?;
+        if at == 0 {
+            template.start = position;
+        }
+        let offset = position - template.start;
+        template.words[at] = Slot { offset: offset.into(), value };
         template.slots += 1;
-        template.span = u32::try_from(position).ok()? + 1;
+        template.span = offset + 1;
     }
     Some(template)
 }
@@ -31,10 +35,13 @@ pub(super) fn of(words: &Words<'_>, registers: &Registers) -> Option<Template> {
 /// Whether a copy is of the template's stack, as the kernel program decides it.
 #[must_use]
 pub fn fits(template: &Template, copy: &StackCopy) -> bool {
-    let registers = (template.registers as usize).min(MAX_REGISTERS);
-    let slots = (template.slots as usize).min(MAX_SLOTS);
-    (0..registers)
-        .all(|at| copy.registers[usize::from(template.which[at]) % REGISTERS] == template.register_values[at])
-        && (0..slots)
-            .all(|at| copy.words.get(usize::from(template.offsets[at])) == Some(&template.values[at]))
+    let registers = usize::from(template.registers).min(MAX_REGISTERS);
+    let slots = usize::from(template.slots).min(MAX_SLOTS);
+    let mut registers = template.which.iter().zip(template.register_values).take(registers);
+    let mut slots = template.words.iter().take(slots);
+    registers.all(|(&which, value)| copy.registers[which as usize % REGISTERS] == value)
+        && slots.all(|slot| {
+            let at = usize::from(template.start).wrapping_add(slot.offset as usize);
+            copy.words.get(at) == Some(&slot.value)
+        })
 }
