@@ -5,8 +5,8 @@ use cowtrace_ebpf::{
     drops::DropReason,
     event::{REGISTERS, kind},
     native::{
-        ALTERNATIVES, COPY_HEAD, FIRST_COPY, MAX_COPY, MAX_REGISTERS, MAX_SLOTS, Slot, StackCopy, Template,
-        Unrecorded, copy_end, first_word,
+        ALTERNATIVES, COPY_HEAD, FIRST_COPY, MAX_COPY, MAX_REGISTERS, MAX_SLOTS, RED_ZONE, Slot, StackCopy,
+        Template, Unrecorded, copy_end, first_word,
     },
     state::{Thread, UserRegisters},
 };
@@ -154,8 +154,10 @@ fn permission() -> Option<u64> {
 /// Reads from the stack pointer's words up to where the thread's stack began, as far as that is known and not too far.
 #[inline(always)]
 fn read_stack(record: &mut StackCopy, sp: u64) -> bool {
-    let first = first_word(sp);
+    let first = sp & !7;
     let task = read::current_task();
+    // Nobody may ever have touched what lies below.
+    let _ = read::user_words(first_word(sp), &mut record.red_zone);
     let mut room = u64::MAX;
     if let Some(memory) = tree::field::<u64>(task, config!(task_mm))
         && let Some(top) = tree::field::<u64>(memory, config!(mm_start_stack))
@@ -176,8 +178,7 @@ fn read_stack(record: &mut StackCopy, sp: u64) -> bool {
         len = MAX_COPY as u64;
         record.end = copy_end::LIMIT;
     }
-    record.len = (len & !7) as u32;
-    if read::user_part(first, &mut record.stack, record.len) {
+    if read_words(record, first, len) {
         return true;
     }
     record.end = copy_end::UNREADABLE;
@@ -186,11 +187,17 @@ fn read_stack(record: &mut StackCopy, sp: u64) -> bool {
         pages -= 1;
         let reach = (PAGE - first % PAGE) + pages * PAGE;
         if reach < len {
-            record.len = (reach & !7) as u32;
-            if read::user_part(first, &mut record.stack, record.len) {
+            if read_words(record, first, reach) {
                 return true;
             }
         }
     }
     false
+}
+
+#[inline(always)]
+fn read_words(record: &mut StackCopy, first: u64, len: u64) -> bool {
+    let len = (len & !7) as u32;
+    record.len = RED_ZONE as u32 + len;
+    read::user_part(first, &mut record.stack, len)
 }

@@ -90,13 +90,15 @@ pub struct StackCopy {
     pub key: u64,
     /// [`crate::event::Fault::stack`].
     pub interpreter_stack: u64,
-    /// Bytes of the stack.
+    /// Bytes of the stack, the red zone included.
     pub len: u32,
     /// One of [`copy_end`].
     pub end: u32,
     /// The registers, as in [`crate::event::Detail::registers`].
     pub registers: [u64; REGISTERS],
-    /// The stack from [`first_word`] on.
+    /// The stack from [`first_word`] on: first the red zone, zeros if it is not there.
+    pub red_zone: [u64; RED_ZONE as usize / 8],
+    /// What follows it.
     pub stack: [u64; MAX_COPY / 8],
 }
 
@@ -143,7 +145,7 @@ impl Default for Template {
 
 const _: () = {
     use core::mem::offset_of;
-    assert!(offset_of!(StackCopy, stack) == COPY_HEAD);
+    assert!(offset_of!(StackCopy, red_zone) == COPY_HEAD);
     assert!(size_of::<Template>() == 16 + MAX_REGISTERS * 16 + MAX_SLOTS * 16);
     assert!(MAX_COPY / 8 <= u16::MAX as usize);
 };

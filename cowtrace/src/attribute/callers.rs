@@ -66,10 +66,11 @@ impl Attributor {
                 let callers = stack.addresses.iter().skip(1);
                 let callers: Vec<_> = callers.map(|&address| self.native_frame(process, address)).collect();
                 frames.extend(callers);
-                if stack.end != End::Complete {
+                if stack.end != End::Complete && !frames.is_empty() {
                     frames.push(missing(stack.end.about()));
                 }
             }
+            None if frames.is_empty() => {}
             None => frames.extend(Unrecorded::from_number(number).and_then(not_recorded)),
         }
         let id = self.output.native.intern(frames.clone());

@@ -7,7 +7,7 @@ use bytemuck::Pod;
 use cowtrace_ebpf::event::{
     self as raw, ARGUMENTS, CODE_HEAD, EXEC_FILE, FAULT_HEAD, Header, LINE_TABLE, STACK_HEAD, StackEnd, kind,
 };
-use cowtrace_ebpf::native::{self, COPY_HEAD, MAX_COPY};
+use cowtrace_ebpf::native::{self, COPY_HEAD};
 use cowtrace_ebpf::outcome::Outcome;
 use cowtrace_ebpf::plan::MAX_FRAMES;
 
@@ -108,7 +108,7 @@ fn stack(bytes: &[u8]) -> Result<Stack, DecodeError> {
 
 fn stack_copy(bytes: &[u8]) -> Result<StackCopy, DecodeError> {
     let record: native::StackCopy = padded(bytes, COPY_HEAD, kind::STACK_COPY)?;
-    let len = (record.len as usize).min(MAX_COPY).min(bytes.len() - COPY_HEAD) / 8;
+    let len = (record.len as usize).min(bytes.len() - COPY_HEAD) / 8;
     Ok(StackCopy {
         process: record.process,
         id: record.id,
@@ -116,7 +116,7 @@ fn stack_copy(bytes: &[u8]) -> Result<StackCopy, DecodeError> {
         interpreter_stack: record.interpreter_stack,
         end: record.end,
         registers: record.registers,
-        words: record.stack[..len].to_vec(),
+        words: record.red_zone.iter().chain(&record.stack).copied().take(len).collect(),
     })
 }
 

@@ -113,6 +113,10 @@ fn arrive(
 pub(super) fn by_frame_pointer(registers: &mut Registers, words: &mut Words<'_>) -> Result<Stepped, End> {
     let frame = registers.take(RBP, words).map_err(|_unknown| End::NoTable)?;
     let sp = registers.general[RSP].map_or(0, |sp| sp.value);
+    // So a program begins (System V ABI for x86-64, 3.4.1).
+    if frame == 0 {
+        return Ok(Stepped { outermost: true, ..Stepped::default() });
+    }
     if frame < sp || !frame.is_multiple_of(8) {
         return Err(End::NoTable);
     }
