@@ -16,6 +16,8 @@ pub mod kind {
     pub const TYPE: u16 = 12;
     /// [`super::Text`].
     pub const TEXT: u16 = 13;
+    /// [`crate::native::StackCopy`].
+    pub const STACK_COPY: u16 = 14;
     /// [`super::Fork`].
     pub const FORK: u16 = 20;
     /// [`super::Exec`].
@@ -109,6 +111,9 @@ pub struct Fault {
     pub epoch: u32,
     /// Address of the interpreter's state of the thread, with [`flag::WALKED`]; 0 = none.
     pub state: u64,
+    /// The native stack: [`crate::native::Template::id`] or [`crate::native::StackCopy::id`]; below
+    /// [`crate::native::FIRST_ID`] the number of the [`crate::native::Unrecorded`].
+    pub native: u64,
     /// Memory around the address before the write, with [`flag::IMAGE`].
     pub image: Image,
     /// What else can only be seen at the fault, with [`flag::DETAIL`].
@@ -116,7 +121,7 @@ pub struct Fault {
 }
 
 /// Length of a fault record without its [`Image`].
-pub const FAULT_HEAD: usize = 96;
+pub const FAULT_HEAD: usize = 104;
 /// Length of a fault record without its [`Detail`].
 pub const FAULT_SHORT: usize = FAULT_HEAD + size_of::<Image>();
 /// Length of a fault record without its [`Detail::values`].

@@ -6,11 +6,11 @@ use cowtrace_ebpf::{
     drops::DropReason,
     event::{FAULT_HEAD, FAULT_MIDDLE, FAULT_SHORT, Fault, StackEnd, flag, kind},
     outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide},
-    state::{INTERRUPTED, Interrupted, ProcessKey, Thread, pending},
+    state::{INTERRUPTED, Interrupted, ProcessKey, Thread, UserRegisters, pending},
 };
 
 use crate::{
-    emit,
+    callers, emit,
     join::{self, Wanted},
     maps::{self, Made, PrivatePage, config},
     read, tree, walk,
@@ -72,11 +72,13 @@ pub(crate) fn begin(entry: &Entry) {
     fault.stack = 0;
     fault.stack_end = 0;
     fault.state = 0;
+    fault.native = 0;
     fault.generation = 0;
     fault.order = 0;
     if entry.kernel_mode {
-        begin_in_kernel(fault, session.user_registers);
+        begin_in_kernel(fault, &mut thread.user, session.user_registers);
     } else {
+        thread.user = UserRegisters { at: entry.registers, sp: interrupted.sp };
         fault.ip = interrupted.ip;
         fault.flags = 0;
         fault.syscall = -1;
@@ -120,29 +122,32 @@ fn is_pending(thread: &Thread, entry: &Entry) -> bool {
 #[inline(always)]
 fn look(thread: &mut Thread) {
     let assigned = maps::assigned();
-    if thread.plain == assigned + 1 {
-        thread.fault.stack_end = StackEnd::NoPlan as u8;
-        return;
-    }
-    let Some(process) = maps::process(&thread.process) else { return };
-    tree::adopt(process);
-    thread.fault.epoch = process.epoch;
-    let threaded = tree::is_threaded(process);
-    if threaded {
-        thread.fault.flags |= flag::THREADED;
-    }
-    if process.plan == 0 {
-        thread.fault.stack_end = StackEnd::NoPlan as u8;
+    if thread.plain != assigned + 1 {
+        let Some(process) = maps::process(&thread.process) else { return };
+        tree::adopt(process);
+        thread.fault.epoch = process.epoch;
+        thread.image = process.image;
+        let threaded = tree::is_threaded(process);
+        if threaded {
+            thread.fault.flags |= flag::THREADED;
+        }
+        if process.plan != 0 {
+            walk::capture();
+            return;
+        }
         // Alone, only this thread itself can change any of it, by a fork or an exec.
         thread.plain = if threaded { 0 } else { assigned + 1 };
-        return;
     }
-    walk::capture();
+    thread.fault.stack_end = StackEnd::NoPlan as u8;
+    thread.pending |= pending::BUSY;
+    callers::name_stack(thread);
+    thread.pending &= !pending::BUSY;
 }
 
 /// In kernel mode the interesting instruction is the program's system call.
 #[inline(always)]
-fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
+fn begin_in_kernel(fault: &mut Fault, user: &mut UserRegisters, user_registers: u64) {
+    *user = UserRegisters { at: 0, sp: 0 };
     fault.flags = flag::KERNEL_MODE;
     if maps::process(&fault.process).is_some_and(|process| tree::is_threaded(process)) {
         fault.flags |= flag::THREADED;
@@ -153,9 +158,10 @@ fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
         return;
     }
     let Some(stack) = tree::field::<u64>(read::current_task(), config!(task_stack)) else { return };
-    if let Some(user) = read::kernel::<Interrupted>(stack + user_registers + INTERRUPTED) {
-        fault.ip = user.ip;
-        fault.syscall = user.orig_ax as i32;
+    if let Some(called) = read::kernel::<Interrupted>(stack + user_registers + INTERRUPTED) {
+        fault.ip = called.ip;
+        fault.syscall = called.orig_ax as i32;
+        *user = UserRegisters { at: stack + user_registers, sp: called.sp };
     }
 }
 

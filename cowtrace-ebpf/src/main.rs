@@ -9,6 +9,7 @@
 //! | `join.rs` | processes that were there before |
 //! | `walk.rs` | interpreter frames, by a plan from userspace |
 //! | `detail.rs` | registers, and the allocator's block, where the memory around the write does not tell enough |
+//! | `callers.rs` | native stacks, by templates from userspace |
 //! | `define.rs` | code objects, types and names that were not met before |
 //! | `read.rs` | the only reads of kernel and user memory |
 //! | `maps.rs`, `emit.rs` | maps; the ring buffer and what did not fit into it |
@@ -16,6 +17,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod callers;
 mod define;
 mod detail;
 mod emit;

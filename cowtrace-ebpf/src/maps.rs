@@ -10,6 +10,7 @@ use cowtrace_ebpf::{
     config::Config,
     drops::DROP_REASONS,
     event::{Code, Exec, Fork, Stack, Text, Type},
+    native::{StackCopy, Template},
     outcome::OUTCOMES,
     plan::{FRAME_WORDS, IDENTITY_WORDS, MAX_PLANS, Plan},
     state::{Assignment, Attaching, Follow, Process, ProcessKey, Session, Thread, Totals},
@@ -34,6 +35,7 @@ pub(crate) static CONFIG: Config = Config {
     signal_live: 0,
     mm_arg_start: 0,
     mm_arg_end: 0,
+    mm_start_stack: 0,
     mm_anon: 0,
     mm_swap: 0,
     bprm_filename: 0,
@@ -83,6 +85,9 @@ pub(crate) static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DROP_R
 /// Stacks, code objects and types that were sent already; the oldest make room and are sent again.
 #[map]
 pub(crate) static SEEN: LruHashMap<u64, u64> = LruHashMap::with_max_entries(131_072, 0);
+/// Native stacks that userspace has unwound; the oldest make room and are unwound again.
+#[map]
+pub(crate) static TEMPLATES: LruHashMap<u64, Template> = LruHashMap::with_max_entries(8192, 0);
 /// Code object of the plan's `argument_function` in each image, once met.
 #[map]
 pub(crate) static ARGUMENT_CODE: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
@@ -120,10 +125,31 @@ pub(crate) struct Scratch {
     pub(crate) image: u64,
     /// Index of the plan to walk by.
     pub(crate) plan: u32,
+    /// The words of a native stack that templates compare, if they lie near enough.
+    pub(crate) window: [u64; WINDOW],
+}
+
+/// 8-byte words of [`Scratch::window`], a power of two.
+pub(crate) const WINDOW: usize = 64;
+
+/// What limits the copies of stacks on one CPU.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Bucket {
+    /// Copies that may still be made.
+    pub(crate) tokens: u64,
+    /// When tokens were last added.
+    pub(crate) filled: u64,
+    /// Copies made.
+    pub(crate) copies: u64,
 }
 
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static STACK_COPY: PerCpuArray<StackCopy> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static BUCKET: PerCpuArray<Bucket> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static CODE: PerCpuArray<Code> = PerCpuArray::with_max_entries(1, 0);
 #[map]
@@ -200,6 +226,24 @@ pub(crate) fn plan(index: u32) -> Option<&'static Plan> {
 #[inline(always)]
 pub(crate) fn scratch() -> Option<&'static mut Scratch> {
     value!(SCRATCH.get_ptr_mut(0))
+}
+
+/// A native stack that userspace has unwound.
+#[inline(always)]
+pub(crate) fn template(key: u64) -> Option<&'static mut Template> {
+    value!(TEMPLATES.get_ptr_mut(key))
+}
+
+/// This CPU's buffer for the copy of a stack.
+#[inline(always)]
+pub(crate) fn stack_copy() -> Option<&'static mut StackCopy> {
+    value!(STACK_COPY.get_ptr_mut(0))
+}
+
+/// What limits the copies of stacks on this CPU.
+#[inline(always)]
+pub(crate) fn bucket() -> Option<&'static mut Bucket> {
+    value!(BUCKET.get_ptr_mut(0))
 }
 
 /// This CPU's buffer for a code object.

@@ -201,6 +201,10 @@ pub struct Thread {
     /// One more than [`ASSIGNED`] was when the process was last seen to have one thread and no interpreter; 0 = it has to
     /// be looked at.
     pub plain: u64,
+    /// [`Process::image`] as it was then.
+    pub image: u64,
+    /// The program's own registers in this fault; those that it interrupted, or that its system call was made with.
+    pub user: UserRegisters,
     /// What the fault interrupted: to tell whether the kernel is still in it.
     pub interrupted: Interrupted,
     /// Totals since this thread began.
@@ -248,6 +252,16 @@ impl Run {
         self.length = if goes_on { self.length + 1 } else { 0 };
         goes_on
     }
+}
+
+/// Where the registers of a thread's own code lie while the kernel works for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct UserRegisters {
+    /// Kernel address of its `struct pt_regs`; 0 = not known.
+    pub at: u64,
+    /// Its stack pointer.
+    pub sp: u64,
 }
 
 /// The end of x86-64's `struct pt_regs`, from `orig_ax` on: what an exception interrupted.

@@ -10,7 +10,7 @@ use cowtrace_ebpf::{
 };
 
 use crate::{
-    define, detail, emit,
+    callers, define, detail, emit,
     maps::{self, Scratch, config},
     read, tree,
 };
@@ -39,6 +39,7 @@ pub(crate) fn capture() {
     thread.fault.flags |= flag::WALKED;
     walk_stack();
     let Some(thread) = maps::thread(read::current_tid()) else { return };
+    callers::name_stack(thread);
     if let Some(process) = maps::process(&thread.process)
         && let Some(plan) = maps::plan(process.plan)
         && !image(thread, process, plan)

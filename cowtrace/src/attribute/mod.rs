@@ -3,6 +3,7 @@
 
 mod around;
 mod block;
+mod callers;
 pub mod capture;
 mod code;
 mod collector;
@@ -41,6 +42,7 @@ use crate::record::schema::{Confidence, Fault, Operation, Region};
 use crate::symbolize::native::{Native, StaticData};
 use crate::symbolize::syscalls;
 
+use callers::Callers;
 use code::Symbol;
 use collector::{Collections, Writer};
 use keys::{Forked, Keys};
@@ -58,6 +60,7 @@ pub struct Attributor {
     names: Names,
     native: Native,
     symbols: HashMap<(u64, u64), Symbol>,
+    callers: Callers,
     collections: Collections,
     keys: Keys,
     places: Places,
@@ -80,6 +83,7 @@ impl Attributor {
             names: Names::default(),
             native: Native::default(),
             symbols: HashMap::new(),
+            callers: Callers::default(),
             collections: Collections::default(),
             keys: Keys::default(),
             places: Places::default(),
@@ -155,7 +159,8 @@ impl Attributor {
                 }
                 self.tree.exit(exit);
             }
-            Event::Hint(_) | Event::Join(_) => {}
+            // Copies are unwound before they come here.
+            Event::StackCopy(_) | Event::Hint(_) | Event::Join(_) => {}
         }
     }
 
@@ -302,7 +307,8 @@ impl Attributor {
             Some(stack) => (stack.site(), stack.id),
             None => (None, self.output.python.intern(Vec::new())),
         };
-        let site = site.or_else(|| symbol.map(|symbol| self.native_site(process, symbol)));
+        let native = self.native_stack(process, fault, symbol);
+        let site = site.or_else(|| self.native_site(process, &native));
         let output = &mut self.output;
         Fault {
             time: fault.header.time.saturating_sub(self.origin),
@@ -318,7 +324,7 @@ impl Attributor {
             write: output.writes.intern(write),
             site: site.map(|site| output.sites.intern(site)),
             python,
-            native: symbol.map_or_else(|| output.native.intern(Vec::new()), |symbol| symbol.id),
+            native: native.id,
             collection,
         }
     }

@@ -7,6 +7,7 @@ use aya::{
 use bytemuck::Zeroable as _;
 use cowtrace_ebpf::{
     drops::DropReason,
+    native::{TEMPLATES, Template},
     plan::{MAX_PLANS, PLANS, Plan},
     state::{
         ASSIGNED, ASSIGNMENTS, Assignment, DROPS, PROCESSES, Process, ProcessKey, SESSION, Session, THREADS,
@@ -16,7 +17,7 @@ use cowtrace_ebpf::{
 
 use super::{
     BpfError,
-    pod::{AssignmentPod, KeyPod, PlanPod, ProcessPod, SessionPod, ThreadPod},
+    pod::{AssignmentPod, KeyPod, PlanPod, ProcessPod, SessionPod, TemplatePod, ThreadPod},
 };
 
 /// The kernel program's tables.
@@ -170,6 +171,27 @@ impl Plans {
             .map_err(|source| BpfError::Map { name: ASSIGNMENTS, source })?;
         self.count += 1;
         self.assigned.set(0, self.count, 0).map_err(|source| BpfError::Map { name: ASSIGNED, source })
+    }
+}
+
+/// The table of native stacks that the kernel knows.
+pub struct Templates {
+    templates: HashMap<MapData, u64, TemplatePod>,
+}
+
+impl Templates {
+    pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+        Ok(Self { templates: map(ebpf, TEMPLATES)? })
+    }
+
+    /// Tells the kernel what a stack is known by.
+    ///
+    /// # Errors
+    /// The map refuses the entry.
+    pub fn put(&mut self, key: u64, template: &Template) -> Result<(), BpfError> {
+        self.templates
+            .insert(key, TemplatePod(*template), 0)
+            .map_err(|source| BpfError::Map { name: TEMPLATES, source })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::kernel::hooks::Hook;
 
 pub use attach::Attached;
 pub use attaching::{Claim, Following};
-pub use control::{Control, Plans, has_pending};
+pub use control::{Control, Plans, Templates, has_pending};
 pub use load::LoadOptions;
 pub use ring::Ring;
 
@@ -107,6 +107,14 @@ impl Bpf {
     /// They were taken already, or are of another kind.
     pub fn plans(&mut self) -> Result<Plans, BpfError> {
         Plans::new(&mut self.ebpf)
+    }
+
+    /// Takes the table of native stacks; once.
+    ///
+    /// # Errors
+    /// It was taken already, or is of another kind.
+    pub fn templates(&mut self) -> Result<Templates, BpfError> {
+        Templates::new(&mut self.ebpf)
     }
 
     /// Attaches the probes.

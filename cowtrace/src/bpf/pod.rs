@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "aya's marker for plain data is an unsafe trait")]
 
 use cowtrace_ebpf::{
-    config, plan,
+    config, native, plan,
     state::{Assignment, Attaching, Follow, Process, ProcessKey, Session, Thread},
 };
 
@@ -34,4 +34,5 @@ plain! {
     AttachingPod(Attaching), "Which processes are to be taken in.";
     SessionPod(Session), "The session's state.";
     AssignmentPod(Assignment), "An image's interpreter.";
+    TemplatePod(native::Template), "What a native stack is known by.";
 }

@@ -1,6 +1,10 @@
 //! The mixed stack of a fault, for every format that shows stacks: the interpreter's frames, outermost first, then the
 //! native ones, then the write.
 //!
+//! Of the native frames those are shown that an interpreter's innermost loop called: what lies outside it is how the
+//! interpreter was started and how its frames called each other, which its own frames tell better. The formats that
+//! have the native stack by itself have all of it.
+//!
 //! Stacks of a trace share their beginnings, so they are one tree; a stack is the node of its innermost frame.
 
 #[cfg(test)]
@@ -134,6 +138,22 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Functions that run an interpreter's frames: CPython's, also by the names of its parts (`.cold`).
+const LOOPS: [&str; 1] = ["_PyEval_EvalFrameDefault"];
+
+/// The native frames that belong behind an interpreter's, if there are such: those inside its innermost loop, and the
+/// innermost frame in any case, which is the one that wrote. All, if no frame is known to be the loop.
+pub(super) fn called(native: &[NativeFrame], interpreted: bool) -> &[NativeFrame] {
+    let is_loop = |frame: &NativeFrame| {
+        let symbol = frame.symbol.as_deref().unwrap_or_default();
+        LOOPS.iter().any(|name| {
+            symbol.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    let end = native.iter().position(is_loop).filter(|_| interpreted);
+    end.map_or(native, |end| &native[..end.max(1)])
+}
+
 /// The text, or its beginning and its end around `…` where it is too long.
 pub(super) fn bounded(text: &str) -> String {
     if text.len() <= LONGEST {
@@ -243,6 +263,7 @@ impl<'a> Stacks<'a> {
         let trace = self.trace;
         let python = trace.python.get(fault.python).map_or(&[][..], Vec::as_slice);
         let native = trace.native.get(fault.native).map_or(&[][..], Vec::as_slice);
+        let native = called(native, !python.is_empty());
         let frames = python.iter().rev().map(Frame::python).chain(native.iter().rev().map(Frame::native));
         let mut caller = None;
         for frame in frames {

@@ -146,6 +146,27 @@ impl Object {
         Some(segment.address.wrapping_add(file_offset - segment.offset))
     }
 
+    /// Bytes of the file that are loaded from an address on.
+    #[must_use]
+    pub fn loaded_behind(&self, address: u64) -> Option<u64> {
+        self.segment_of(address).map(|(segment, inside)| segment.file_size - inside)
+    }
+
+    fn segment_of(&self, address: u64) -> Option<(&Segment, u64)> {
+        let inside = |segment: &Segment| {
+            address.checked_sub(segment.address).filter(|inside| *inside < segment.file_size)
+        };
+        self.segments.iter().find_map(|segment| Some((segment, inside(segment)?)))
+    }
+
+    /// The linker's index of the unwind information (`PT_GNU_EH_FRAME`).
+    #[must_use]
+    pub fn unwind_index(&self) -> Option<Place> {
+        let headers = Header::parse(&self.data).ok()?.program_headers(ENDIAN, &self.data).ok()?;
+        let index = headers.iter().find(|header| header.p_type(ENDIAN) == elf::PT_GNU_EH_FRAME)?;
+        Some(Place { address: index.p_vaddr(ENDIAN), size: index.p_filesz(ENDIAN) })
+    }
+
     /// Whether an address as in the file belongs to it, data that begins as zeros included.
     #[must_use]
     pub fn is_loaded(&self, address: u64) -> bool {

@@ -420,7 +420,8 @@ pub struct Write {
     pub reason: Option<String>,
 }
 
-/// The innermost line of the user's own code; for native code the innermost symbol.
+/// The innermost line of the user's own code; for native code the innermost function outside the libraries that come with
+/// its language, allocators among them.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub struct Site {
     /// Source file, or the object of native code without lines.
@@ -453,14 +454,16 @@ pub struct PythonFrame {
     pub op: Option<&'static str>,
 }
 
-/// One native frame.
+/// One native frame. The outermost one of a stack that is not whole stands for what is missing: it has no object, and why
+/// in brackets as its symbol.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub struct NativeFrame {
     /// Symbol whose size covers the address, or an inlined function; `None` = there is none.
     pub symbol: Option<String>,
     /// File that holds the code.
     pub object: Option<String>,
-    /// Offset of the address in that file.
+    /// Offset in that file: of the instruction that faulted; of a caller's frame that of the last byte of its call, which is
+    /// what lines are looked up by.
     #[serde(serialize_with = "hexadecimal", deserialize_with = "read::hexadecimal")]
     pub offset: u64,
     /// Source file, as the debug information names it; `None` = there is none that tells.
@@ -493,6 +496,17 @@ pub struct Loss {
     pub cpu: u32,
     /// How much.
     pub count: u64,
+}
+
+/// [`Loss::stage`] of callers that were not recorded: the fault itself was.
+pub const CALLERS: &str = "native_stack";
+
+impl Loss {
+    /// Whether what was lost are records; else something of faults that are recorded.
+    #[must_use]
+    pub fn is_of_records(&self) -> bool {
+        self.stage != CALLERS
+    }
 }
 
 /// Totals of the whole trace.

@@ -36,6 +36,7 @@ pub(super) fn lines(scope: &Scope<'_>) -> Vec<Line> {
     let tone = if is_complete(trace) { Tone::Plain } else { Tone::Strong };
     let mut lines = vec![Line { label: "lost", text: lost(scope), tone }];
     lines.extend(attached(trace).map(plain("attached")));
+    lines.extend(no_callers(trace).map(plain("callers")));
     lines.extend(no_copy(trace).map(plain("no copy")));
     lines.extend(not_counted(scope).map(plain("not counted")));
     lines.extend(not_listed(scope).map(plain("not listed")));
@@ -57,7 +58,7 @@ fn bounded<'a, T>(items: &'a [T], words: impl Fn(&'a T) -> String + 'a) -> impl 
 }
 
 fn is_complete(trace: &Trace) -> bool {
-    trace.summary.lost == 0 && trace.losses.iter().all(|loss| loss.count == 0)
+    trace.summary.lost == 0 && trace.losses.iter().all(|loss| loss.count == 0 || !loss.is_of_records())
 }
 
 /// What part of a trace the report is about, and how its totals come about.
@@ -84,7 +85,7 @@ fn lost(scope: &Scope<'_>) -> String {
         return format!("nothing{whole}");
     }
     let mut stages: BTreeMap<&str, (u64, Vec<u32>)> = BTreeMap::new();
-    for loss in trace.losses.iter().filter(|loss| loss.count > 0) {
+    for loss in trace.losses.iter().filter(|loss| loss.count > 0 && loss.is_of_records()) {
         let (sum, cpus) = stages.entry(&loss.stage).or_default();
         *sum += loss.count;
         cpus.push(loss.cpu);
@@ -103,6 +104,15 @@ fn lost(scope: &Scope<'_>) -> String {
         return format!("{where_}{whole}; what was lost is not in these totals");
     }
     format!("{where_}{whole}; totals count what was lost, its causes are not known")
+}
+
+/// Faults whose native code has no callers.
+fn no_callers(trace: &Trace) -> Option<String> {
+    let lost: u64 = trace.losses.iter().filter(|loss| !loss.is_of_records()).map(|loss| loss.count).sum();
+    let of = counted(lost, "fault");
+    (lost > 0).then(|| {
+        format!("of {of} are not known: more new stacks came than are copied; the innermost function is")
+    })
 }
 
 /// `CPU 3`, `CPUs 0 to 3, 8`.

@@ -27,6 +27,8 @@ pub(super) struct Discovery {
     processes: HashMap<ProcessKey, u64>,
     /// Every interpreter that was met, with the reason if its frames are not seen.
     pub(super) met: Vec<(Interpreter, Option<String>)>,
+    /// What processes have mapped that were looked at since this was last emptied.
+    pub(super) seen: Vec<(ProcessKey, Arc<Maps>)>,
 }
 
 #[derive(Default)]
@@ -43,7 +45,7 @@ impl Discovery {
     /// Begins with the command itself, if one is run.
     pub(super) fn new(plans: Plans, root: Option<ProcessKey>) -> Self {
         let processes = root.into_iter().map(|root| (root, root.start)).collect();
-        Self { plans, images: HashMap::new(), processes, met: Vec::new() }
+        Self { plans, images: HashMap::new(), processes, met: Vec::new(), seen: Vec::new() }
     }
 
     /// Looks at what a process runs that was there before, so that the kernel can walk its frames from the first fault on.
@@ -100,6 +102,7 @@ impl Discovery {
         let maps = Arc::new(maps);
         // The other thread ends only after this one.
         let _ = to.send(Message::Saw(process, Arc::clone(&maps), seen));
+        self.seen.push((process, Arc::clone(&maps)));
         if !settled {
             self.recognise(process.pid, image, &maps, to);
         }

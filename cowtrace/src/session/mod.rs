@@ -3,6 +3,7 @@
 
 mod attached;
 mod baselines;
+mod callers;
 mod discovery;
 mod finish;
 mod mappings;
@@ -35,7 +36,7 @@ use crate::record::schema::{Header, SCHEMA, Trace};
 use crate::record::sink::Sink;
 use attached::Attached;
 use mappings::Mappings;
-use reader::{Pipeline, Work};
+use reader::{Pipeline, Tables, Work};
 use run::{Clock, End, Run, Subject, TIDY};
 use target::{Prepared, Wanted};
 
@@ -175,7 +176,7 @@ async fn trace(
     };
     let mut bpf = Bpf::load(&load_options(request, prepared, setup.config))?;
     let ring = bpf.ring()?;
-    let plans = bpf.plans()?;
+    let tables = Tables { plans: bpf.plans()?, templates: bpf.templates()? };
     let mut control = bpf.control()?;
     let root = suspended.as_ref().map(|suspended| {
         let pid = u32::try_from(suspended.pid().as_raw()).unwrap_or_default();
@@ -210,7 +211,7 @@ async fn trace(
         header: begun,
     };
     let (asking, asked) = baselines::asking();
-    let pipeline = Pipeline::start(ring, request.buffer, plans, mappings, root, asking.clone(), work)
+    let pipeline = Pipeline::start(ring, request.buffer, tables, mappings, root, asking.clone(), work)
         .map_err(other("cannot start a thread"))?;
     let setup_ns = finish::own_cpu_ns();
     let subject = match (prepared, suspended) {

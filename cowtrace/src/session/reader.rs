@@ -18,12 +18,13 @@ use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 
 use super::baselines::Asking;
+use super::callers::{Answers, Callers};
 use super::discovery::Discovery;
 use super::mappings::Mappings;
 use crate::attribute::{Attributor, Output};
-use crate::bpf::{Plans, Ring};
-use crate::event::Event;
+use crate::bpf::{Plans, Ring, Templates};
 use crate::event::decode::{decode, kind_of};
+use crate::event::{Event, StackCopy};
 use crate::interp::Found;
 use crate::process::baseline::Baseline;
 use crate::process::existing::{self, Arrival, Brief};
@@ -44,6 +45,8 @@ const RATE: u64 = 200 << 20;
 pub(super) enum Message {
     /// Records, each behind its length.
     Records(Vec<u8>),
+    /// What native stacks are: before the faults that have them.
+    Callers(Answers),
     /// An image runs this interpreter.
     Interpreter(u64, Arc<Found>),
     /// What a process had mapped when it was looked at, and the file it runs: for the records that follow.
@@ -73,6 +76,12 @@ pub(super) struct Counted {
     pub(super) totals: HashMap<ProcessKey, Totals>,
     /// Figures of the whole.
     pub(super) state: State,
+}
+
+/// The kernel's tables that the first thread writes.
+pub(super) struct Tables {
+    pub(super) plans: Plans,
+    pub(super) templates: Templates,
 }
 
 /// What the second thread works with.
@@ -117,7 +126,7 @@ impl Pipeline {
     pub(super) fn start(
         ring: Ring,
         ring_bytes: u32,
-        plans: Plans,
+        tables: Tables,
         mappings: Mappings,
         root: Option<ProcessKey>,
         asking: Asking,
@@ -132,7 +141,8 @@ impl Pipeline {
             ring,
             pause: pause(ring_bytes),
             mappings,
-            discovery: Discovery::new(plans, root),
+            discovery: Discovery::new(tables.plans, root),
+            callers: Callers::new(tables.templates),
             orders: ordered,
             asking,
             to: to.clone(),
@@ -206,8 +216,11 @@ fn pause(ring_bytes: u32) -> Duration {
 }
 
 /// Records, each behind its length; the last of them decoded, if it tells of the tree's life.
+#[derive(Default)]
 struct Piece {
     records: Vec<u8>,
+    /// Copied stacks, which are not among the records.
+    copies: Vec<Box<StackCopy>>,
     last: Option<Event>,
 }
 
@@ -216,6 +229,7 @@ struct Reader {
     pause: Duration,
     mappings: Mappings,
     discovery: Discovery,
+    callers: Callers,
     orders: Receiver<(Order, Sender<()>)>,
     asking: Asking,
     to: SyncSender<Message>,
@@ -256,23 +270,39 @@ impl Reader {
     /// Takes records out of the ring, cut behind each that tells of the tree's life.
     fn take(&mut self) -> (usize, Vec<Piece>) {
         let mut pieces = Vec::new();
-        let mut records = Vec::with_capacity(BATCH);
+        let mut piece = Piece { records: Vec::with_capacity(BATCH), ..Piece::default() };
         let count = self.ring.drain(|record| {
+            let kind = kind_of(record);
+            if kind == kind::STACK_COPY
+                && let Ok(Event::StackCopy(copy)) = decode(record)
+            {
+                piece.copies.push(copy);
+                return;
+            }
             let len = u32::try_from(record.len()).unwrap_or(u32::MAX);
-            records.extend_from_slice(&len.to_ne_bytes());
-            records.extend_from_slice(record);
-            if matches!(kind_of(record), kind::FORK | kind::EXEC | kind::EXIT | kind::HINT | kind::JOIN) {
-                pieces.push(Piece { records: std::mem::take(&mut records), last: decode(record).ok() });
+            piece.records.extend_from_slice(&len.to_ne_bytes());
+            piece.records.extend_from_slice(record);
+            if matches!(kind, kind::FORK | kind::EXEC | kind::EXIT | kind::HINT | kind::JOIN) {
+                piece.last = decode(record).ok();
+                pieces.push(std::mem::take(&mut piece));
             }
         });
-        pieces.push(Piece { records, last: None });
+        pieces.push(piece);
         (count, pieces)
     }
 
     /// Hands records over. What a forking process has mapped is told before its fork, for the child; what an executing one
     /// has, behind its exec, which forgets everything.
     fn pass_on(&mut self, piece: Piece) -> io::Result<()> {
-        let Piece { records, last } = piece;
+        let Piece { records, copies, last } = piece;
+        let mut answers = Answers::default();
+        for copy in copies {
+            self.callers.copy(&copy, &mut answers);
+        }
+        if !answers.is_empty() {
+            // The other thread ends only after this one.
+            let _ = self.to.send(Message::Callers(answers));
+        }
         let before = matches!(last, Some(Event::Fork(_) | Event::Join(_)));
         if let Some(event) = last.as_ref().filter(|_| before) {
             self.lifecycle(event);
@@ -335,6 +365,16 @@ impl Reader {
             self.joined(join);
         }
         self.discovery.event(event, &self.to);
+        let exec = matches!(event, Event::Exec(_));
+        if exec {
+            self.callers.event(event);
+        }
+        for (process, maps) in self.discovery.seen.drain(..) {
+            self.callers.saw(process, maps);
+        }
+        if !exec {
+            self.callers.event(event);
+        }
         match event {
             Event::Fork(fork) if fork.flags & fork_flag::THREAD == 0 => {
                 self.mappings.log.follow(fork.child.pid);
@@ -387,6 +427,7 @@ fn attribute(work: Work, from: &Receiver<Message>) -> Attributed {
                 }
                 attributor.interpreter(image, found);
             }
+            Some(Message::Callers(Answers { stacks, copies })) => attributor.callers(stacks, copies),
             Some(Message::Saw(key, maps, exe)) => attributor.tree.saw(key, maps, exe),
             Some(Message::Attached(found)) => attributor.tree.attach(&found),
             Some(Message::Had(key, baseline)) => attributor.tree.had(key, baseline),

@@ -142,7 +142,9 @@ fn integration(run: &mut Run) -> Result<Counts> {
     }
     if debian::may_install() {
         debian::ensure(&[
+            ("g++", "/usr/bin/g++"),
             ("gcc", "/usr/bin/gcc"),
+            ("gdb", "/usr/bin/gdb"),
             ("libc6-dev", "/usr/include/stdio.h"),
             ("python3", "/usr/bin/python3"),
             ("sudo", "/usr/bin/sudo"),
