@@ -201,6 +201,7 @@ static void storm(void)
 	unsigned long children = 0;
 
 	write_region(region);
+	print_setup(region, "zero_fill");
 	printf("{\"note\":\"ready\"}\n");
 	fflush(stdout);
 	while (poll(&input, 1, 0) == 0) {
