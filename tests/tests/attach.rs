@@ -1,6 +1,8 @@
 //! Programs that run already: from the moment of attaching their faults are counted exactly, whoever takes them; they are
 //! not stopped, and nothing stays when cowtrace goes.
 
+#![expect(clippy::print_stdout, reason = "the figures are worth reading")]
+
 use std::collections::HashSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -157,6 +159,45 @@ fn a_storm_of_forks_while_attaching() {
     }
     storm.next();
     storm.end();
+}
+
+/// Thousands of processes that run already: all are followed, each copy of each is counted.
+#[test]
+fn thousands_of_processes() {
+    const PROCESSES: usize = 5000;
+    if !needs::tracing() {
+        return;
+    }
+    let mut many =
+        Stepped::start(Command::new(programs::built("attached")).args(["many", &PROCESSES.to_string()]));
+    let region = parse(&many.until("ready")).remove(0);
+    let begun = Instant::now();
+    let attached = Attached::start(&["-q", "-p", &pid(&many)]);
+    let took = begun.elapsed();
+    many.next();
+    many.until("written");
+    let memory = memory_peak(attached.started.pid());
+    let traced = attached.interrupt();
+    println!("attached to {PROCESSES} processes in {took:?}, at most {} MiB", memory >> 20);
+    check::nothing_lost(&traced.trace);
+    check::totals_add_up(&traced.trace);
+    assert_eq!(traced.trace.processes.len(), PROCESSES + 1);
+    for process in traced.trace.processes.iter().filter(|process| process.generation == 1) {
+        let there = traced
+            .trace
+            .faults_of(process.pid)
+            .filter(|fault| fault.outcome == "copy" && (region.start..region.end).contains(&fault.address));
+        assert_eq!(there.count(), 2, "{process:?}");
+    }
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(memory < 512 << 20, "{memory} bytes");
+}
+
+/// The most memory that a process has had, in bytes.
+fn memory_peak(pid: Pid) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
 /// The trace ends by Ctrl-C, by SIGTERM, by its time, or when everybody has ended, with its report and 0; the program

@@ -113,19 +113,29 @@ fn ask(port: u16, path: &str) -> std::io::Result<(String, String)> {
     Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
 }
 
-const PATHS: usize = 40;
+/// So many different paths are asked for.
+const PATHS: usize = 20_000;
 
-fn path(number: usize) -> String {
-    if number % 8 == 7 { "/missing".to_owned() } else { format!("/{}", number % PATHS) }
+/// What the application answers, by its own word, outside of any server.
+fn right_answers(python: &Path, script: &Path) -> Vec<(String, String)> {
+    let output = Command::new(python).arg(script).arg(PATHS.to_string()).output().expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("the script prints one JSON array")
 }
 
-/// Asks one after the other until it is told to stop; how many answers there were. Each must be as it was before.
-fn hammer(port: u16, expected: &[(String, String)], stop: &AtomicBool) -> usize {
+/// Asks one after the other until it is told to stop; how many answers there were. Each must be right.
+fn hammer(port: u16, first: usize, expected: &[(String, String)], stop: &AtomicBool) -> usize {
     let mut answers = 0;
     while !stop.load(Ordering::Relaxed) {
-        let number = answers % PATHS;
-        let answer = ask(port, &path(number)).unwrap_or_else(|error| panic!("answer {answers}: {error}"));
-        assert_eq!(answer, expected[number], "answer {answers}");
+        let number = (first + answers) % PATHS;
+        let (status, body) =
+            ask(port, &format!("/{number}")).unwrap_or_else(|error| panic!("/{number}: {error}"));
+        let right = &expected[number];
+        assert_eq!(
+            (status.strip_prefix("HTTP/1.1 "), &body),
+            (Some(right.0.as_str()), &right.1),
+            "/{number}"
+        );
         answers += 1;
     }
     answers
@@ -155,11 +165,16 @@ fn a_server_under_load_does_not_notice() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let workers = descendants(master);
-    let expected: Vec<_> = (0..PATHS).map(|number| ask(port, &path(number)).expect("an answer")).collect();
+    let expected = right_answers(&python, &workloads.join("service.py"));
     assert!(expected[0].0.contains("200") && expected[7].0.contains("404"), "{:?}", &expected[..8]);
     let stop = AtomicBool::new(false);
     let (answers, traces) = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..3).map(|_| scope.spawn(|| hammer(port, &expected, &stop))).collect();
+        let clients: Vec<_> = (0..3)
+            .map(|client| {
+                let (expected, stop) = (&expected, &stop);
+                scope.spawn(move || hammer(port, client * PATHS / 3, expected, stop))
+            })
+            .collect();
         let traces: Vec<Trace> = (0..3)
             .map(|_| {
                 let attached = Attached::start(&["-p", &server.pid().to_string()]);
