@@ -28,6 +28,8 @@ pub mod kind {
     pub const HINT: u16 = 23;
     /// [`super::Join`].
     pub const JOIN: u16 = 24;
+    /// [`super::Modules`].
+    pub const MODULES: u16 = 25;
 }
 
 /// The start of every record.
@@ -492,6 +494,18 @@ pub struct Join {
     pub zero: u32,
     /// Its name.
     pub comm: [u8; 16],
+}
+
+/// Where the module table of a process lies that was there before, as it is before the first write that is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Modules {
+    /// Kind, time.
+    pub header: Header,
+    /// The process.
+    pub process: ProcessKey,
+    /// The table.
+    pub modules: ModuleTable,
 }
 
 const _: () = {

@@ -56,6 +56,8 @@ pub const NO_HINTS: u32 = 1 << 2;
 
 /// [`Process::flags`]: was there before; its threads were not counted one by one, the kernel's own count holds.
 pub const JOINED: u32 = 1 << 3;
+/// [`Process::flags`]: with [`JOINED`], its module table was looked for.
+pub const LOOKED: u32 = 1 << 4;
 
 /// Name of the hash map [`Process::image`] → [`Assignment`], written by userspace alone.
 pub const ASSIGNMENTS: &str = "ASSIGNMENTS";
@@ -97,7 +99,7 @@ pub struct Process {
     pub argument_code: u64,
     /// Value of [`Session::argument_codes`] when it was last looked for in vain.
     pub argument_checked: u64,
-    /// The module table at the last fork.
+    /// The module table at the last fork; with [`JOINED`] at the first look at its frames, if that was later.
     pub modules: ModuleTable,
     /// Who forked it; zeros for the command itself.
     pub parent: ProcessKey,

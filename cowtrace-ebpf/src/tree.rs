@@ -7,7 +7,7 @@ use cowtrace_ebpf::{
     config::ABSENT,
     drops::DropReason,
     event::{Exec, Exit, Fork, Hint, exit_flag, fork_flag, kind},
-    state::{ENDED, JOINED, ModuleTable, NO_HINTS, Process, ProcessKey, SHARES_MEMORY, Thread},
+    state::{ENDED, JOINED, LOOKED, ModuleTable, NO_HINTS, Process, ProcessKey, SHARES_MEMORY, Thread},
 };
 
 use crate::{
@@ -112,6 +112,7 @@ fn new_process(thread: &mut Thread, record: &mut Fork, parent: Task, child: Task
     } else {
         record.inherited_pages = private_pages(child);
         forking.epoch += 1;
+        forking.flags |= LOOKED;
         record.stack = walk::forking_stack();
         entry.epoch = forking.epoch;
         entry.modules = forking.modules;
@@ -194,7 +195,7 @@ pub(crate) fn executed<C: aya_ebpf::EbpfContext>(
     process.argument_checked = 0;
     process.modules = ModuleTable::zeroed();
     process.epoch += 1;
-    process.flags &= !(SHARES_MEMORY | NO_HINTS);
+    process.flags &= !(SHARES_MEMORY | NO_HINTS | LOOKED);
     if process.flags & JOINED != 0 {
         // The others are gone by now.
         process.flags &= !JOINED;

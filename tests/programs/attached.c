@@ -6,7 +6,8 @@
  *             the child in its second thread, which exists before. The first process itself writes 11 pages that nobody
  *             has copied, and forks, at the line, one child that writes 13.
  * exec        the child that exists becomes this program, which fills 17 pages, forks, and its child writes them.
- * storm SECS  forks children as fast as it can, each of which writes 2 pages and ends; at the line it stops and tells
+ * many N      N children, each of which writes 2 pages at the line.
+ * storm       forks children as fast as it can, each of which writes 2 pages and ends; at the line it stops and tells
  *             how many there were. Does not wait for a line before. */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -194,6 +195,35 @@ static void become(void)
 	exit(0);
 }
 
+static void many(void)
+{
+	int count = atoi(argument);
+	struct region region = private_region("many", 2);
+
+	open_meeting();
+	write_region(region);
+	print_setup(region, "zero_fill");
+	for (int i = 0; i < count; i++) {
+		if (fork_bound() == 0) {
+			while (sem_wait(&meeting->go) < 0)
+				;
+			store_loop(region.start, 1, region.pages);
+			sem_post(&meeting->told);
+			pause();
+		}
+	}
+	printf("{\"note\":\"ready\"}\n");
+	fflush(stdout);
+	next_line();
+	for (int i = 0; i < count; i++)
+		sem_post(&meeting->go);
+	for (int i = 0; i < count; i++)
+		sem_wait(&meeting->told);
+	printf("{\"note\":\"written\"}\n");
+	fflush(stdout);
+	next_line();
+}
+
 static void storm(void)
 {
 	struct region region = private_region("storm", 2);
@@ -201,6 +231,7 @@ static void storm(void)
 	unsigned long children = 0;
 
 	write_region(region);
+	print_setup(region, "zero_fill");
 	printf("{\"note\":\"ready\"}\n");
 	fflush(stdout);
 	while (poll(&input, 1, 0) == 0) {
@@ -225,6 +256,7 @@ int main(int count, char **arguments)
 		{ "pool", pool },
 		{ "exec", becomes },
 		{ "become", become },
+		{ "many", many },
 		{ "storm", storm },
 		{ NULL, NULL },
 	};

@@ -20,6 +20,7 @@
     reason = "the harness of the tests: it fails by panicking, and says on stdout what was skipped"
 )]
 
+pub mod attach;
 pub mod binary;
 pub mod builds;
 pub mod check;

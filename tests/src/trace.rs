@@ -34,6 +34,10 @@ pub struct Header {
     pub schema: u32,
     pub version: String,
     pub command: Vec<String>,
+    #[serde(default)]
+    pub attached: Vec<u32>,
+    #[serde(default)]
+    pub cgroup: Option<String>,
     pub start: String,
     pub kernel: String,
     #[serde(default)]
@@ -70,6 +74,12 @@ pub struct Process {
     pub exe: Option<String>,
     pub command: Vec<String>,
     pub inherited_bytes: u64,
+    #[serde(default)]
+    pub attached: bool,
+    #[serde(default)]
+    pub private_bytes: Option<u64>,
+    #[serde(default)]
+    pub container: Option<String>,
     pub exit_status: Option<i32>,
     pub totals: BTreeMap<String, Total>,
     pub copied_bytes: u64,

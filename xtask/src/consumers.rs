@@ -43,6 +43,9 @@ const PYPI: &[&str] = &[
     "mdurl==0.1.2",
     "importlib_metadata==10.2.0",
     "zipp==4.1.2",
+    // A server that is attached to while it serves.
+    "gunicorn==27.0.1",
+    "packaging==26.4",
 ];
 /// Packages of npm.
 const NPM: &[&str] = &["speedscope@1.25.0"];

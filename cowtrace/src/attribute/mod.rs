@@ -159,6 +159,7 @@ impl Attributor {
                 }
                 self.tree.exit(exit);
             }
+            Event::Modules(modules) => self.modules_of(modules),
             // Copies are unwound before they come here.
             Event::StackCopy(_) | Event::Hint(_) | Event::Join(_) => {}
         }
@@ -191,6 +192,18 @@ impl Attributor {
         let mut readers = self.tree.living_relatives(parent);
         readers.insert(readers.len().min(1), fork.child.pid);
         self.keys.fork(&Forked { found, table: &fork.modules, parent, child, time, readers: &readers });
+    }
+
+    /// Where the entries of `sys.modules` lie in a process that was there before.
+    fn modules_of(&mut self, record: &raw::Modules) {
+        let Some(process) = self.tree.index(record.process) else { return };
+        self.tree.modules(process, record.modules);
+        let image = self.tree.get(process).image;
+        let Some(found) = self.names.interpreter_of(image) else { return };
+        let time = record.header.time.saturating_sub(self.origin);
+        let readers = self.tree.living_relatives(process);
+        let (parent, child) = (process, process);
+        self.keys.fork(&Forked { found, table: &record.modules, parent, child, time, readers: &readers });
     }
 
     /// What there is, when every event has come.

@@ -61,6 +61,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         kind::EXEC => Event::Exec(Box::new(exec(bytes)?)),
         kind::EXIT => Event::Exit(prefix(bytes, kind)?),
         kind::HINT => Event::Hint(prefix(bytes, kind)?),
+        kind::MODULES => Event::Modules(prefix(bytes, kind)?),
         kind::JOIN => Event::Join(prefix(bytes, kind)?),
         other => return Err(DecodeError::Kind(other)),
     })

@@ -32,6 +32,8 @@ pub enum Event {
     Hint(raw::Hint),
     /// A process that was there before is followed.
     Join(raw::Join),
+    /// Where the module table of such a process lies.
+    Modules(raw::Modules),
 }
 
 /// An interpreter stack, innermost frame first.

@@ -214,6 +214,11 @@ impl Tree {
         process.image = found.image;
     }
 
+    /// Where the module table of a process lies.
+    pub fn modules(&mut self, index: usize, modules: ModuleTable) {
+        self.processes[index].modules = modules;
+    }
+
     /// What a process had when it began to be followed.
     pub fn had(&mut self, key: ProcessKey, baseline: Baseline) {
         let process = self.index(key).map(|index| &mut self.processes[index]);

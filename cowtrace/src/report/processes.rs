@@ -231,13 +231,18 @@ fn family(scope: &Scope<'_>, children: &[Vec<usize>], parent: usize, all: bool) 
     for &child in children[parent].iter().filter(|child| is_leaf(**child)) {
         alike.entry(name(child)).or_default().push(child);
     }
+    // Chosen once for all of a name: there can be very many.
+    let folded: HashMap<&str, (&[usize], Vec<usize>)> = alike
+        .iter()
+        .filter(|(_, group)| !all && group.len() > ALIKE)
+        .map(|(name, group)| (*name, (group.as_slice(), typical(scope, group))))
+        .collect();
     let mut rows = Vec::new();
     for &child in &children[parent] {
-        let Some(group) = alike.get(name(child)).filter(|g| !all && is_leaf(child) && g.len() > ALIKE) else {
+        let Some((group, shown)) = folded.get(name(child)).filter(|_| is_leaf(child)) else {
             rows.push(Row::One(child));
             continue;
         };
-        let shown = typical(scope, group);
         if shown.contains(&child) {
             rows.push(Row::One(child));
         }
