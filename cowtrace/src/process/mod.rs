@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod command;
+pub mod hugetlb;
 pub mod identity;
 pub mod launch;
 pub mod maps;

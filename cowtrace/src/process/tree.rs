@@ -257,9 +257,10 @@ impl Tree {
     pub fn exit(&mut self, exit: &raw::Exit) {
         let Some(index) = self.index(exit.process) else { return };
         let process = &mut self.processes[index];
-        process.comm = exit.comm;
         let last = exit.flags & exit_flag::LAST != 0;
         if exit.tid == exit.process.pid || (last && process.exit_code.is_none()) {
+            // Other threads have names of their own.
+            process.comm = exit.comm;
             process.exit_code = Some(exit.code);
         }
         if last {

@@ -23,9 +23,9 @@ use crate::process::child::{Change, Child};
 use crate::process::command::Command;
 use crate::process::identity::{self, RunAs};
 use crate::process::launch::{self, Inherited};
-use crate::process::output;
 use crate::process::signals::{Received, Signals};
 use crate::process::tree::Tree;
+use crate::process::{hugetlb, output};
 use crate::record::file::{Unwritten, Writer};
 use crate::record::from::{self, Recorder};
 use crate::record::piece::State;
@@ -118,7 +118,7 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     kernel::check_privileges()?;
     let types = kernel::types()?;
     let fields = kernel::fields::config(&types)?;
-    let hooks = kernel::hooks::select(&types, request.latency)?;
+    let hooks = kernel::hooks::select(&types, request.latency, hugetlb::is_in_use())?;
     drop(types);
     let account = identity::resolve(request.run_as)?;
     let caller = identity::caller();
@@ -189,8 +189,9 @@ async fn trace(
     };
     let all = request.all;
     let begun = header.clone();
+    let flushes = attached.probes.iter().any(|probe| probe == kernel::hooks::FLUSHES);
     let work = move || Work {
-        attributor: Attributor::new(Tree::new(root, std::process::id()), origin, all),
+        attributor: Attributor::new(Tree::new(root, std::process::id()), origin, all, flushes),
         recorder: Recorder::new(sink, origin, all),
         header: begun,
     };
