@@ -5,7 +5,7 @@ use cowtrace_ebpf::{
     config::{LATENCY, LIST_ALL},
     drops::DropReason,
     event::{FAULT_HEAD, FAULT_MIDDLE, FAULT_SHORT, Fault, StackEnd, flag, kind},
-    outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide},
+    outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide, rss},
     state::{INTERRUPTED, Interrupted, ProcessKey, Thread, UserRegisters, pending},
 };
 
@@ -201,7 +201,10 @@ pub(crate) fn current() -> Option<&'static mut Thread> {
 #[inline(always)]
 pub(crate) fn allocated(page: u64, order: u32, zeroed: bool) {
     let Some(thread) = current() else { return };
-    if thread.pending & pending::ALLOCATED != 0 {
+    if thread.rss & rss::SWAP != 0 {
+        // The page from swap is mapped already: this one is for its copy.
+        thread.pending |= pending::COPIED_BACK;
+    } else if thread.pending & pending::ALLOCATED != 0 {
         return;
     }
     thread.page = page;
@@ -278,6 +281,7 @@ pub(crate) fn finish(thread: &mut Thread) {
         zeroed: bits & pending::ZEROED != 0,
         order: thread.fault.order,
         rss: thread.rss,
+        copied_back: bits & pending::COPIED_BACK != 0,
         refused: bits & pending::REFUSED != 0,
         threaded: thread.fault.flags & flag::THREADED != 0,
     };
@@ -342,6 +346,14 @@ pub(crate) fn ended() {
 pub(crate) fn refused() {
     if let Some(thread) = current() {
         thread.pending |= pending::REFUSED;
+    }
+}
+
+/// A translation of the current thread's process was flushed, by itself.
+#[inline(always)]
+pub(crate) fn flushed() {
+    if let Some(thread) = current() {
+        thread.fault.flags |= flag::FLUSHED;
     }
 }
 

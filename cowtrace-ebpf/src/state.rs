@@ -303,6 +303,8 @@ pub mod pending {
     pub const REFUSED: u32 = 1 << 6;
     /// The instruction faulted again at the same place, with nothing in between.
     pub const REPEATED: u32 = 1 << 7;
+    /// A page was allocated behind the one that came back from swap.
+    pub const COPIED_BACK: u32 = 1 << 8;
 }
 
 /// State of the whole session.

@@ -37,6 +37,7 @@ pub mod run;
 pub mod runs;
 pub mod seed;
 pub mod server;
+pub mod settings;
 pub mod software;
 pub mod trace;
 

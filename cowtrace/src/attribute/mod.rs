@@ -32,7 +32,7 @@ pub use evidence::{Evidence, ModuleEntry, Owner, Phase, Structure};
 pub use output::{Amendment, Output};
 pub use types::{KnownType, Types};
 
-use crate::classify;
+use crate::classify::{self, Classified};
 use crate::event::Event;
 use crate::interp::Found;
 use crate::memory::{Live, Memories};
@@ -56,6 +56,8 @@ pub struct Attributor {
     /// What is known by now.
     pub output: Output,
     list_all: bool,
+    /// Flushes of translations are seen (see [`classify`]).
+    flushes: bool,
     origin: u64,
     names: Names,
     native: Native,
@@ -72,13 +74,15 @@ pub struct Attributor {
 }
 
 impl Attributor {
-    /// Begins with a tree. `origin` is the time that the record counts from.
+    /// Begins with a tree. `origin` is the time that the record counts from, `flushes` whether flushes of translations are
+    /// seen.
     #[must_use]
-    pub fn new(tree: Tree, origin: u64, list_all: bool) -> Self {
+    pub fn new(tree: Tree, origin: u64, list_all: bool, flushes: bool) -> Self {
         Self {
             tree,
             output: Output::default(),
             list_all,
+            flushes,
             origin,
             names: Names::default(),
             native: Native::default(),
@@ -221,15 +225,18 @@ impl Attributor {
         };
         let mapped = self.tree.maps_at(process, fault.address);
         let mapping = mapped.as_ref().and_then(|mapped| mapped.maps.find(fault.address));
-        let outcome = classify::outcome(fault, mapping);
-        if outcome as u8 != fault.outcome {
-            *self.output.shared_writes.entry(process).or_default() += 1;
-            if !self.list_all {
+        let classified = classify::classify(fault, mapping, self.flushes);
+        let decided = Outcome::from_number(fault.outcome).unwrap_or(Outcome::Other);
+        if classified.outcome != decided {
+            let corrected = self.output.corrected.entry((process, decided, classified.outcome)).or_default();
+            corrected.faults += 1;
+            corrected.bytes += classified.bytes;
+            if !self.list_all && !classified.outcome.is_listed() {
                 return;
             }
         }
         let symbol = self.symbol(process, fault.ip);
-        let attributed = self.attribute(fault, process, outcome, mapping, symbol.as_ref());
+        let attributed = self.attribute(fault, process, classified, mapping, symbol.as_ref());
         let image = self.tree.get(process).image;
         if self.names.interpreter_of(image).is_none() && self.tree.began(process) {
             self.early.entry(image).or_default().push(self.output.next_fault());
@@ -241,7 +248,7 @@ impl Attributor {
         &mut self,
         fault: &raw::Fault,
         process: usize,
-        outcome: Outcome,
+        classified: Classified,
         mapping: Option<&Mapping>,
         symbol: Option<&Symbol>,
     ) -> Fault {
@@ -329,8 +336,8 @@ impl Attributor {
             tid: fault.tid,
             address: fault.address,
             ip: fault.ip,
-            outcome: classify::recorded(outcome),
-            bytes: classify::copied_bytes(fault, outcome),
+            outcome: classify::recorded(classified.outcome),
+            bytes: classified.bytes,
             latency: NonZero::new(fault.latency).filter(|_| fault.flags & flag::LATENCY != 0),
             region: output.regions.intern(region),
             operation: output.operations.intern(operation),

@@ -6,6 +6,7 @@ pub mod child;
 pub mod command;
 pub mod container;
 pub mod existing;
+pub mod hugetlb;
 pub mod identity;
 pub mod launch;
 pub mod maps;

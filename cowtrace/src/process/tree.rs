@@ -338,6 +338,8 @@ impl Tree {
             process.comm = exit.comm;
         }
         if exit.tid == exit.process.pid || (last && process.exit_code.is_none()) {
+            // Other threads have names of their own.
+            process.comm = exit.comm;
             process.exit_code = Some(exit.code);
         }
         if last {

@@ -323,7 +323,7 @@ pub enum PageState {
     Private,
     /// A write had made it private before the last fork by the process; since then it is shared again.
     PrivateBeforeFork,
-    /// No write to it since the fork.
+    /// No write to it since the fork: shared, if there is such a page.
     Shared,
     /// The key's table had no free entry at the fork, so that the import that added the key replaced it: the page is a part of
     /// the old one.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::escape::escape;
 use super::filter::Part;
 use super::numbers::{count, counted, joined, percent, size, time};
-use super::scope::Scope;
+use super::scope::{Copied, Scope};
 use super::starts;
 use super::table::Tone;
 use super::words;
@@ -160,12 +160,14 @@ fn no_copy(trace: &Trace) -> Option<String> {
 }
 
 /// What belongs to a fork's memory in no way, although it came after the first fork.
-fn not_counted(scope: &Scope<'_>) -> Option<String> {
-    let unshared = scope.unshared();
-    let pages = counted(unshared.all_pages(), "page");
-    let bytes = size(unshared.all_bytes());
-    (unshared.all_pages() > 0)
-        .then(|| format!("{pages} ({bytes}) written by programs as they started, shared with nobody"))
+fn not_counted(scope: &Scope<'_>) -> impl Iterator<Item = String> {
+    let Copied { pages, bytes, file_pages, file_bytes } = scope.unshared();
+    let said = |pages, bytes, what| {
+        (pages > 0).then(|| format!("{} ({}) {what}", counted(pages, "page"), size(bytes)))
+    };
+    let files = said(file_pages, file_bytes, "written by programs as they started, shared with nobody");
+    let others = "copied that no fork had shared: merged by KSM, or shared before the trace began";
+    files.into_iter().chain(said(pages, bytes, others))
 }
 
 /// Faults that are only counted, by outcome.

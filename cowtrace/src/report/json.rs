@@ -11,9 +11,11 @@ use super::explain::{self, Explained};
 use super::filter::PartLine;
 use super::imports::{self, ImportLine};
 use super::scope::{Copied, Scope, Untouched};
-use super::{Options, closing};
+use super::{Options, closing, forks};
 use crate::record::collections::{self, CollectionLine};
+use crate::record::forks::ForkLine;
 use crate::record::json;
+use crate::record::latency::LatencyLine;
 use crate::record::page::{self, PageLine};
 use crate::record::schema::{Header, Interpreter, Loss, Operation, Outcome, SCHEMA, Site, Trace};
 
@@ -51,6 +53,10 @@ struct Document<'a> {
     imports: Vec<ImportLine<'a>>,
     /// Garbage collections that copied pages.
     collections: Vec<CollectionLine<'a>>,
+    /// What forks cost while their children lived.
+    forks: Vec<ForkLine>,
+    /// How long copies took, by process; empty unless it was measured.
+    latencies: Vec<LatencyLine>,
     losses: &'a [Loss],
     /// Every cause explained, if that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -204,6 +210,8 @@ pub(super) fn write(
         processes: (0..scope.trace.processes.len()).map(|index| process(scope, index)).collect(),
         imports: imports::lines(scope),
         collections: collections(scope),
+        forks: forks::lines(scope),
+        latencies: forks::latency_lines(scope),
         losses,
         explain: if options.explain { explain::causes(scope) } else { Vec::new() },
         pages: scope.trace.pages.iter().map(|page| page::line(scope.trace, page)).collect(),

@@ -182,6 +182,7 @@ fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
         zeroed: bits & pending::ZEROED != 0,
         order: fault.order,
         rss: thread.rss,
+        copied_back: bits & pending::COPIED_BACK != 0,
         refused: bits & pending::REFUSED != 0,
         threaded: fault.flags & flag::THREADED != 0,
     });

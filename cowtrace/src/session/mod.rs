@@ -27,9 +27,9 @@ use crate::kernel;
 use crate::process::child::Child;
 use crate::process::identity;
 use crate::process::launch::{self, Inherited};
-use crate::process::output;
 use crate::process::signals::Signals;
 use crate::process::tree::Tree;
+use crate::process::{hugetlb, output};
 use crate::record::file::{Unwritten, Writer};
 use crate::record::from::Recorder;
 use crate::record::schema::{Header, SCHEMA, Trace};
@@ -123,7 +123,7 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     kernel::check_privileges()?;
     let types = kernel::types()?;
     let fields = kernel::fields::config(&types)?;
-    let hooks = kernel::hooks::select(&types, request.latency)?;
+    let hooks = kernel::hooks::select(&types, request.latency, hugetlb::is_in_use())?;
     drop(types);
     let wanted = Wanted::of(&request.target)?;
     let caller = identity::caller();
@@ -198,6 +198,7 @@ async fn trace(
     let all = request.all;
     let begun = header.clone();
     let log = mmap_log.clone();
+    let flushes = attached.probes.iter().any(|probe| probe == kernel::hooks::FLUSHES);
     let work = move || Work {
         attributor: Attributor::new(
             match root {
@@ -206,6 +207,7 @@ async fn trace(
             },
             origin,
             all,
+            flushes,
         ),
         recorder: Recorder::new(sink, origin, all),
         header: begun,
