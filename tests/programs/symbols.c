@@ -1,5 +1,8 @@
 /* A child that writes 11 pages in each of a few functions: one that is inlined into another, and one that only this file knows.
  * The tests build it with and without debug information. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "ground.h"
@@ -35,6 +38,41 @@ static void print(struct region region, pid_t pid)
 	print_fact(region, fact);
 }
 
+/* A child that makes code while it runs and lists it as compilers do for perf. */
+static void made(void)
+{
+	struct region region = private_region("made", PAGES);
+	/* addb $1,(%rdi); ret */
+	static const unsigned char code[] = {0x80, 0x07, 0x01, 0xc3};
+	char path[64];
+	pid_t pid;
+
+	write_region(region);
+	pid = fork_or_die();
+	if (pid == 0) {
+		char *own = mmap(NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		FILE *list;
+
+		if (own == MAP_FAILED)
+			die("mmap");
+		memcpy(own + 64, code, sizeof code);
+		snprintf(path, sizeof path, "/tmp/perf-%d.map", getpid());
+		list = fopen(path, "wx");
+		if (list == NULL)
+			die("fopen");
+		fprintf(list, "%lx 10 compiled \033[31mfunction\n", (unsigned long)(own + 64));
+		fclose(list);
+		for (unsigned long page = 0; page < PAGES; page++)
+			((void (*)(char *))(own + 64))(region.start + page * PAGE + AT);
+		sleep(1);
+		_exit(0);
+	}
+	wait_for(pid);
+	snprintf(path, sizeof path, "/tmp/perf-%d.map", pid);
+	unlink(path);
+	print(region, pid);
+}
+
 static void written(void)
 {
 	struct region one = private_region("outer", PAGES), two = private_region("hidden", PAGES);
@@ -57,7 +95,7 @@ static void written(void)
 
 int main(int count, char **arguments)
 {
-	static const struct command commands[] = {{"written", written}, {0, 0}};
+	static const struct command commands[] = {{"written", written}, {"made", made}, {0, 0}};
 
 	return run_command(count, arguments, commands);
 }

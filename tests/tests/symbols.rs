@@ -149,6 +149,27 @@ fn debug_information_that_lies() {
     }
 }
 
+/// Code that the program made while it ran has the name that it gave it, without what a terminal would obey.
+#[test]
+fn code_made_at_run_time() {
+    if !needs::tracing() {
+        return;
+    }
+    let Traced { trace, finished } = Run::new(programs::built("symbols")).arg("made").trace();
+    let facts = parse(&finished.stdout_text());
+    check::nothing_lost(&trace);
+    check::facts(&trace, &facts, Listing::Default);
+    let inside = |fault: &&Fault| (facts[0].start..facts[0].end).contains(&fault.address);
+    for fault in trace.faults_of(facts[0].pid).filter(inside) {
+        assert_eq!(
+            shown(&fault.native, 1),
+            [(Some("compiled \u{fffd}[31mfunction"), None, false)],
+            "{fault:#?}"
+        );
+        assert!(!fault.native[0].approximate, "{fault:#?}");
+    }
+}
+
 /// A program of 2 GiB, most of them a hole.
 #[test]
 fn large_file() {

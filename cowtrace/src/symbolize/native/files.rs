@@ -10,6 +10,7 @@ use blazesym::symbolize::Input;
 use super::debug;
 use super::dwarf;
 use super::elf::{Function, Lines, Mapped, Names};
+use super::plt;
 use crate::process::maps::Mapping;
 use crate::process::object::{self, Object, ObjectError};
 
@@ -100,10 +101,11 @@ impl Files {
         };
         let own = self.names.of(file.mapped.as_ref()?, input);
         // What was stripped from the file is in the one with its debug information.
-        own.or_else(|| {
+        let separate = || {
             let lines = file.lines.get_or_init(|| file.find_lines()).as_ref()?;
             self.names.of(lines.file(), Input::VirtOffset(file.address(position)?))
-        })
+        };
+        own.or_else(separate).or_else(|| plt::find(file.object.as_ref()?, file.address(position)?))
     }
 
     /// The functions at a position, innermost first, the last of them not inlined; never none.
