@@ -28,6 +28,22 @@ static __attribute__((noinline)) void hidden(char *start)
 	__asm__ volatile("" ::: "memory");
 }
 
+/* Names as the compilers of other languages make them. */
+void of_cpp(char *start) __asm__("_ZN3cow6WriterIiE3putEPc");
+void of_rust(char *start) __asm__("_RNvNtCs4fqI2P2rA04_3cow6writer3put");
+
+__attribute__((noinline)) void of_cpp(char *start)
+{
+	for (unsigned long page = 0; page < PAGES; page++)
+		*(volatile char *)(start + page * PAGE + AT) += 3;
+}
+
+__attribute__((noinline)) void of_rust(char *start)
+{
+	for (unsigned long page = 0; page < PAGES; page++)
+		*(volatile char *)(start + page * PAGE + AT) += 4;
+}
+
 static void print(struct region region, pid_t pid)
 {
 	struct fact fact = {
@@ -73,6 +89,25 @@ static void made(void)
 	print(region, pid);
 }
 
+static void mangled(void)
+{
+	struct region cpp = private_region("cpp", PAGES), rust = private_region("rust", PAGES);
+	pid_t pid;
+
+	write_region(cpp);
+	write_region(rust);
+	pid = fork_or_die();
+	if (pid == 0) {
+		of_cpp(cpp.start);
+		of_rust(rust.start);
+		_exit(0);
+	}
+	wait_for(pid);
+	print(cpp, pid);
+	print(rust, pid);
+	sleep(1);
+}
+
 static void written(void)
 {
 	struct region one = private_region("outer", PAGES), two = private_region("hidden", PAGES);
@@ -95,7 +130,7 @@ static void written(void)
 
 int main(int count, char **arguments)
 {
-	static const struct command commands[] = {{"written", written}, {"made", made}, {0, 0}};
+	static const struct command commands[] = {{"written", written}, {"mangled", mangled}, {"made", made}, {0, 0}};
 
 	return run_command(count, arguments, commands);
 }

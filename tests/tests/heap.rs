@@ -1,5 +1,4 @@
 //! What a program without interpreter writes: its own data, and what its allocator writes for it.
-#![expect(clippy::print_stdout, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@ mod debug;
 mod dwarf;
 mod elf;
 mod files;
+mod mini;
 mod perf_map;
 mod plt;
 mod vdso;

@@ -45,6 +45,20 @@ pub(super) const ALLOCATOR: Rule = Rule {
     judge: |evidence| Some(Verdict::new("malloc").name(allocator(evidence)?).likely()),
 };
 
+/// What the C library keeps for each thread, where that is no variable of its own: at the thread's start, and at a fork.
+pub(super) const THREAD: Rule = Rule {
+    id: "thread_record",
+    about: "The C library wrote to its record of a thread.",
+    judge: |evidence| {
+        let chunk = evidence.heap.as_ref()?.chunk;
+        let name = evidence.symbol.filter(|_| evidence.in_libc() && chunk.is_none())?.trim_start_matches('_');
+        let own = ["fork", "Fork", "pthread_", "nptl_", "start_thread", "libc_unwind_link"];
+        own.iter()
+            .any(|start| name.starts_with(start))
+            .then(|| Verdict::new("library_data").name("the C library's record of a thread").likely())
+    },
+};
+
 /// Everything else.
 pub(super) const DATA: Rule = Rule {
     id: "native_data",

@@ -92,6 +92,7 @@ pub static RULES: &[Rule] = &[
     heap::STACK,
     heap::ALLOCATOR,
     heap::CHUNK,
+    heap::THREAD,
     object::FRESH,
     object::MADE,
     allocator::LINK,

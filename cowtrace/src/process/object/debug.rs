@@ -120,6 +120,19 @@ impl Object {
         (read.ok()? as u64 == whole).then_some(content)
     }
 
+    /// The exported function or variable that covers an address as in the file, as the linker named it.
+    #[must_use]
+    pub fn exported(&self, address: u64) -> Option<String> {
+        let sections = self.sections().ok()?;
+        let symbols = sections.symbols(ENDIAN, &self.data, elf::SHT_DYNSYM).ok()?;
+        let covers = |symbol: &&elf::Sym64<_>| {
+            let inside = address.checked_sub(symbol.st_value(ENDIAN));
+            !symbol.is_undefined(ENDIAN) && inside.is_some_and(|inside| inside < symbol.st_size(ENDIAN))
+        };
+        let name = symbols.iter().find(covers)?.name(ENDIAN, symbols.strings()).ok()?;
+        (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+    }
+
     /// The function or variable whose address the loader writes to this address; `None` = none.
     #[must_use]
     pub fn relocated(&self, address: u64) -> Option<String> {
