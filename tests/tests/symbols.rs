@@ -123,6 +123,32 @@ fn separate_debug_information() {
     without_lines(&trace(&program));
 }
 
+/// A stripped program with its functions' names compressed: these and the exported ones are known, and no lines.
+#[test]
+fn mini_debug_information() {
+    if !needs::tracing() {
+        return;
+    }
+    if !Path::new("/usr/bin/xz").exists() {
+        needs::skipped("there is no xz to compress with");
+        return;
+    }
+    let (folder, program) = copied();
+    let [separate, mini] = ["separate", "mini"].map(|name| folder.path().join(name));
+    run("objcopy", &[Path::new("--only-keep-debug"), &program, &separate]);
+    run("strip", &[Path::new("--strip-debug"), &separate, Path::new("-o"), &mini]);
+    run("xz", &[&mini]);
+    run("strip", &[&program]);
+    let add = format!(".gnu_debugdata={}.xz", mini.display());
+    run("objcopy", &[Path::new("--add-section"), Path::new(&add), &program]);
+    let Written { outer, hidden } = trace(&program);
+    for (faults, name) in [(outer, "outer"), (hidden, "hidden")] {
+        for fault in faults {
+            assert_eq!(shown(&fault.native, 1), [(Some(name), None, false)], "{fault:#?}");
+        }
+    }
+}
+
 /// Debug information of noise costs its lines, nothing more.
 #[test]
 fn debug_information_that_lies() {
@@ -146,6 +172,47 @@ fn debug_information_that_lies() {
         for fault in trace(&lies).outer {
             assert!(fault.native.iter().any(|frame| frame.symbol.as_deref() == Some("outer")), "{fault:#?}");
         }
+    }
+}
+
+/// Names of C++ and Rust are as their sources have them.
+#[test]
+fn other_languages() {
+    if !needs::tracing() {
+        return;
+    }
+    let Traced { trace, finished } = Run::new(programs::built("symbols")).arg("mangled").trace();
+    let facts = parse(&finished.stdout_text());
+    check::nothing_lost(&trace);
+    check::facts(&trace, &facts, Listing::Default);
+    for (fact, name) in facts.iter().zip(["cow::Writer<int>::put(char*)", "cow::writer::put"]) {
+        let inside = |fault: &&Fault| (fact.start..fact.end).contains(&fault.address);
+        let faults: Vec<&Fault> = trace.faults_of(fact.pid).filter(inside).collect();
+        assert_eq!(faults.len() as u64, fact.pages, "{name}");
+        for fault in faults {
+            assert_eq!(fault.native[0].symbol.as_deref(), Some(name), "{fault:#?}");
+        }
+    }
+}
+
+/// Code that the program made while it ran has the name that it gave it, without what a terminal would obey.
+#[test]
+fn code_made_at_run_time() {
+    if !needs::tracing() {
+        return;
+    }
+    let Traced { trace, finished } = Run::new(programs::built("symbols")).arg("made").trace();
+    let facts = parse(&finished.stdout_text());
+    check::nothing_lost(&trace);
+    check::facts(&trace, &facts, Listing::Default);
+    let inside = |fault: &&Fault| (facts[0].start..facts[0].end).contains(&fault.address);
+    for fault in trace.faults_of(facts[0].pid).filter(inside) {
+        assert_eq!(
+            shown(&fault.native, 1),
+            [(Some("compiled \u{fffd}[31mfunction"), None, false)],
+            "{fault:#?}"
+        );
+        assert!(!fault.native[0].approximate, "{fault:#?}");
     }
 }
 

@@ -28,7 +28,7 @@ use cowtrace_ebpf::event::{self as raw, exit_flag, flag, fork_flag};
 use cowtrace_ebpf::outcome::Outcome;
 
 pub use block::{Allocator, Block, Object};
-pub use evidence::{Evidence, ModuleEntry, Owner, Phase, Structure};
+pub use evidence::{Chunk, ChunkPart, Evidence, Heap, ModuleEntry, Owner, Phase, Structure};
 pub use output::{Amendment, Output};
 pub use types::{KnownType, Types};
 
@@ -70,6 +70,7 @@ pub struct Attributor {
     ran: HashSet<(usize, u64)>,
     early: HashMap<u64, Vec<usize>>,
     executables: HashMap<u64, Option<String>>,
+    allocators: HashMap<u64, Option<&'static str>>,
     memories: Memories,
 }
 
@@ -95,6 +96,7 @@ impl Attributor {
             ran: HashSet::new(),
             early: HashMap::new(),
             executables: HashMap::new(),
+            allocators: HashMap::new(),
             memories: Memories::default(),
         }
     }
@@ -278,6 +280,7 @@ impl Attributor {
             owner: around.owner,
             structure: around.structure,
             data: around.data.as_deref(),
+            heap: around.heap,
             near_stack: around.near_stack,
             stored_name: stack.as_ref().and_then(|stack| stack.stored.clone()),
             type_in_register: around.type_in_register,

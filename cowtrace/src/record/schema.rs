@@ -395,6 +395,7 @@ pub const WRITE_KINDS: &[&str] = &[
     "c_stack",
     "library_data",
     "malloc",
+    "native_data",
     "buffer",
     "kernel_copy",
     "unknown",

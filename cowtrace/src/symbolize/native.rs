@@ -8,6 +8,10 @@ mod debug;
 mod dwarf;
 mod elf;
 mod files;
+mod mini;
+mod perf_map;
+mod plt;
+mod vdso;
 
 use std::collections::HashMap;
 use std::os::unix::fs::FileExt as _;
@@ -17,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use self::elf::Function;
 use self::files::{Files, Number, Position};
+use self::perf_map::PerfMap;
+use self::vdso::Vdso;
 use super::instruction::LONGEST;
 use crate::memory::{Live, Memory as _};
 use crate::process::maps::{Kind, Mapping, Maps};
@@ -24,6 +30,8 @@ use crate::record::schema::NativeFrame;
 
 /// Answers of each kind that are remembered at most.
 const MAX_FOUND: usize = 1 << 20;
+/// Processes of which the list of compiled functions is kept.
+const MAX_PERF_MAPS: usize = 64;
 /// Longest text that is read from a file.
 const LONGEST_TEXT: usize = 128;
 
@@ -33,6 +41,9 @@ pub struct Native {
     files: Files,
     functions: HashMap<(Number, u64), Arc<[Function]>>,
     variables: HashMap<(Number, u64), Option<String>>,
+    /// By process; `None` = it was gone.
+    perf_maps: HashMap<u32, Option<PerfMap>>,
+    vdso: Vdso,
 }
 
 /// Data of a program or library.
@@ -57,7 +68,8 @@ impl Native {
         };
         let nameless = NativeFrame { object, offset, ..NativeFrame::default() };
         if mapping.kind != Kind::File {
-            return vec![nameless];
+            let (symbol, approximate) = self.outside_of_files(pid, mapping, address);
+            return vec![NativeFrame { symbol, approximate, ..nameless }];
         }
         let number = match self.files.of(pid, mapping) {
             Ok(number) => number,
@@ -77,6 +89,23 @@ impl Native {
             ..nameless.clone()
         };
         functions.iter().enumerate().map(frame).collect()
+    }
+
+    /// The symbol of code that lies in no file, and whether it may be that of other code: of the kernel's, or of what the
+    /// program compiled while it ran.
+    fn outside_of_files(&mut self, pid: u32, mapping: &Mapping, address: u64) -> (Option<String>, bool) {
+        match &mapping.kind {
+            Kind::Special(name) if name == "[vdso]" => (self.vdso.find(pid, mapping, address), false),
+            Kind::Anonymous | Kind::Special(_) if mapping.executable => {
+                if self.perf_maps.len() >= MAX_PERF_MAPS && !self.perf_maps.contains_key(&pid) {
+                    self.perf_maps.clear();
+                }
+                let known = self.perf_maps.entry(pid).or_insert_with(|| PerfMap::of(pid));
+                let found = known.as_mut().and_then(|map| map.find(address));
+                found.map_or((None, false), |(name, approximate)| (Some(name), approximate))
+            }
+            _ => (None, false),
+        }
     }
 
     /// The variable at an address, if that lies in the data of a file, the part without initial values included:
@@ -166,6 +195,45 @@ mod tests {
         assert!(name.starts_with("cowtrace::symbolize::native::tests::landmark"), "{name}");
         assert!(found.object.unwrap().contains("cowtrace"));
         assert_eq!(landmark(1), 2);
+    }
+
+    /// The kernel's code has the kernel's names.
+    #[test]
+    fn vdso() {
+        let pid = std::process::id();
+        let maps = Maps::of(pid).unwrap();
+        let Some(mapping) = maps.iter().find(|mapping| mapping.kind == Kind::Special("[vdso]".to_owned()))
+        else {
+            eprintln!("SKIPPED (allowed): this kernel maps no code of its own");
+            return;
+        };
+        let mut native = Native::default();
+        let mut at = (mapping.start..mapping.end).step_by(16);
+        let found = at.find_map(|at| native.frames(pid, mapping, at).pop()?.symbol);
+        assert!(found.is_some_and(|name| name.contains("vdso")), "a function with a size");
+    }
+
+    /// A file that is gone, one in whose place there is another, and a FIFO there: no name, and why.
+    #[test]
+    fn files_that_are_gone() {
+        let path = std::env::temp_dir().join(format!("cowtrace-gone-{}", std::process::id()));
+        let line = format!("7f0000000000-7f0000010000 r-xp 00000000 00:00 12345 {}\n", path.display());
+        let maps = Maps::parse(line.as_bytes()).unwrap();
+        let mapping = maps.find(0x7f00_0000_1000).unwrap();
+        let check = |reason: &str| {
+            let frames = Native::default().frames(u32::MAX, mapping, 0x7f00_0000_1000);
+            let [frame] = frames.as_slice() else { panic!("{frames:?}") };
+            assert_eq!((frame.symbol.as_deref(), frame.offset), (None, 0x1000));
+            assert_eq!(frame.reason.as_deref(), Some(reason));
+        };
+        let replaced = "the file was deleted or replaced before it was read";
+        check(replaced);
+        std::fs::copy("/proc/self/exe", &path).unwrap();
+        check(replaced);
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        check(replaced);
+        std::fs::remove_file(&path).unwrap();
     }
 
     static ZEROS: [AtomicU8; 1 << 16] = [const { AtomicU8::new(0) }; 1 << 16];

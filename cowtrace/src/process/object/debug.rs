@@ -7,7 +7,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 
 use object::elf;
-use object::read::elf::{CompressionHeader as _, FileHeader as _, ProgramHeader as _, SectionHeader as _};
+use object::read::SymbolIndex;
+use object::read::elf::{
+    CompressionHeader as _, FileHeader as _, ProgramHeader as _, Rela as _, SectionHeader as _, Sym as _,
+};
 
 use super::{ENDIAN, Header, Object};
 
@@ -115,5 +118,31 @@ impl Object {
             _ => return None,
         };
         (read.ok()? as u64 == whole).then_some(content)
+    }
+
+    /// The exported function or variable that covers an address as in the file, as the linker named it.
+    #[must_use]
+    pub fn exported(&self, address: u64) -> Option<String> {
+        let sections = self.sections().ok()?;
+        let symbols = sections.symbols(ENDIAN, &self.data, elf::SHT_DYNSYM).ok()?;
+        let covers = |symbol: &&elf::Sym64<_>| {
+            let inside = address.checked_sub(symbol.st_value(ENDIAN));
+            !symbol.is_undefined(ENDIAN) && inside.is_some_and(|inside| inside < symbol.st_size(ENDIAN))
+        };
+        let name = symbols.iter().find(covers)?.name(ENDIAN, symbols.strings()).ok()?;
+        (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// The function or variable whose address the loader writes to this address; `None` = none.
+    #[must_use]
+    pub fn relocated(&self, address: u64) -> Option<String> {
+        let sections = self.sections().ok()?;
+        let symbols = sections.symbols(ENDIAN, &self.data, elf::SHT_DYNSYM).ok()?;
+        let tables = sections.iter().filter_map(|section| section.rela(ENDIAN, &self.data).ok()?);
+        let entry =
+            tables.flat_map(|(entries, _)| entries).find(|entry| entry.r_offset(ENDIAN) == address)?;
+        let symbol = symbols.symbol(SymbolIndex(entry.r_sym(ENDIAN, false) as usize)).ok()?;
+        let name = symbol.name(ENDIAN, symbols.strings()).ok()?;
+        (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
     }
 }

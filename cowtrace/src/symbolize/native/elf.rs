@@ -73,7 +73,7 @@ impl Names {
     /// The symbol that covers an address or file offset.
     pub(super) fn of(&self, file: &Mapped, input: Input<u64>) -> Option<String> {
         let symbol = ask(&self.0, file, false, input)?;
-        covers(&symbol).then(|| shorten(&symbol.name))
+        covers(&symbol).then(|| clean(&symbol.name))
     }
 }
 
@@ -140,9 +140,9 @@ fn covers(symbol: &Sym<'_>) -> bool {
 /// instruction itself is.
 fn functions(symbol: &Sym<'_>) -> Vec<Function> {
     let known = covers(symbol) && !symbol.name.is_empty();
-    let mut functions = vec![at(known.then(|| shorten(&symbol.name)), symbol.code_info.as_deref())];
+    let mut functions = vec![at(known.then(|| clean(&symbol.name)), symbol.code_info.as_deref())];
     for inlined in symbol.inlined.iter().take(MOST_INLINED) {
-        let name = (!inlined.name.is_empty()).then(|| shorten(&inlined.name));
+        let name = (!inlined.name.is_empty()).then(|| clean(&inlined.name));
         functions.push(at(name, inlined.code_info.as_ref()));
     }
     functions.reverse();
@@ -150,15 +150,18 @@ fn functions(symbol: &Sym<'_>) -> Vec<Function> {
 }
 
 fn at(name: Option<String>, place: Option<&CodeInfo<'_>>) -> Function {
-    let file = place.map(|place| shorten(&place.to_path().to_string_lossy()));
+    let file = place.map(|place| clean(&place.to_path().to_string_lossy()));
     Function { name, file, line: place.and_then(|place| place.line).filter(|line| *line > 0) }
 }
 
-fn shorten(name: &str) -> String {
-    if name.len() <= MOST_NAME {
-        return name.to_owned();
+/// A name of bounded length, without what a terminal would obey.
+pub(super) fn clean(name: &str) -> String {
+    let shown = &name[..name.floor_char_boundary(MOST_NAME)];
+    let mut text = shown.replace(char::is_control, "\u{fffd}");
+    if shown.len() < name.len() {
+        text.push('…');
     }
-    format!("{}…", &name[..name.floor_char_boundary(MOST_NAME)])
+    text
 }
 
 #[cfg(test)]
@@ -203,12 +206,12 @@ mod tests {
         let file = File::options().read(true).write(true).open(&path).unwrap();
         let (names, mapped) = (Names::default(), Mapped::new(&file, true).unwrap());
         let object = crate::process::object::Object::open(Path::new("/proc/self/exe")).unwrap();
-        let code = shorten as *const () as u64;
+        let code = clean as *const () as u64;
         let maps = crate::process::maps::Maps::of(std::process::id()).unwrap();
         let address = code - object.bias(maps.find(code).unwrap()).unwrap();
         file.set_len(0).unwrap();
         let name = names.of(&mapped, Input::VirtOffset(address)).unwrap();
-        assert!(name.contains("shorten"), "{name}");
+        assert!(name.contains("clean"), "{name}");
         std::fs::remove_file(&path).unwrap();
     }
 }

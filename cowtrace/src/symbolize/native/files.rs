@@ -9,7 +9,8 @@ use blazesym::symbolize::Input;
 
 use super::debug;
 use super::dwarf;
-use super::elf::{Function, Lines, Mapped, Names};
+use super::elf::{Function, Lines, Mapped, Names, clean};
+use super::{mini, plt};
 use crate::process::maps::Mapping;
 use crate::process::object::{self, Object, ObjectError};
 
@@ -52,6 +53,8 @@ struct Opened {
     /// Process and path for which it was opened.
     origin: (u32, PathBuf),
     lines: OnceCell<Option<Lines>>,
+    /// Functions that are not exported, compressed.
+    mini: OnceCell<Option<Mapped>>,
 }
 
 impl Files {
@@ -76,7 +79,8 @@ impl Files {
         let object = file.try_clone().ok().and_then(|file| Object::of_file(file, &path).ok());
         let mapped = Mapped::new(&file, !debug::is_of_system(&file, &path)).ok();
         let number = Number(self.files.len());
-        self.files.push(Opened { file, object, mapped, origin: (pid, path), lines: OnceCell::new() });
+        let (lines, mini) = (OnceCell::new(), OnceCell::new());
+        self.files.push(Opened { file, object, mapped, origin: (pid, path), lines, mini });
         self.numbers.insert(key, number);
         Ok(number)
     }
@@ -100,9 +104,13 @@ impl Files {
         };
         let own = self.names.of(file.mapped.as_ref()?, input);
         // What was stripped from the file is in the one with its debug information.
-        own.or_else(|| {
+        let separate = || {
             let lines = file.lines.get_or_init(|| file.find_lines()).as_ref()?;
             self.names.of(lines.file(), Input::VirtOffset(file.address(position)?))
+        };
+        own.or_else(separate).or_else(|| {
+            let (object, address) = (file.object.as_ref()?, file.address(position)?);
+            file.hidden(&self.names, object, address).or_else(|| plt::find(object, address))
         })
     }
 
@@ -131,6 +139,17 @@ impl Opened {
             Position::Offset(offset) => self.object.as_ref()?.address_of(offset),
             Position::Address(address) => Some(address),
         }
+    }
+
+    /// The function at an address of a file with compressed symbols: these, or the exported ones, which the symbolizer does not
+    /// get to in such a file.
+    fn hidden(&self, names: &Names, object: &Object, address: u64) -> Option<String> {
+        if !object.has_section(mini::SECTION) {
+            return None;
+        }
+        let mini = self.mini.get_or_init(|| mini::find(object, &self.file)).as_ref();
+        let name = mini.and_then(|mini| names.of(mini, Input::VirtOffset(address)));
+        name.or_else(|| object.exported(address).map(|name| clean(&name)))
     }
 
     /// Debug information in the file itself or in one beside it.
