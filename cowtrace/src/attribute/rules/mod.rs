@@ -16,6 +16,7 @@ mod malloc;
 mod object;
 mod owner;
 mod refcount;
+mod slots;
 mod stack;
 mod structure;
 
@@ -78,6 +79,7 @@ pub static RULES: &[Rule] = &[
     dict::SYS_MODULES,
     structure::RULE,
     stack::RULE,
+    slots::RULE,
     refcount::RULE,
     gc_header::RULE,
     refcount::WITHOUT_LOCK,
@@ -99,6 +101,7 @@ pub static RULES: &[Rule] = &[
     object::ATTRIBUTE,
     function::RULE,
     function::APPENDED,
+    slots::FUNCTION,
     library::FILE,
 ];
 
