@@ -7,18 +7,18 @@ use cowtrace_ebpf::{
         CODE_HEAD, FILE_NAME, FUNCTION_NAME, Frame, FunctionName, KEY, LINE_TABLE, TEXT, Text, Type,
         UNREADABLE, kind,
     },
-    plan::{MAX_FRAMES, Plan, UNUSED},
+    plan::{MAX_FRAMES, Plan, UNUSED, walker},
     state::{Process, Thread},
 };
 
 use crate::{
     emit::{self, Wake},
-    maps, read,
+    maps, read, ruby,
     walk::{image_word, mix},
 };
 
 /// Values of the table of what was sent; of a type its flags, too, whose lowest bit is of no interest.
-const SENT: u64 = 1;
+pub(crate) const SENT: u64 = 1;
 
 /// Completes a frame of the new stack in this CPU's buffer and sends what it refers to; 0 = something did not fit into the
 /// ring.
@@ -41,6 +41,9 @@ fn frame(index: usize) -> Option<bool> {
     let thread = maps::thread(read::current_tid())?;
     let process = maps::process(&thread.process)?;
     let plan = maps::plan(process.plan)?;
+    if plan.walker == walker::STACKED {
+        return Some(ruby::ruby_define(index as u64) != 0);
+    }
     if let Some(unit) = read::user::<u16>(unit_address(frame, plan)) {
         frame.unit = unit;
         frame.unit_read = 1;
@@ -81,6 +84,7 @@ fn code(frame: &Frame, thread: &Thread, process: &mut Process, plan: &Plan) -> b
     record.first_line = -1;
     read::user_onto(frame.code + u64::from(plan.code_first_line), &mut record.first_line);
     record.units = 0;
+    record.owner = frame.owner;
     if plan.object_size != UNUSED && plan.frame_index_shift == UNUSED {
         read::user_onto(frame.code + u64::from(plan.object_size), &mut record.units);
     }
@@ -90,13 +94,7 @@ fn code(frame: &Frame, thread: &Thread, process: &mut Process, plan: &Plan) -> b
     let name = &mut record.name;
     let at = frame.code + u64::from(plan.code_name);
     string::<FUNCTION_NAME>(at, &mut name.characters, &mut name.state, &mut name.bytes, plan);
-    if is_argument_function(&record.name, plan) {
-        process.argument_code = frame.code;
-        let _ = maps::ARGUMENT_CODE.insert(process.image, frame.code, 0);
-        if let Some(session) = maps::session() {
-            maps::add_shared(&mut session.argument_codes, 1);
-        }
-    }
+    note_argument_function(&record.name, frame.code, process, plan);
     let lines = read::user::<u64>(frame.code + u64::from(plan.code_lines)).unwrap_or(0);
     let full = read::user::<u64>(lines + u64::from(plan.bytes_length)).unwrap_or(0);
     let len = if full > LINE_TABLE as u64 { LINE_TABLE as u32 } else { full as u32 };
@@ -106,6 +104,18 @@ fn code(frame: &Frame, thread: &Thread, process: &mut Process, plan: &Plan) -> b
     let len = CODE_HEAD + if len as usize > LINE_TABLE { LINE_TABLE } else { len as usize };
     record.header.len = len as u32;
     emit::record(record, len, Wake::No, DropReason::RingDefinition)
+}
+
+/// Remembers the code object if it is the one whose frames' first local variable is wanted.
+#[inline(always)]
+pub(crate) fn note_argument_function(name: &FunctionName, code: u64, process: &mut Process, plan: &Plan) {
+    if is_argument_function(name, plan) {
+        process.argument_code = code;
+        let _ = maps::ARGUMENT_CODE.insert(process.image, code, 0);
+        if let Some(session) = maps::session() {
+            maps::add_shared(&mut session.argument_codes, 1);
+        }
+    }
 }
 
 #[inline(always)]

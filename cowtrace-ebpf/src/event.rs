@@ -77,6 +77,8 @@ pub mod flag {
     pub const VALUES: u32 = 1 << 8;
     /// A translation of the process was flushed inside the fault; said only while pages of hugetlbfs are looked for.
     pub const FLUSHED: u32 = 1 << 16;
+    /// The interpreter says of itself that its collector is at work.
+    pub const COLLECTING: u32 = 1 << 9;
 }
 
 /// One page fault. Sent without [`Detail::values`], [`Fault::detail`] or [`Fault::image`] when there is none.
@@ -237,7 +239,7 @@ pub struct Frame {
     pub argument: u64,
     /// The two bytes at `instruction`: opcode and argument.
     pub unit: u16,
-    /// Owner byte.
+    /// Owner byte; of a plan without such bytes 1 for a method that is native code, whose code object is its entry.
     pub owner: u8,
     /// 1 if `unit` could be read.
     pub unit_read: u8,
@@ -273,7 +275,13 @@ pub const FUNCTION_NAME: usize = 128;
 /// Bytes kept of a line table.
 pub const LINE_TABLE: usize = 4096;
 
+/// [`Frame::owner`] of a method that is native code.
+pub const NATIVE_METHOD: u8 = 1;
+
 /// A code object that was not seen before in this image. Sent with `lines_len` bytes of the line table.
+///
+/// With [`crate::plan::walker::STACKED`] `lines` begins with the body's own words ([`crate::plan::BODY`]) and the table of
+/// positions ([`crate::plan::POSITIONS`]), and only then has the entries; a native method has neither file nor lines.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct Code {
@@ -293,6 +301,10 @@ pub struct Code {
     pub plan: u32,
     /// Number of its bytecode units, if they lie in the object.
     pub units: u64,
+    /// [`Frame::owner`].
+    pub owner: u8,
+    /// Always zero.
+    pub zero: [u8; 7],
     /// The file name.
     pub file: FileName,
     /// The qualified name.
@@ -306,7 +318,7 @@ pub struct Code {
 }
 
 /// Length of a code record without its line table.
-pub const CODE_HEAD: usize = 480;
+pub const CODE_HEAD: usize = 488;
 
 macro_rules! names {
     ($($name:ident, $len:ident, $about:literal;)*) => {$(

@@ -119,6 +119,8 @@ pub(crate) struct Scratch {
     pub(crate) stack: Stack,
     /// Next frame of the walk under way.
     pub(crate) next: u64,
+    /// Where the frames end, if they lie one behind the other.
+    pub(crate) limit: u64,
     /// [`Process::argument_code`] of the process that is walked.
     pub(crate) argument_code: u64,
     /// [`Process::image`] of the process that is walked.

@@ -139,10 +139,112 @@ pub struct Plan {
     pub code_copies: u16,
     /// Bits to clear in a frame's code pointer (tag bits).
     pub code_tag: u64,
+    /// One of [`walker`]: which of the kernel program's walkers goes by this plan.
+    pub walker: u64,
     /// Frames of the function with this qualified name carry their first local variable, if that is a string: the name
     /// of the module being imported.
     pub argument_function: ShortName,
+    /// What only Ruby's walker uses.
+    pub ruby: RubyPlan,
 }
+
+/// Which of the kernel program's walkers goes by a plan.
+pub mod walker {
+    /// Frames are linked; objects are counted and lie in pools of the interpreter's allocator, or where `malloc` puts them.
+    pub const LINKED: u64 = 0;
+    /// Frames lie one behind the other at the end of a stack; objects lie in slots of pages of one heap, and are marked.
+    pub const STACKED: u64 = 1;
+}
+
+macro_rules! ruby_plan {
+    ($($(#[$about:meta])* $field:ident;)*) => {
+        /// What [`walker::STACKED`] uses beside the plan's offsets of threads and frames.
+        ///
+        /// thread → execution context (`thread_frame`) → control frame (`control_frame`); control frame → instruction sequence
+        /// (`frame_code`) → its body, which is the code object. `frame_instruction` is the address behind the instruction.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+        #[repr(C)]
+        pub struct RubyPlan {
+            $($(#[$about])* pub $field: u16,)*
+            /// Always zero.
+            pub zero: [u16; 2],
+        }
+
+        impl RubyPlan {
+            /// For plans of other walkers.
+            pub const NONE: Self = Self { $($field: 0,)* zero: [0; 2] };
+        }
+    };
+}
+
+ruby_plan! {
+    /// Runtime (the virtual machine) → the heap's state.
+    runtime_heap;
+    /// The heap's state → word (u32) of flags.
+    heap_flags;
+    /// Number of the flag that says "the collector is at work".
+    collecting_bit;
+    /// Number of the flag that says "it collects the young objects alone".
+    minor_bit;
+    /// Execution context → start of its stack, followed by the stack's size in words.
+    context_stack;
+    /// Control frame → stack pointer.
+    frame_stack_pointer;
+    /// Control frame → the receiver.
+    frame_receiver;
+    /// Control frame → environment, at the end of the local variables; its first word has the frame's flags.
+    frame_environment;
+    /// Bytes in front of the environment at which the method entry lies.
+    environment_method;
+    /// Bytes in front of the environment between the last local variable and it.
+    environment_size;
+    /// Method entry → definition.
+    method_definition;
+    /// Definition → number of its name.
+    definition_name;
+    /// Instruction sequence → its body.
+    code_body;
+    /// Bytes of a body that are sent, at most [`BODY`].
+    body_size;
+    /// Body → table of the entries' positions.
+    body_positions;
+    /// Body → entries of lines.
+    body_entries;
+    /// Body → number of those (u32).
+    body_entry_count;
+    /// Bytes of an entry.
+    entry_size;
+    /// Body → number of local variables (u32).
+    body_locals;
+    /// Array object → first item, if it has but a few.
+    array_items;
+    /// … and its items' address, if it has more.
+    array_pointer;
+    /// Number of the flag that says that it has but a few.
+    array_embedded_bit;
+    /// Table of names ([`crate::state::Assignment::string_type`]) → array of arrays of them.
+    symbols_names;
+    /// Names up to this number are operators' and have that number in the table; others have it above the bits of their scope.
+    last_operator;
+    /// String object → address of its characters, if they lie elsewhere.
+    string_pointer;
+    /// Number of the flag that says that they lie elsewhere.
+    string_elsewhere_bit;
+    /// Number of the flag at which the length of a string that holds its characters itself begins; [`UNUSED`] = it is where that
+    /// of others is.
+    string_length_bit;
+    /// Logarithm of the size of the heap's pages, which is their alignment, too. A page begins with the address of its record.
+    page_shift;
+    /// Page record → bytes of a slot (u16), followed by the number of slots (u16).
+    page_slot_size;
+    /// Page record → first slot.
+    page_start;
+}
+
+/// Bytes of a code record's lines that are set aside for a body's own words, with [`walker::STACKED`].
+pub const BODY: usize = 320;
+/// … for the table of positions, behind them. The rest has the entries.
+pub const POSITIONS: usize = 960;
 
 /// A short ASCII name in the form in which the kernel program compares it: without a branch for each byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -172,4 +274,4 @@ impl ShortName {
     }
 }
 
-const _: () = assert!(size_of::<Plan>() == 152);
+const _: () = assert!(size_of::<Plan>() == 160 + size_of::<RubyPlan>());

@@ -5,14 +5,14 @@ use bytemuck::Zeroable;
 use cowtrace_ebpf::{
     drops::DropReason,
     event::{Frame, IMAGE_BEFORE, IMAGE_WORDS, Modules, STACK_HEAD, StackEnd, flag, kind},
-    plan::{FRAME_WORDS, MAX_FRAMES, MAX_THREAD_STATES, Plan, UNUSED},
+    plan::{FRAME_WORDS, MAX_FRAMES, MAX_THREAD_STATES, Plan, UNUSED, walker},
     state::{JOINED, LOOKED, Process, Thread, pending},
 };
 
 use crate::{
     callers, define, detail, emit,
     maps::{self, Scratch, config},
-    read, tree,
+    read, ruby, tree,
 };
 
 /// Where a page ends.
@@ -41,12 +41,19 @@ pub(crate) fn capture() {
     look_for_modules();
     let Some(thread) = maps::thread(read::current_tid()) else { return };
     callers::name_stack(thread);
+    let mut stacked = false;
     if let Some(process) = maps::process(&thread.process)
         && let Some(plan) = maps::plan(process.plan)
-        && !image(thread, process, plan)
     {
-        detail::look(thread, process, plan);
+        stacked = plan.walker == walker::STACKED;
+        if !stacked && !image(thread, process, plan) {
+            detail::look(thread, process, plan);
+        }
     }
+    if stacked {
+        ruby::ruby_evidence();
+    }
+    let Some(thread) = maps::thread(read::current_tid()) else { return };
     thread.pending &= !pending::BUSY;
 }
 
@@ -110,14 +117,14 @@ fn walk() -> Result<(), StackEnd> {
             maps::ARGUMENT_CODE.get_ptr(process.image).and_then(maps::copied).unwrap_or(0);
     }
     let known = process.argument_code;
-    frames(frame, process);
+    frames(frame, process, plan, state);
     if !name_stack()? {
         return Ok(());
     }
     // The function whose argument is wanted was met in this very stack: its frames are walked again, with arguments.
     let process = maps::process(&thread.process).ok_or(StackEnd::NoThreadState)?;
     if process.argument_code != known {
-        frames(frame, process);
+        frames(frame, process, plan, state);
         name_stack()?;
     }
     Ok(())
@@ -253,8 +260,10 @@ pub(crate) fn word(window: &[u64; FRAME_WORDS], offset: u16) -> u64 {
 /// The results go through memory, of which the verifier forgets the values: handed back as they are, each possible depth
 /// would be a case of its own for all that follows.
 #[inline(always)]
-fn frames(first: u64, process: &Process) {
+fn frames(first: u64, process: &Process, plan: &Plan, state: u64) {
     let Some(scratch) = maps::scratch() else { return };
+    let stacked = plan.walker == walker::STACKED;
+    scratch.limit = if stacked { ruby::end_of_frames(state, plan) } else { 0 };
     scratch.stack.hash = 0;
     scratch.stack.depth = 0;
     scratch.stack.end = StackEnd::TooDeep as u32;
@@ -265,7 +274,8 @@ fn frames(first: u64, process: &Process) {
     let mut step = 0;
     while step < MAX_FRAMES + MAX_FRAMES / 2 {
         step += 1;
-        if walk_frame() == 0 {
+        let goes_on = if stacked { ruby::ruby_frame() } else { walk_frame() };
+        if goes_on == 0 {
             return;
         }
     }
@@ -350,10 +360,9 @@ fn in_code_object(instruction: u64, code: u64, copy: u64, plan: &Plan) -> u64 {
     code + u64::from(plan.code_bytecode) + offset
 }
 
-/// The memory around the write, as it still is, and the names of what it may belong to. Whether that is all that has to
-/// be known: a reference count, or a collector's head.
+/// The memory around the write, as it still is; `false` = it cannot be read.
 #[inline(always)]
-fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) -> bool {
+pub(crate) fn around(thread: &mut Thread) -> bool {
     let address = thread.fault.address;
     let image = &mut thread.fault.image;
     image.key_len = 0;
@@ -373,6 +382,18 @@ fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) -> bool {
     }
     image.len = len as u32;
     thread.fault.flags |= flag::IMAGE;
+    true
+}
+
+/// The memory around the write, as it still is, and the names of what it may belong to. Whether that is all that has to
+/// be known: a reference count, or a collector's head.
+#[inline(always)]
+fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) -> bool {
+    if !around(thread) {
+        return false;
+    }
+    let address = thread.fault.address;
+    let word = address & !7;
     if process.modules.keys != 0
         && address.wrapping_sub(process.modules.keys) < MODULE_TABLE_SPAN
         && read::user::<u64>(process.modules.dict + u64::from(plan.dict_keys)) == Some(process.modules.keys)
@@ -504,7 +525,7 @@ fn look_for_modules() {
 
 #[inline(always)]
 fn module_table(thread: &mut Thread, process: &mut Process, plan: &Plan) -> Option<()> {
-    if process.plan == 0 {
+    if process.plan == 0 || plan.interpreter_modules == UNUSED {
         return None;
     }
     let state = thread_state(thread, process, plan);

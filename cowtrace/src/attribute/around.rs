@@ -5,11 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, flag};
+use cowtrace_ebpf::plan::walker;
 
 use super::code::Symbol;
 use super::places::{self, At, Query};
 use super::stack::KnownStack;
-use super::{Attributor, Block, Heap, Owner, Structure, library};
+use super::{Attributor, Block, Heap, Owner, Slotted, Structure, library};
 use crate::process::maps::{Kind, Mapping};
 use crate::process::tree::Mapped;
 use crate::symbolize::instruction::{self, Form, Store};
@@ -27,6 +28,7 @@ pub(super) struct Around {
     pub(super) pool: Range<u64>,
     pub(super) owner: Option<Owner>,
     pub(super) structure: Option<Structure>,
+    pub(super) slotted: Option<Slotted>,
     pub(super) data: Option<Arc<StaticData>>,
     pub(super) heap: Option<Heap>,
     pub(super) near_stack: bool,
@@ -67,6 +69,10 @@ impl Attributor {
                 unchanged: OnceCell::new(),
             };
             let query = Query { at, found: &found, may_store_attribute: calls || op.ends_with("_ATTR") };
+            if found.plan.walker == walker::STACKED {
+                self.slots(&query, &mut around, symbol.is_some_and(|symbol| symbol.in_interpreter));
+                return around;
+            }
             around.type_distance = found.plan.object_type.into();
             let block = self.places.block(&query, &mut self.names);
             let object = block.as_ref().and_then(|block| block.object.as_ref()).filter(|object| object.alive);

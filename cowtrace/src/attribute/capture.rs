@@ -367,6 +367,8 @@ impl Replay<'_> {
             pool: capture.pool.map_or(0..0, Pool::range),
             owner: capture.owner.clone(),
             structure: capture.structure,
+            slotted: None,
+            collecting: false,
             data: capture.data.as_ref(),
             heap: capture.heap.clone(),
             near_stack: capture.near_stack,
@@ -488,6 +490,7 @@ fn stack(frames: &[CapturedFrame]) -> KnownStack {
             line: frame.line,
             approximate: false,
             op: frame.op.as_deref().and_then(instruction_name),
+            ..PythonFrame::default()
         },
         library: Library::Own,
         imports: None,

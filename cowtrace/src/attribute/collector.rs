@@ -28,7 +28,7 @@ const MOST_OUTSIDE: usize = 16;
 /// Who wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writer {
-    /// A function of the collector, by its name.
+    /// A function of the collector, by its name, or because the interpreter says that it collects.
     Collector,
     /// A function without a name, to a collector's head.
     Head,
@@ -40,6 +40,7 @@ impl Writer {
     /// Who made this write.
     pub(super) fn of(evidence: &Evidence<'_>, write: &Write) -> Self {
         match evidence.symbol {
+            _ if evidence.collecting => Self::Collector,
             Some(symbol) if evidence.in_interpreter && library::is_collector(symbol) => Self::Collector,
             None if evidence.in_interpreter && write.kind == "gc_header" => Self::Head,
             Some(_) | None => Self::Other,

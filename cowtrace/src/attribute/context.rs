@@ -10,12 +10,24 @@ use crate::interp::{Place, Slot};
 impl Attributor {
     /// Whether a main thread without interpreter frames is before its first or behind its last. A forked child goes on
     /// where its parent was.
-    pub(super) fn phase(&mut self, fault: &raw::Fault, process: usize) -> Option<Phase> {
+    pub(super) fn phase(
+        &mut self,
+        fault: &raw::Fault,
+        process: usize,
+        stack: Option<&KnownStack>,
+        fork_stack: Option<&KnownStack>,
+    ) -> Option<Phase> {
         let image = self.tree.get(process).image;
         self.names.interpreter_of(image)?;
         if fault.stack != 0 {
             self.ran.insert((process, image));
-            return None;
+            // A block that the fork runs has returned: the process ends inside the fork.
+            let (stack, fork) = stack.zip(fork_stack)?;
+            let beyond = stack.beyond(fork)?;
+            if stack.is_block_of(beyond) {
+                self.in_block.insert(process);
+            }
+            return (beyond == 0 && self.in_block.contains(&process)).then_some(Phase::Exit);
         }
         if fault.tid != fault.process.pid {
             return None;

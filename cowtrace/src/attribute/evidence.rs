@@ -9,6 +9,7 @@ use super::block::{Block, Object};
 use super::stack::KnownStack;
 use super::types::{KnownType, Types};
 use crate::interp::Part;
+use crate::interp::heap::HeapPlace;
 use crate::symbolize::instruction::Store;
 use crate::symbolize::native::StaticData;
 
@@ -81,6 +82,26 @@ pub enum ChunkPart {
     Arena,
 }
 
+/// Memory of an interpreter that keeps its objects in a heap of slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slotted {
+    /// In a page of the heap.
+    Heap {
+        /// Where.
+        place: HeapPlace,
+        /// Name of the object's class, or of what is made in a free slot.
+        class: Option<String>,
+    },
+    /// In the collector's record of such a page: which part.
+    Record(&'static str),
+    /// A structure of the interpreter: kind of the write, name.
+    Own(&'static str, &'static str),
+    /// What the instructions of a function remember: which part.
+    Cache(&'static str),
+    /// Owned by an object: kind of the write, the object's class.
+    Owned(&'static str, Option<String>),
+}
+
 /// The place in `sys.modules` that was written.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct ModuleEntry {
@@ -132,6 +153,10 @@ pub struct Evidence<'a> {
     pub owner: Option<Owner>,
     /// The structure of the interpreter that the address lies in.
     pub structure: Option<Structure>,
+    /// What it is of an interpreter that keeps its objects in a heap of slots.
+    pub slotted: Option<Slotted>,
+    /// The interpreter says of itself that its collector is at work.
+    pub collecting: bool,
     /// The variable of a program or library that the address lies in.
     pub data: Option<&'a StaticData>,
     /// What memory tells of a process without interpreter; `None` = it has one.
@@ -184,6 +209,8 @@ impl<'a> Evidence<'a> {
             pool: 0..0,
             owner: None,
             structure: None,
+            slotted: None,
+            collecting: false,
             data: None,
             heap: None,
             near_stack: false,

@@ -1,8 +1,32 @@
 //! Whose code a frame is: the user's own, the interpreter's, a library's, a pool's machinery. Tables of paths and names,
 //! since the frames carry nothing else.
 
+use super::gems;
+use crate::interp::ruby;
+
 /// Name of a module's top-level code.
 pub const MODULE_BODY: &str = "<module>";
+/// Ruby's label of the top-level code of a file that was required.
+/// <https://github.com/ruby/ruby/blob/v3_1_2/iseq.c#L839>
+const REQUIRED_BODY: &str = "<top (required)>";
+
+/// Whether a function is the top-level code of a file that something else has loaded.
+#[must_use]
+pub fn is_body(function: &str) -> bool {
+    matches!(function, MODULE_BODY | REQUIRED_BODY)
+}
+
+/// Whether a label of Ruby's is that of a block: `block in f`, `block (2 levels) in f`.
+#[must_use]
+pub fn is_block(function: &str) -> bool {
+    function.starts_with("block ")
+}
+
+/// Whether a frame's file stands for native code.
+#[must_use]
+pub fn is_native(file: &str) -> bool {
+    file == ruby::NATIVE
+}
 
 /// Whose code a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +68,11 @@ static WORKERS: &[Workers] = &[
         paths: &["/site-packages/rq/", "/dist-packages/rq/"],
         scripts: &["rq", "rqworker"],
     },
+    Workers { name: "puma", paths: &["/puma/", "/puma.rb"], scripts: &["puma", "puma-wild"] },
+    Workers { name: "unicorn", paths: &["/unicorn/", "/unicorn.rb"], scripts: &["unicorn", "unicorn_rails"] },
+    Workers { name: "pitchfork", paths: &["/pitchfork/", "/pitchfork.rb"], scripts: &["pitchfork"] },
+    Workers { name: "resque", paths: &["/resque/", "/resque.rb"], scripts: &["resque"] },
+    Workers { name: "parallel", paths: &["/parallel/", "/parallel.rb"], scripts: &[] },
 ];
 
 /// Parts of the pools' machinery, by the ends of their files' paths; the first that fits is it.
@@ -67,6 +96,16 @@ static PARTS: &[(&str, &str)] = &[
     ("/uvicorn/supervisors/multiprocess.py", "supervisor"),
     ("/torch/utils/data/_utils/worker.py", "worker"),
     ("/torch/utils/data/dataloader.py", "loader"),
+    ("/puma/cluster/worker.rb", "worker"),
+    ("/puma/cluster/worker_handle.rb", "worker handle"),
+    ("/puma/cluster.rb", "cluster"),
+    ("/puma/thread_pool.rb", "thread pool"),
+    ("/puma/reactor.rb", "reactor"),
+    ("/puma/server.rb", "server"),
+    ("/unicorn/http_server.rb", "server"),
+    ("/unicorn/worker.rb", "worker"),
+    ("/pitchfork/http_server.rb", "server"),
+    ("/resque/worker.rb", "worker"),
 ];
 
 /// Which part of a pool's machinery a file is; `None` = none that has a name here.
@@ -84,7 +123,8 @@ static INSTALLED: &[&str] = &["/site-packages/", "/dist-packages/"];
 /// Whose code a file is.
 #[must_use]
 pub fn of_file(file: &str) -> Library {
-    if file.starts_with("<frozen ") {
+    // Ruby's own methods are in files such as `<internal:kernel>`, RubyGems' `require` too.
+    if file.starts_with("<frozen ") || file.starts_with("<internal:") || is_native(file) {
         return Library::Frozen;
     }
     if !is_installed(file) {
@@ -104,8 +144,12 @@ pub fn owner(file: &str) -> String {
     }
     let package =
         INSTALLED.iter().find_map(|directory| file.rsplit_once(directory)).map(|(_, inside)| inside);
+    let package = package.or_else(|| gems::inside(file));
     let name = package.and_then(|inside| inside.split('/').next()).filter(|name| !name.is_empty());
-    name.map_or_else(|| "standard library".to_owned(), |name| name.trim_end_matches(".py").to_owned())
+    name.map_or_else(
+        || "standard library".to_owned(),
+        |name| name.trim_end_matches(".py").trim_end_matches(".rb").to_owned(),
+    )
 }
 
 /// The pool that a script in a `bin` directory starts.
@@ -128,7 +172,9 @@ pub fn is_generated(file: &str, function: &str) -> bool {
 }
 
 fn is_installed(file: &str) -> bool {
-    INSTALLED.iter().any(|directory| file.contains(directory)) || is_standard_library(file)
+    INSTALLED.iter().any(|directory| file.contains(directory))
+        || is_standard_library(file)
+        || gems::is_installed(file)
 }
 
 /// `…/lib/python3.11/…`, `…/lib64/python3/…`, `…/lib/python311.zip/…`.
@@ -195,10 +241,13 @@ static IMPORTING: &[&str] = &[
     "_call_with_frames_removed",
 ];
 
+/// Ruby's methods that load a file once. `load` is not among them: it runs programs, too.
+static REQUIRING: &[&str] = &["require", "require_relative", "gem_original_require"];
+
 /// Whether a frame is the import machinery's, at work on an import.
 #[must_use]
 pub fn is_importing(file: &str, function: &str) -> bool {
-    file == IMPORTLIB && IMPORTING.contains(&function)
+    file == IMPORTLIB && IMPORTING.contains(&function) || is_native(file) && REQUIRING.contains(&function)
 }
 
 /// Whether a frame is `importlib.reload`.

@@ -9,13 +9,16 @@ mod code;
 mod collector;
 mod context;
 mod evidence;
+mod gems;
 mod keys;
 pub mod library;
 mod names;
 pub mod operation;
 mod output;
 mod places;
+mod requires;
 pub mod rules;
+mod slots;
 pub mod stack;
 mod types;
 
@@ -28,7 +31,7 @@ use cowtrace_ebpf::event::{self as raw, exit_flag, flag, fork_flag};
 use cowtrace_ebpf::outcome::Outcome;
 
 pub use block::{Allocator, Block, Object};
-pub use evidence::{Chunk, ChunkPart, Evidence, Heap, ModuleEntry, Owner, Phase, Structure};
+pub use evidence::{Chunk, ChunkPart, Evidence, Heap, ModuleEntry, Owner, Phase, Slotted, Structure};
 pub use output::{Amendment, Output};
 pub use types::{KnownType, Types};
 
@@ -48,6 +51,7 @@ use collector::{Collections, Writer};
 use keys::{Forked, Keys};
 use names::Names;
 use places::Places;
+use slots::Slots;
 
 /// Attributes the faults of one tree, in the order in which the events come.
 pub struct Attributor {
@@ -68,6 +72,9 @@ pub struct Attributor {
     places: Places,
     data: HashMap<(u64, u64), Option<Arc<StaticData>>>,
     ran: HashSet<(usize, u64)>,
+    /// Processes that were seen in the block that their fork runs.
+    in_block: HashSet<usize>,
+    slots: Slots,
     early: HashMap<u64, Vec<usize>>,
     executables: HashMap<u64, Option<String>>,
     allocators: HashMap<u64, Option<&'static str>>,
@@ -94,6 +101,8 @@ impl Attributor {
             places: Places::default(),
             data: HashMap::new(),
             ran: HashSet::new(),
+            in_block: HashSet::new(),
+            slots: Slots::default(),
             early: HashMap::new(),
             executables: HashMap::new(),
             allocators: HashMap::new(),
@@ -182,8 +191,10 @@ impl Attributor {
         let process = self.tree.get(parent);
         let (image, pid) = (process.image, process.key.pid);
         let Some(found) = self.names.interpreter_of(image).map(Arc::clone) else { return };
+        let memory = self.memories.of(pid);
+        self.slots.survey(image, &found, &memory);
         if let Some(Mapped { maps, .. }) = self.tree.maps_at(parent, found.runtime) {
-            self.places.survey(image, &self.memories.of(pid), &maps);
+            self.places.survey(image, &memory, &maps);
         }
     }
 
@@ -260,7 +271,7 @@ impl Attributor {
         let stack = self.names.stack(fault.stack).map(Arc::clone);
         let fork_stack = self.names.stack(self.tree.get(process).fork_stack).map(Arc::clone);
         let image_id = self.tree.get(process).image;
-        let phase = self.phase(fault, process);
+        let phase = self.phase(fault, process, stack.as_deref(), fork_stack.as_deref());
         let (frames_missing, no_stack) = self.missing(fault, image_id);
         let around = self.around(fault, process, mapping, symbol, stack.as_deref());
         let mut evidence = Evidence {
@@ -279,6 +290,8 @@ impl Attributor {
             pool: around.pool,
             owner: around.owner,
             structure: around.structure,
+            slotted: around.slotted,
+            collecting: fault.flags & flag::COLLECTING != 0,
             data: around.data.as_deref(),
             heap: around.heap,
             near_stack: around.near_stack,
@@ -296,7 +309,8 @@ impl Attributor {
             no_stack,
         };
         let write = rules::judge(&evidence);
-        if log::log_enabled!(log::Level::Trace) {
+        // What is told by a heap of slots is not kept in captures.
+        if evidence.slotted.is_none() && !evidence.collecting && log::log_enabled!(log::Level::Trace) {
             let found = self.names.interpreter_of(image_id);
             let origin = capture::Origin {
                 fault,

@@ -5,22 +5,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, StackEnd};
-use cowtrace_ebpf::plan::{Plan, UNUSED};
+use cowtrace_ebpf::plan::{Plan, UNUSED, walker};
 use cowtrace_ebpf::state::ProcessKey;
 
-use super::library;
 use super::stack::{KnownFrame, KnownStack};
 use super::types::{KnownType, Types};
+use super::{library, requires};
 use crate::event::{Code, Stack};
 use crate::interp::{CodeFacts, Found};
 use crate::memory::{Live, Memory};
-use crate::record::schema::{PythonFrame, Table};
+use crate::record::schema::{FrameLanguage, PythonFrame, Table};
 
 /// Texts that are kept; they are needed until the stack that follows them.
 const MOST_TEXTS: usize = 4096;
 
 /// Addresses that are remembered to be no types.
 const MOST_NO_TYPES: usize = 1 << 16;
+/// Classes whose names are remembered.
+const MOST_CLASSES: usize = 1 << 16;
 /// Bytecode units of a code object that are believed.
 const MOST_UNITS: u64 = 1 << 20;
 
@@ -36,6 +38,10 @@ pub(super) struct Names {
     no_types: HashSet<(u64, u64)>,
     /// Bytecode units of code objects, by image and address.
     bytecode: BTreeMap<(u64, u64), u64>,
+    /// What instructions remember, by image and address: its end, and what it is.
+    caches: BTreeMap<(u64, u64), (u64, &'static str)>,
+    /// Names of classes, by image and address; `None` = it is none, or has no name.
+    classes: HashMap<(u64, u64), Option<String>>,
 }
 
 /// `tp_name` of a type made in C has its module in front; the short name is what people know it by.
@@ -67,7 +73,8 @@ impl Names {
     #[must_use]
     pub(super) fn counts_generations(&self, image: u64) -> bool {
         self.interpreters.get(&image).is_some_and(|found| {
-            found.plan.interpreter_gc_counts != UNUSED || found.plan.runtime_gc_counts != UNUSED
+            let Plan { interpreter_gc_counts, runtime_gc_counts, walker, .. } = found.plan;
+            walker == walker::STACKED || interpreter_gc_counts != UNUSED || runtime_gc_counts != UNUSED
         })
     }
 
@@ -90,16 +97,23 @@ impl Names {
         let name = |characters, state, bytes: &[u8]| {
             language.string(state, characters, bytes).unwrap_or_else(|| "(unreadable)".to_owned())
         };
-        let whole = code.lines.len() == code.lines_full as usize;
-        let read = || relatives.iter().find_map(|memory| whole_lines(&found.plan, &**memory, code));
+        let native = language.native_file(code.owner);
+        let whole = native.is_some() || language.is_whole(&found.plan, code);
+        let read = || relatives.iter().find_map(|memory| language.whole_lines(&found.plan, &**memory, code));
         let lines = if whole { None } else { read() };
         let known = KnownCode {
             whole: whole || lines.is_some(),
-            lines: lines.unwrap_or_else(|| code.lines.clone()),
-            file: name(code.file.characters, code.file.state, &code.file.bytes),
+            file: match native {
+                Some(file) => file.to_owned(),
+                None => name(code.file.characters, code.file.state, &code.file.bytes),
+            },
             function: name(code.name.characters, code.name.state, &code.name.bytes),
             first_line: code.first_line,
+            lines: lines.unwrap_or_else(|| code.lines.clone()),
         };
+        for (range, what) in language.caches(code) {
+            self.caches.insert((code.image, range.start), (range.end, what));
+        }
         if (1..MOST_UNITS).contains(&code.units) {
             self.bytecode.insert((code.image, code.address), code.units);
         }
@@ -174,6 +188,30 @@ impl Names {
         of == image && offset < units.saturating_mul(2)
     }
 
+    /// What an address is of what the instructions of a known code object remember.
+    pub(super) fn cache(&self, image: u64, address: u64) -> Option<&'static str> {
+        let (&(of, _), &(end, what)) = self.caches.range(..=(image, address)).next_back()?;
+        (of == image && address < end).then_some(what)
+    }
+
+    /// The name of a class.
+    pub(super) fn class(
+        &mut self,
+        image: u64,
+        class: u64,
+        found: &Found,
+        relatives: &[Rc<Live>],
+    ) -> Option<String> {
+        if class == 0 {
+            return None;
+        }
+        if self.classes.len() >= MOST_CLASSES {
+            self.classes.clear();
+        }
+        let read = || relatives.iter().find_map(|memory| found.language.class_name(found, &**memory, class));
+        self.classes.entry((image, class)).or_insert_with(read).clone()
+    }
+
     /// A stack, whose code objects and texts have come before it.
     pub(super) fn define_stack(
         &mut self,
@@ -183,12 +221,15 @@ impl Names {
         table: &mut Table<Vec<PythonFrame>>,
     ) {
         let Some(found) = self.interpreters.get(&image).map(Arc::clone) else { return };
-        let frames: Vec<KnownFrame> = stack
+        let mut frames: Vec<KnownFrame> = stack
             .frames
             .iter()
             .enumerate()
             .map(|(depth, frame)| self.frame(&found, image, stack.process, frame, depth == 0))
             .collect();
+        if found.plan.walker == walker::STACKED {
+            requires::mark(&mut frames);
+        }
         let id = table.intern(frames.iter().map(|frame| frame.shown.clone()).collect());
         let cut = (stack.end != StackEnd::Complete).then(|| stack.end.about());
         let stored = stack.frames.first().filter(|frame| frame.unit_read != 0).and_then(|frame| {
@@ -216,10 +257,19 @@ impl Names {
             .then(|| self.texts.get(&(process, frame.argument)))
             .flatten()
             .and_then(|text| language.string(text.state, text.characters, &text.bytes));
+        let stacked = found.plan.walker == walker::STACKED;
+        let of = if stacked { FrameLanguage::Ruby } else { FrameLanguage::Python };
         let Some(code) = self.codes.get(&(image, frame.code, frame.identity)) else {
             let unknown = "(lost)".to_owned();
             return KnownFrame {
-                shown: PythonFrame { function: unknown.clone(), file: unknown, line: None, approximate, op },
+                shown: PythonFrame {
+                    language: of,
+                    function: unknown.clone(),
+                    file: unknown,
+                    line: None,
+                    approximate,
+                    op,
+                },
                 library: library::Library::Installed,
                 imports,
                 place: (frame.identity, frame.instruction),
@@ -228,10 +278,13 @@ impl Names {
         let facts = CodeFacts { address: frame.code, first_line: code.first_line, lines: &code.lines };
         let line = language.frame(&found.plan, &facts, frame.instruction).line;
         // A table that was cut gives no lines behind the cut, and none before it that would be wrong.
-        let line = line.or_else(|| if code.whole { u32::try_from(code.first_line).ok() } else { None });
+        let has_lines = language.native_file(frame.owner).is_none();
+        let line =
+            line.or_else(|| if code.whole && has_lines { u32::try_from(code.first_line).ok() } else { None });
         KnownFrame {
             library: library::of_file(&code.file),
             shown: PythonFrame {
+                language: of,
                 function: code.function.clone(),
                 file: code.file.clone(),
                 line,
@@ -243,18 +296,3 @@ impl Names {
         }
     }
 }
-
-/// The line table of a code object, of which only the start was kept, from memory; `None` = it is not there any more.
-fn whole_lines(plan: &Plan, memory: &dyn Memory, code: &Code) -> Option<Vec<u8>> {
-    let table = memory.u64(code.address.checked_add(plan.code_lines.into())?).ok()?;
-    let len = memory.u64(table.checked_add(plan.bytes_length.into())?).ok()?;
-    if len != u64::from(code.lines_full) || len > MOST_LINES {
-        return None;
-    }
-    let mut lines = vec![0; usize::try_from(len).ok()?];
-    memory.read(table.checked_add(plan.bytes_data.into())?, &mut lines).ok()?;
-    lines.starts_with(&code.lines).then_some(lines)
-}
-
-/// Longest line table that is read.
-const MOST_LINES: u64 = 1 << 20;

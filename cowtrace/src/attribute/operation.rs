@@ -45,7 +45,8 @@ fn certain(kind: &'static str, name: Option<String>) -> Operation {
 /// The collector's own functions, or, where they have no names, a run of writes to collector heads from one
 /// instruction (see [`super::collector`]).
 fn collection(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
-    let named = evidence.symbol.is_some_and(library::is_collector) && evidence.in_interpreter;
+    let named =
+        evidence.collecting || evidence.symbol.is_some_and(library::is_collector) && evidence.in_interpreter;
     (named || evidence.collector_run).then(|| Operation {
         confidence: if named { Confidence::Certain } else { Confidence::Likely },
         ..certain("gc", None)
@@ -57,6 +58,8 @@ fn collection(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
 fn fork(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
     if let (Some(stack), Some(fork)) = (evidence.stack, evidence.fork_stack)
         && let Some(beyond) = stack.beyond(fork)
+        && evidence.phase.is_none()
+        && !stack.is_block_of(beyond)
     {
         let hook = beyond.checked_sub(1).and_then(|at| stack.frames.get(at));
         let hook = hook.map(|frame| library::hook(&frame.shown.file, &frame.shown.function));

@@ -131,7 +131,7 @@ impl KnownStack {
         let imports = |frame: &KnownFrame| {
             frame.imports.is_some() || library::is_importing(&frame.shown.file, &frame.shown.function)
         };
-        self.frames[at].shown.function == library::MODULE_BODY
+        library::is_body(&self.frames[at].shown.function)
             && self.frames[at + 1..self.import_of_body(at)].iter().any(imports)
     }
 
@@ -140,6 +140,15 @@ impl KnownStack {
         let outside = &self.frames[at + 1..];
         let machinery = outside.iter().position(|frame| frame.library != Library::Frozen);
         at + 1 + machinery.unwrap_or(outside.len())
+    }
+
+    /// Whether so many inner frames are the block that a fork was given to run in the child, and what that has called: they
+    /// are the program's own, although the fork has not returned.
+    #[must_use]
+    pub fn is_block_of(&self, beyond: usize) -> bool {
+        let block = beyond.checked_sub(1).and_then(|at| self.frames.get(at));
+        block.is_some_and(|frame| library::is_block(&frame.shown.function))
+            && self.frames.get(beyond).is_some_and(|frame| library::is_native(&frame.shown.file))
     }
 
     /// If the outermost frames of this stack are at the very places where another stack stood: how many frames it has

@@ -137,6 +137,7 @@ fn code(bytes: &[u8]) -> Result<Code, DecodeError> {
         lines: record.lines[..len].to_vec(),
         lines_full: record.lines_full,
         units: record.units,
+        owner: record.owner,
     })
 }
 

@@ -93,6 +93,8 @@ pub struct Code {
     pub lines_full: u32,
     /// Number of its bytecode units, if they lie in the object; else 0.
     pub units: u64,
+    /// Owner byte of the frame it was met in.
+    pub owner: u8,
 }
 
 /// Another program runs in a process.

@@ -79,6 +79,8 @@ struct FaultLine<'a> {
     write: Option<&'a Write>,
     site: Option<&'a Site>,
     python: &'a [PythonFrame],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ruby: &'a [PythonFrame],
     native: &'a [NativeFrame],
 }
 
@@ -199,6 +201,9 @@ pub(super) fn process_line(process: &Process) -> impl Serialize + '_ {
 }
 
 fn fault_line<'a>(trace: &'a Trace, sides: &Sides<'_>, fault: &Fault) -> FaultLine<'a> {
+    let frames = trace.python.get(fault.python).map_or(&[][..], Vec::as_slice);
+    let is_python = frames.first().is_none_or(|frame| frame.language.is_python());
+    let (python, ruby) = if is_python { (frames, &[][..]) } else { (&[][..], frames) };
     FaultLine {
         kind: "fault",
         time: fault.time,
@@ -217,7 +222,8 @@ fn fault_line<'a>(trace: &'a Trace, sides: &Sides<'_>, fault: &Fault) -> FaultLi
             .map(|operation| OperationField { operation, collection: fault.collection }),
         write: trace.writes.get(fault.write),
         site: fault.site.and_then(|site| trace.sites.get(site)),
-        python: trace.python.get(fault.python).map_or(&[], Vec::as_slice),
+        python,
+        ruby,
         native: trace.native.get(fault.native).map_or(&[], Vec::as_slice),
     }
 }

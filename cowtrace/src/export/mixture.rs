@@ -28,6 +28,7 @@ pub(super) fn trace() -> Trace {
         line: Some(line),
         approximate: false,
         op: None,
+        ..PythonFrame::default()
     };
     swap.python = vec![frame("f;g", 9), frame("<module>", 12)];
     let object = Some("/usr/lib/libpython3.11.so.1.0".to_owned());

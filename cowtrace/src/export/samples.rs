@@ -31,6 +31,7 @@ fn imported(chain: &[&str], name: &str) -> Page {
         line: Some(line),
         approximate: false,
         op: Some("IMPORT_NAME"),
+        ..PythonFrame::default()
     };
     page.python = vec![python("f", 6), python("<module>", 12)];
     let (symbol, object) = (Some("insertdict".to_owned()), Some("/usr/lib/libpython3.11.so.1.0".to_owned()));

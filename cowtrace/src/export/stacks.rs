@@ -60,7 +60,7 @@ pub(super) enum Frame<'a> {
 impl<'a> Frame<'a> {
     /// The frame of interpreted code.
     pub(super) fn python(frame: &'a PythonFrame) -> Self {
-        let PythonFrame { function, file, line, approximate, op: _ } = frame;
+        let PythonFrame { language: _, function, file, line, approximate, op: _ } = frame;
         Self::Python { function, file, line: *line, approximate: *approximate }
     }
 
@@ -75,8 +75,10 @@ impl<'a> Frame<'a> {
     pub(super) fn write(write: Option<&'a Write>) -> Self {
         let Some(write) = write else { return Self::Write { kind: "unknown", of: None, name: None } };
         // Every object has a name of its own: a frame for each would hide how much they are together.
-        let one_of_many =
-            matches!(write.kind, "refcount" | "gc_header" | "object_body" | "allocator" | "buffer");
+        let one_of_many = matches!(
+            write.kind,
+            "refcount" | "gc_header" | "object_flags" | "object_body" | "allocator" | "buffer"
+        );
         let name = write.name.as_deref().filter(|_| !one_of_many);
         Self::Write { kind: write.kind, of: write.of.as_deref(), name }
     }

@@ -5,25 +5,31 @@
 //! kernel side, and a [`Language`] that turns the words the kernel side sends into lines, names and instructions.
 //! A new interpreter is a folder and a row of [`INTERPRETERS`].
 
+mod files;
+pub mod heap;
 pub mod python;
+pub mod ruby;
 
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use cowtrace_ebpf::event::Detail;
 use cowtrace_ebpf::plan::Plan;
 use cowtrace_ebpf::state::ModuleTable;
 use serde::{Deserialize, Serialize};
 
+use crate::event::Code;
 use crate::memory::Memory;
 use crate::process::maps::Maps;
 use crate::process::object::{Object, ObjectError};
 use crate::record::schema;
+use heap::{HeapPlace, Own, Parts, Records};
 pub use python::dict::{DictTable, Place, Slot};
 
 /// Everything that can recognise an interpreter, asked in this order.
-pub static INTERPRETERS: &[Recogniser] = &[python::RECOGNISER];
+pub static INTERPRETERS: &[Recogniser] = &[python::RECOGNISER, ruby::RECOGNISER];
 
 /// How to recognise one interpreter.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +120,8 @@ pub struct Found {
     pub type_type: u64,
     /// Address of the type of strings.
     pub string_type: u64,
+    /// Address of the table of names, for interpreters that number them; 0 = it has none, or was not found.
+    pub symbols: u64,
     /// How to read what the kernel side sends.
     pub language: &'static dyn Language,
 }
@@ -140,55 +148,132 @@ pub struct FrameFacts {
 }
 
 /// Reads what the kernel side sends. Everything is the target's: any value may come, none may panic or loop for long.
+///
+/// Two kinds of interpreters: those that count their objects answer for types, dicts and owners; those that keep them in a
+/// heap of slots and mark them answer for places in that heap ([`heap`]). What an interpreter has not is `None` or empty.
 pub trait Language: fmt::Debug + Sync {
     /// Line of a frame.
     fn frame(&self, plan: &Plan, code: &CodeFacts<'_>, instruction: u64) -> FrameFacts;
-
-    /// Base name of the instruction in a bytecode unit (opcode in the low byte, argument in the high one). `None` = the
-    /// unit is no instruction: the pointer of an outer frame may rest on data behind one.
-    fn opcode(&self, unit: u16, innermost: bool) -> Option<&'static str>;
-
-    /// Whether the instruction in a bytecode unit runs machine code that was compiled from the instructions of several lines.
-    fn enters_compiled(&self, unit: u16) -> bool;
-
-    /// Whether the interpreter has such instructions.
-    fn compiles(&self) -> bool;
 
     /// A string from its state word, its length in characters and its first bytes; a cut one ends with `…`.
     /// `None` = it was not readable, or of a form that keeps its characters elsewhere.
     fn string(&self, state: u32, characters: u32, bytes: &[u8]) -> Option<String>;
 
+    /// Whether the kernel side could send all of a code object's lines.
+    fn is_whole(&self, plan: &Plan, code: &Code) -> bool;
+
+    /// All of a code object's lines, from memory; `None` = the object is not there any more.
+    fn whole_lines(&self, plan: &Plan, memory: &dyn Memory, code: &Code) -> Option<Vec<u8>>;
+
+    /// Base name of the instruction in a bytecode unit (opcode in the low byte, argument in the high one). `None` = the
+    /// unit is no instruction: the pointer of an outer frame may rest on data behind one.
+    fn opcode(&self, _unit: u16, _innermost: bool) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether the instruction in a bytecode unit runs machine code that was compiled from the instructions of several lines.
+    fn enters_compiled(&self, _unit: u16) -> bool {
+        false
+    }
+
+    /// Whether the interpreter has such instructions.
+    fn compiles(&self) -> bool {
+        false
+    }
+
+    /// What stands for the file of a frame whose function is native code, by the frame's owner; `None` = it is not.
+    fn native_file(&self, _owner: u8) -> Option<&'static str> {
+        None
+    }
+
     /// The string object at an address, cut after 256 bytes.
-    fn text(&self, plan: &Plan, memory: &dyn Memory, string_type: u64, address: u64) -> Option<String>;
+    fn text(&self, _plan: &Plan, _memory: &dyn Memory, _string_type: u64, _address: u64) -> Option<String> {
+        None
+    }
 
     /// Name of the type object at an address; `None` = there is none, or it cannot be read.
-    fn type_name(&self, plan: &Plan, memory: &dyn Memory, type_type: u64, address: u64) -> Option<String>;
+    fn type_name(
+        &self,
+        _plan: &Plan,
+        _memory: &dyn Memory,
+        _type_type: u64,
+        _address: u64,
+    ) -> Option<String> {
+        None
+    }
 
     /// Where the parts of the module table lie; `None` = there is no table, or its header makes no sense.
-    fn module_table(&self, table: &ModuleTable) -> Option<DictTable>;
+    fn module_table(&self, _table: &ModuleTable) -> Option<DictTable> {
+        None
+    }
 
     /// What the type object at an address says of its instances.
-    fn shape(&self, plan: &Plan, memory: &dyn Memory, address: u64) -> Option<Shape>;
+    fn shape(&self, _plan: &Plan, _memory: &dyn Memory, _address: u64) -> Option<Shape> {
+        None
+    }
 
     /// What an object owns outside itself; `None` = nothing that is known of its type, or it could not be read.
-    fn owned(&self, plan: &Plan, memory: &dyn Memory, object: u64, of: TypeOf<'_>) -> Option<Owned>;
+    fn owned(&self, _plan: &Plan, _memory: &dyn Memory, _object: u64, _of: TypeOf<'_>) -> Option<Owned> {
+        None
+    }
 
     /// The name that a code object's instruction stores to: of an attribute, or of a variable of a module. `None` = it
     /// stores to none, or it could not be read.
     fn stored_name(
         &self,
-        plan: &Plan,
-        memory: &dyn Memory,
-        string_type: u64,
-        code: u64,
-        unit: u16,
-    ) -> Option<String>;
+        _plan: &Plan,
+        _memory: &dyn Memory,
+        _string_type: u64,
+        _code: u64,
+        _unit: u16,
+    ) -> Option<String> {
+        None
+    }
 
     /// The part of a dict's table that an address lies in, if one begins where a block of memory does.
-    fn table_part(&self, block: u64, header: &[u8; 32], size: u64, address: u64) -> Option<Place>;
+    fn table_part(&self, _block: u64, _header: &[u8; 32], _size: u64, _address: u64) -> Option<Place> {
+        None
+    }
 
     /// The name of the module whose namespace has its table at `keys`; `None` = it is another dict's, or could not be read.
-    fn namespace(&self, plan: &Plan, memory: &dyn Memory, string_type: u64, keys: u64) -> Option<String>;
+    fn namespace(&self, _plan: &Plan, _memory: &dyn Memory, _string_type: u64, _keys: u64) -> Option<String> {
+        None
+    }
+
+    /// Where an address lies in the heap, by what the kernel side found; `None` = not in a page of it.
+    fn heap_place(&self, _detail: &Detail, _address: u64) -> Option<HeapPlace> {
+        None
+    }
+
+    /// The records of the heap's pages.
+    fn heap_records(&self, _found: &Found, _memory: &dyn Memory) -> Option<Records> {
+        None
+    }
+
+    /// What lies at an offset in such a record.
+    fn record_place(&self, _offset: u64) -> &'static str {
+        ""
+    }
+
+    /// Name of the class at an address.
+    fn class_name(&self, _found: &Found, _memory: &dyn Memory, _class: u64) -> Option<String> {
+        None
+    }
+
+    /// What the object at an address owns outside its slot, with the kind of a write to each part.
+    fn parts(&self, _memory: &dyn Memory, _object: u64) -> Parts {
+        Parts::new()
+    }
+
+    /// What belongs to a code object outside itself: its bytecode, and what its instructions remember.
+    fn caches(&self, _code: &Code) -> Parts {
+        Parts::new()
+    }
+
+    /// Structures of the interpreter's own, with the state of a thread (0 = of none); `None` = they cannot be read.
+    fn own_structures(&self, _found: &Found, _memory: &dyn Memory, _state: u64) -> Option<Vec<Own>> {
+        None
+    }
 }
 
 /// What an object owns outside itself.

@@ -34,7 +34,7 @@ pub struct Trace {
     pub writes: Table<Write>,
     /// Sites, by [`Fault::site`].
     pub sites: Table<Site>,
-    /// Interpreter stacks, innermost frame first, by [`Fault::python`].
+    /// Interpreter stacks, innermost frame first, by [`Fault::python`]: CPython's and Ruby's, each of one language.
     pub python: Table<Vec<PythonFrame>>,
     /// Native stacks, innermost frame first, by [`Fault::native`].
     pub native: Table<Vec<NativeFrame>>,
@@ -91,7 +91,7 @@ impl Header {
 /// An interpreter build that was recognised, or met and not known.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub struct Interpreter {
-    /// `CPython`.
+    /// `CPython` or `Ruby`.
     pub name: String,
     /// Full version, e.g. `3.11.7`.
     pub version: String,
@@ -381,6 +381,8 @@ pub struct Operation {
 pub const WRITE_KINDS: &[&str] = &[
     "refcount",
     "gc_header",
+    "gc_mark_bits",
+    "object_flags",
     "dict_entry",
     "dict_resize",
     "list_item",
@@ -438,12 +440,34 @@ pub struct Site {
     pub library: Option<String>,
 }
 
-/// One interpreter frame.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+/// Whose a frame is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameLanguage {
+    /// CPython's.
+    #[default]
+    Python,
+    /// Ruby's.
+    Ruby,
+}
+
+impl FrameLanguage {
+    /// What recordings from before there was another leave out.
+    #[must_use]
+    pub fn is_python(&self) -> bool {
+        *self == Self::Python
+    }
+}
+
+/// One frame of an interpreter, of whichever.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct PythonFrame {
-    /// Qualified name.
+    /// Whose it is.
+    #[serde(skip_serializing_if = "FrameLanguage::is_python")]
+    pub language: FrameLanguage,
+    /// Qualified name; of Ruby its label, such as `block in each_pair`.
     pub function: String,
-    /// File as the interpreter names it.
+    /// File as the interpreter names it; `<native>` for a method of Ruby's that is native code.
     pub file: String,
     /// Line; `None` = the instruction has none.
     pub line: Option<u32>,

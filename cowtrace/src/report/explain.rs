@@ -102,6 +102,21 @@ static ROWS: &[Row] = &[
     ),
     row(
         ANY,
+        "gc_mark_bits",
+        "Ruby's collector marks an object by a bit that lies with those of its page's other objects, apart from the objects; a \
+         full collection clears the bits of the whole heap and sets them again.",
+        "GC.start (and GC.compact, or Process.warmup from 3.3 on) in the parent before the fork makes what it keeps old, \
+         so that collections of young objects leave it alone.",
+    ),
+    row(
+        ANY,
+        "object_flags",
+        "The word of flags in an object itself was written: how many collections it has survived, that it is frozen, that \
+         it has an id.",
+        "GC.start, three times in the parent before the fork, lets objects come of age there; freeze what is constant there, too.",
+    ),
+    row(
+        ANY,
         "dict_entry",
         "An entry of an inherited dict was stored, replaced or removed.",
         "Fill tables before the fork; keep what changes in each process in dicts made after it.",

@@ -129,6 +129,7 @@ mod tests {
             line: Some(1),
             approximate: false,
             op: None,
+            ..PythonFrame::default()
         };
         let mut queue = page(operation("worker_bookkeeping", "multiprocessing"), refcount(), None);
         queue.python = vec![frame("/usr/lib/python3.11/multiprocessing/queues.py"), frame("/home/a.py")];

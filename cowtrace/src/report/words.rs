@@ -14,6 +14,7 @@ const LONGEST_PATH: usize = 32;
 static WRITES: &[(&str, &str)] = &[
     ("refcount", "refcount"),
     ("gc_header", "GC header"),
+    ("gc_mark_bits", "GC mark bits"),
     ("c_stack", "C stack"),
     ("malloc", "malloc's own data"),
     ("allocator", "object allocator"),

@@ -143,7 +143,8 @@ impl Discovery {
         let assignment = Assignment {
             runtime: found.runtime,
             type_type: found.type_type,
-            string_type: found.string_type,
+            // What strings are known by, or names.
+            string_type: found.string_type.max(found.symbols),
             plan,
             zero: 0,
         };

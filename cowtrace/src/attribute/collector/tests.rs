@@ -112,6 +112,7 @@ fn finalizers() {
             line: Some(1),
             approximate: false,
             op: None,
+            ..PythonFrame::default()
         },
         library: library::Library::Own,
         imports: None,

@@ -20,6 +20,7 @@ fn stack(frames: &[(&str, &str, u32, Option<&str>)]) -> KnownStack {
                 line: Some(line),
                 approximate: false,
                 op: Some("CALL"),
+                ..PythonFrame::default()
             },
             library: library::of_file(file),
             imports: imports.map(str::to_owned),

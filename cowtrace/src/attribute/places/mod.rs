@@ -105,7 +105,7 @@ pub(super) struct Query<'a> {
 
 impl At<'_> {
     /// Memories of it: the relatives', nearest first, and what was kept.
-    fn memories(&self) -> impl Iterator<Item = &dyn Memory> {
+    pub(super) fn memories(&self) -> impl Iterator<Item = &dyn Memory> {
         let live = self.relatives.iter().map(|memory| &**memory as &dyn Memory);
         live.chain(self.kept.as_deref().map(|kept| kept as &dyn Memory))
     }
@@ -161,13 +161,13 @@ impl Query<'_> {
     }
 
     /// General registers that may hold addresses of objects.
-    fn in_registers(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn in_registers(&self) -> impl Iterator<Item = u64> {
         let registers = if self.has_detail() { &self.at.fault.detail.registers[..GENERAL] } else { &[] };
         registers.iter().copied().filter(|&value| may_be_object(value))
     }
 
     /// Variables and operands of the innermost frame that may be addresses of objects.
-    fn in_frame(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn in_frame(&self) -> impl Iterator<Item = u64> {
         let values: &[u64] = if self.has_detail() { &self.at.fault.detail.values } else { &[] };
         let tag = self.found.plan.code_tag;
         values.iter().map(move |&value| value & !tag).filter(|&value| may_be_object(value))

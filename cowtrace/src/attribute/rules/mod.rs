@@ -17,6 +17,7 @@ mod malloc;
 mod object;
 mod owner;
 mod refcount;
+mod slots;
 mod stack;
 mod structure;
 
@@ -79,6 +80,7 @@ pub static RULES: &[Rule] = &[
     dict::SYS_MODULES,
     structure::RULE,
     stack::RULE,
+    slots::RULE,
     refcount::RULE,
     gc_header::RULE,
     refcount::WITHOUT_LOCK,
@@ -105,6 +107,7 @@ pub static RULES: &[Rule] = &[
     function::RULE,
     function::APPENDED,
     heap::DATA,
+    slots::FUNCTION,
     library::FILE,
 ];
 

@@ -73,7 +73,7 @@ fn write_of(kind: &'static str, of: &str) -> crate::record::schema::Write {
 
 fn python(function: &str, line: u32) -> PythonFrame {
     let (function, file) = (function.to_owned(), "/srv/app/multi.py".to_owned());
-    PythonFrame { function, file, line: Some(line), approximate: false, op: None }
+    PythonFrame { function, file, line: Some(line), approximate: false, op: None, ..PythonFrame::default() }
 }
 
 fn own(line_number: u32) -> Page {

@@ -21,6 +21,7 @@ fn trace() -> Trace {
         line: Some(9),
         approximate: false,
         op,
+        ..PythonFrame::default()
     };
     swap.python = vec![frame(Some("STORE_SUBSCR")), frame(None)];
     let object = Some("/usr/lib/libpython3.11.so.1.0".to_owned());

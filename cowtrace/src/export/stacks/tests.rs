@@ -5,7 +5,7 @@ use crate::record::fixture::{Builder, operation, page, write};
 
 fn python(function: &str, line: u32, op: Option<&'static str>) -> PythonFrame {
     let (function, file) = (function.to_owned(), "/home/ann/seed/multi.py".to_owned());
-    PythonFrame { function, file, line: Some(line), approximate: false, op }
+    PythonFrame { function, file, line: Some(line), approximate: false, op, ..PythonFrame::default() }
 }
 
 fn native(symbol: Option<&str>, offset: u64) -> NativeFrame {

@@ -1,9 +1,6 @@
 //! Finds CPython in a process: the file that defines its runtime state, its version, and a check that its memory is
 //! what the version's layout says.
 
-use std::collections::HashSet;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt as _;
 
 use cowtrace_ebpf::plan::{Plan, UNUSED};
@@ -12,6 +9,7 @@ use super::NAME;
 use super::dict::HEADER;
 use super::layout::{self, Layout};
 use super::version;
+use crate::interp::files::{self, Misfit};
 use crate::interp::{Discovery, Found, Reason, Target};
 use crate::memory::Memory;
 use crate::process::maps::{Kind, Mapping};
@@ -25,15 +23,17 @@ const MAX_MODULES: u64 = 64;
 /// stripped executables too; section `.PyRuntime` stays where the symbol is not exported.
 /// <https://github.com/python/cpython/blob/v3.11.7/Python/pylifecycle.c>
 pub(super) const SYMBOLS: [&str; 4] = ["_PyRuntime", "Py_Version", "PyType_Type", "PyUnicode_Type"];
+/// How the names of libraries begin that may hold it.
+const LIBRARY: &[u8] = b"libpython";
 pub(super) const SECTION: &str = ".PyRuntime";
 
 pub(super) fn recognise(target: &Target<'_>) -> Discovery {
-    for mapping in candidates(target) {
+    for mapping in files::candidates(target, LIBRARY) {
         match look(target, mapping) {
             Ok(Some(file)) => return identify(target, mapping, &file),
             // The thin executable of a shared build only uses the symbol.
             Ok(None) => {}
-            Err(source) if is_library(mapping) => {
+            Err(source) if files::is_library(mapping, LIBRARY) => {
                 let interpreter = interpreter(mapping, version_of_name(mapping), None);
                 return Discovery::Unsupported { interpreter, reason: Reason::File(source) };
             }
@@ -99,27 +99,6 @@ pub(super) fn cookie(file: &std::fs::File, start: u64, len: u64) -> Option<u64> 
     None
 }
 
-/// The code mappings of the files that may hold a runtime: the executable and the libraries with the right name.
-fn candidates<'a>(target: &Target<'a>) -> impl Iterator<Item = &'a Mapping> {
-    let executable = std::fs::read_link(format!("/proc/{}/exe", target.pid)).ok();
-    let is_executable = move |mapping: &Mapping| {
-        let link = executable.as_deref().map(|path| path.as_os_str().as_bytes());
-        let link = link.map(|bytes| bytes.strip_suffix(b" (deleted)").unwrap_or(bytes));
-        link.is_some() && link == mapping.path.as_deref().map(|path| path.as_os_str().as_bytes())
-    };
-    let mut seen = HashSet::new();
-    target.maps.iter().filter(move |mapping| {
-        mapping.kind == Kind::File
-            && mapping.executable
-            && (is_library(mapping) || is_executable(mapping))
-            && seen.insert((mapping.device, mapping.inode, mapping.path.clone()))
-    })
-}
-
-fn is_library(mapping: &Mapping) -> bool {
-    mapping.file_name().is_some_and(|name| name.starts_with(b"libpython"))
-}
-
 /// Addresses in the process.
 struct File {
     /// `None` = too old to have one.
@@ -182,6 +161,7 @@ fn identify(target: &Target<'_>, mapping: &Mapping, file: &File) -> Discovery {
             runtime,
             type_type: types.type_type,
             string_type: types.string_type,
+            symbols: 0,
             language: layout,
         })),
         Err(Misfit::NotYet) => Discovery::NotYet,
@@ -239,18 +219,6 @@ pub(super) fn version_in_name(name: &[u8]) -> String {
 struct Types {
     type_type: u64,
     string_type: u64,
-}
-
-enum Misfit {
-    NotYet,
-    Wrong(&'static str),
-    Memory(io::Error),
-}
-
-impl From<io::Error> for Misfit {
-    fn from(source: io::Error) -> Self {
-        Self::Memory(source)
-    }
 }
 
 /// Follows the layout through a live interpreter: main interpreter, its first thread, its modules, their types.

@@ -1,5 +1,10 @@
 //! Line tables: from the offset of an instruction to its line.
 
+use cowtrace_ebpf::plan::Plan;
+
+use crate::event::Code;
+use crate::memory::Memory;
+
 /// Line of the instruction at a byte offset by a location table; `None` = it has no line, or the
 /// table ends before it.
 ///
@@ -100,6 +105,21 @@ fn signed(bytes: &mut impl Iterator<Item = u8>) -> Option<i64> {
     let value = variable(bytes)?;
     let magnitude = i64::from(value >> 1);
     Some(if value & 1 == 0 { magnitude } else { -magnitude })
+}
+
+/// Longest line table that is read.
+const MOST_LINES: u64 = 1 << 20;
+
+/// The line table of a code object, of which only the start was kept, from memory; `None` = it is not there any more.
+pub(super) fn whole(plan: &Plan, memory: &dyn Memory, code: &Code) -> Option<Vec<u8>> {
+    let table = memory.u64(code.address.checked_add(plan.code_lines.into())?).ok()?;
+    let len = memory.u64(table.checked_add(plan.bytes_length.into())?).ok()?;
+    if len != u64::from(code.lines_full) || len > MOST_LINES {
+        return None;
+    }
+    let mut lines = vec![0; usize::try_from(len).ok()?];
+    memory.read(table.checked_add(plan.bytes_data.into())?, &mut lines).ok()?;
+    lines.starts_with(&code.lines).then_some(lines)
 }
 
 #[cfg(test)]

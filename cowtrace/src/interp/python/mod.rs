@@ -18,6 +18,7 @@ use cowtrace_ebpf::state::ModuleTable;
 
 use self::layout::{Layout, Lines, OuterUnit};
 use super::{CodeFacts, DictTable, FrameFacts, Language, Owned, Place, Recogniser, Shape, TypeOf};
+use crate::event::Code;
 use crate::memory::Memory;
 
 /// Row of [`super::INTERPRETERS`].
@@ -39,6 +40,14 @@ impl Language for Layout {
         }
         let line = u32::try_from(instruction.wrapping_sub(start)).ok();
         FrameFacts { line: line.and_then(|offset| self.line(code, offset)), entry: false }
+    }
+
+    fn is_whole(&self, _: &Plan, code: &Code) -> bool {
+        code.lines.len() == code.lines_full as usize
+    }
+
+    fn whole_lines(&self, plan: &Plan, memory: &dyn Memory, code: &Code) -> Option<Vec<u8>> {
+        lines::whole(plan, memory, code)
     }
 
     fn opcode(&self, unit: u16, innermost: bool) -> Option<&'static str> {

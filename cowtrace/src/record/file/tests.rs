@@ -45,6 +45,7 @@ fn trace() -> Trace {
         line: Some(7),
         approximate: false,
         op: Some("FOR_ITER"),
+        ..PythonFrame::default()
     }];
     b.faults(child, 300, &copied);
     b.faults(parent, 20, &page(operation("import", "json"), write("unknown", "", ""), None));

@@ -95,6 +95,8 @@ impl From<Write> for super::Write {
 
 #[derive(Deserialize)]
 struct PythonFrame {
+    #[serde(default)]
+    language: super::FrameLanguage,
     function: String,
     file: String,
     line: Option<u32>,
@@ -104,8 +106,8 @@ struct PythonFrame {
 }
 
 impl From<PythonFrame> for super::PythonFrame {
-    fn from(PythonFrame { function, file, line, approximate, op }: PythonFrame) -> Self {
-        Self { function, file, line, approximate, op: op.as_deref().map(word) }
+    fn from(PythonFrame { language, function, file, line, approximate, op }: PythonFrame) -> Self {
+        Self { language, function, file, line, approximate, op: op.as_deref().map(word) }
     }
 }
 

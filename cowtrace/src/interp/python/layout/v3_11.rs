@@ -1,6 +1,6 @@
 //! 3.11 and 3.12: frames without objects, in chunks of memory of each thread.
 
-use cowtrace_ebpf::plan::{Plan, UNUSED};
+use cowtrace_ebpf::plan::{Plan, RubyPlan, UNUSED, walker};
 
 use super::{Evidence, IMPORT, Layout, Lines, OuterUnit, Version};
 use crate::interp::python::attributes::Attributes;
@@ -94,7 +94,9 @@ pub(super) const CPYTHON_3_11: Layout = Layout {
         frame_copy: UNUSED,
         code_copies: UNUSED,
         code_tag: 0,
+        walker: walker::LINKED,
         argument_function: IMPORT,
+        ruby: RubyPlan::NONE,
     },
     runtime_main: 48,
     interpreter_id: 48,
