@@ -34,3 +34,5 @@ pub mod record;
 pub mod report;
 pub mod session;
 pub mod symbolize;
+#[cfg(feature = "top")]
+pub mod top;

@@ -1,8 +1,8 @@
 //! Pieces → [`Trace`].
 
-use super::collections;
+use super::collections::Numbering;
 use super::piece::{Amendment, Definitions, Piece, State};
-use super::schema::{Fault, Id, Loss, Outcome, OutcomeTotal, Process, Summary, Trace};
+use super::schema::{Alike, Fault, Id, Loss, Outcome, OutcomeTotal, Process, Summary, Trace};
 
 /// Stage of what a recording that was cut off does not hold.
 pub const RECORDING: &str = "recording";
@@ -22,9 +22,16 @@ const fn misfit(what: &'static str) -> Misfit {
 #[derive(Debug, Default)]
 pub struct Builder {
     trace: Trace,
+    /// Of faults that have not come.
     amendments: Vec<Amendment>,
     generations: Vec<Option<u8>>,
     state: State,
+    /// Faults that were taken out by [`Builder::take_oldest`].
+    taken_out: u64,
+    /// Those of them about which something was found out too late.
+    unamended: u64,
+    /// Their collections.
+    numbering: Numbering,
     /// Faults are counted, not kept.
     counts_alone: bool,
 }
@@ -64,7 +71,9 @@ impl Builder {
                 if amendments.iter().any(|amendment| amendment.operation as usize >= operations) {
                     return Err(misfit("an operation"));
                 }
-                self.amendments.extend(amendments);
+                for amendment in amendments {
+                    self.amend(amendment);
+                }
             }
             Piece::Generations(generations) => self.generations(&generations),
             Piece::ModuleTables(tables) => {
@@ -142,20 +151,67 @@ impl Builder {
         Ok(())
     }
 
-    /// The trace of what came. `cut` says, where it is known, why no more did.
-    #[must_use]
-    pub fn finish(self, cut: Option<String>) -> Trace {
-        let Self { mut trace, amendments, generations, state, .. } = self;
-        for amendment in &amendments {
-            let fault = usize::try_from(amendment.fault).ok().and_then(|fault| trace.faults.get_mut(fault));
-            if let Some(fault) = fault {
+    /// Tells a fault what was found out about it; one that has not come, when it all has.
+    fn amend(&mut self, amendment: Amendment) {
+        let Some(at) = amendment.fault.checked_sub(self.taken_out) else {
+            self.unamended += 1;
+            return;
+        };
+        match usize::try_from(at).ok().and_then(|at| self.trace.faults.get_mut(at)) {
+            Some(fault) => {
                 fault.operation = Id::new(amendment.operation);
                 fault.collection = amendment.collection.or(fault.collection);
             }
+            None => self.amendments.push(amendment),
         }
+    }
+
+    /// The trace so far, with the figures of the whole as they were last told; its faults are in the order in which they
+    /// came.
+    pub fn so_far(&mut self) -> &Trace {
+        let Self { trace, state, .. } = self;
+        trace.losses.clone_from(&state.losses);
+        let own = own(state, state.duration);
+        trace.summary = summary(&trace.processes, &trace.losses, &own);
+        trace
+    }
+
+    /// The faults that are kept.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        &self.trace.faults
+    }
+
+    /// Takes the faults out that came first, for what is made of them to be put into [`Builder::alike`]. Their
+    /// collections are counted.
+    pub fn take_oldest(&mut self, number: usize) -> Vec<Fault> {
+        let number = number.min(self.trace.faults.len());
+        let oldest: Vec<Fault> = self.trace.faults.drain(..number).collect();
+        self.taken_out += number as u64;
+        self.numbering.count_all(&oldest);
+        oldest
+    }
+
+    /// What was made of the faults that were taken out.
+    pub const fn alike(&mut self) -> &mut Vec<Alike> {
+        &mut self.trace.alike
+    }
+
+    /// The trace of what came. `cut` says, where it is known, why no more did.
+    #[must_use]
+    pub fn finish(mut self, cut: Option<String>) -> Trace {
+        for amendment in std::mem::take(&mut self.amendments) {
+            self.amend(amendment);
+        }
+        let Self { mut trace, generations, state, numbering, unamended, .. } = self;
         sort(&mut trace.faults);
-        trace.collections = collections::numbered(&mut trace.faults, &generations);
-        trace.losses = state.losses;
+        trace.collections = numbering.finish(&mut trace.faults, &generations);
+        if unamended > 0 {
+            trace.header.missing.push(format!(
+                "What {unamended} faults were part of was found out too late: they stand as it seemed at first."
+            ));
+        }
+        trace.losses.clone_from(&state.losses);
         let mut duration = state.duration;
         if !state.closed {
             duration = duration.max(trace.faults.last().map_or(0, |fault| fault.time));
@@ -164,13 +220,7 @@ impl Builder {
         if let Some(cut) = cut {
             trace.header.missing.insert(0, cut);
         }
-        let own = Summary {
-            tool_cpu_ns: state.own_cpu_ns + state.probe_ns,
-            setup_ns: state.setup_ns,
-            probe_ns: state.probe_ns,
-            duration,
-            ..Summary::default()
-        };
+        let own = own(&state, duration);
         trace.summary = summary(&trace.processes, &trace.losses, &own);
         trace
     }
@@ -215,6 +265,11 @@ fn complete(trace: &mut Trace) {
         *count += 1;
         *bytes += fault.bytes;
     }
+    for Alike { first, faults, bytes, .. } in &trace.alike {
+        let (count, sum) = &mut listed[first.process][first.outcome as usize];
+        *count += faults;
+        *sum += bytes;
+    }
     let mut missing = 0;
     for (process, listed) in trace.processes.iter_mut().zip(&listed) {
         let totals = &mut process.totals;
@@ -235,6 +290,17 @@ fn complete(trace: &mut Trace) {
         totals.file_copied_bytes = totals.file_copied_bytes.max(listed[Outcome::FileCopy as usize].1);
     }
     trace.losses.push(Loss { stage: RECORDING.to_owned(), cpu: 0, count: missing });
+}
+
+/// Figures of the whole that are told and not counted.
+fn own(state: &State, duration: u64) -> Summary {
+    Summary {
+        tool_cpu_ns: state.own_cpu_ns + state.probe_ns,
+        setup_ns: state.setup_ns,
+        probe_ns: state.probe_ns,
+        duration,
+        ..Summary::default()
+    }
 }
 
 /// Totals of the whole from those of the processes.

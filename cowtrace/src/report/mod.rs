@@ -16,6 +16,7 @@ pub mod filter;
 mod groups;
 mod imports;
 mod json;
+pub mod live;
 mod modules;
 pub mod numbers;
 pub mod private;
@@ -27,7 +28,7 @@ mod starts;
 pub mod sums;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod view;
 pub(crate) mod words;
 

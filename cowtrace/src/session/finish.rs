@@ -90,7 +90,7 @@ impl Run {
         notices.extend(lost(&trace, facts.request.buffer));
         let (status, child) = match end {
             End::Command(status) => (Some(status), None),
-            End::Deadline => (None, Some(child)),
+            End::Deadline | End::Seen => (None, Some(child)),
             End::Interrupted => (Some(INTERRUPTED), None),
         };
         Ok(Ended { trace, output, recording, status, child, notices })

@@ -4,11 +4,13 @@
 mod discovery;
 mod finish;
 mod reader;
+mod watch;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cowtrace_ebpf::config::{Config, LATENCY, LIST_ALL};
@@ -32,6 +34,7 @@ use crate::record::piece::State;
 use crate::record::schema::{Header, SCHEMA, Trace};
 use crate::record::sink::Sink;
 use reader::{Counted, Pipeline, Work};
+pub use watch::Watch;
 
 /// How long processes that outlive the command are waited for.
 const STRAGGLERS: Duration = Duration::from_millis(300);
@@ -61,6 +64,8 @@ pub struct Request<'a> {
     pub all: bool,
     /// Show the kernel program's own diagnostics.
     pub kernel_log: bool,
+    /// Who looks at it while it runs.
+    pub watch: Option<&'a Watch>,
 }
 
 /// Where the faults of a session are kept.
@@ -72,11 +77,13 @@ pub enum Keep {
     Both,
     /// In the output, as a recording, alone.
     File,
+    /// With who watches, and in the output, if there is one, as a recording.
+    Watch,
 }
 
 /// What a session leaves.
 pub struct Ended {
-    /// The trace; with [`Keep::File`] without its faults.
+    /// The trace; with [`Keep::File`] and [`Keep::Watch`] without its faults.
     pub trace: Trace,
     /// The opened output, for something to be made of the trace.
     pub output: Option<File>,
@@ -124,7 +131,8 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     let caller = identity::caller();
     let output =
         request.output.map(|path| output::create(path, caller.as_ref(), request.force)).transpose()?;
-    let command = Command::new(request.command, account)?;
+    let streams = request.watch.map(|watch| watch.streams).unwrap_or_default();
+    let command = Command::new(request.command, account)?.with(streams);
     let mut missing: Vec<String> = fields.missing.iter().map(|&what| what.to_owned()).collect();
     missing.extend(hooks.missing.iter().map(|hook| hook.without.to_owned()));
     missing.push(kernel::hooks::BASE_RUNG.to_owned());
@@ -198,6 +206,9 @@ async fn trace(
         Pipeline::start(ring, request.buffer, plans, root, work).map_err(other("cannot start a thread"))?;
     let setup_ns = finish::own_cpu_ns();
     let child = suspended.release()?;
+    if let Some(watch) = request.watch {
+        watch.begin();
+    }
     let mut run = Run {
         child,
         stopped: false,
@@ -206,9 +217,9 @@ async fn trace(
         gone: HashMap::new(),
         leaving: Vec::new(),
         notices: Vec::new(),
-        recording: (request.keep != Keep::Memory).then_some(Clock { origin, setup_ns }),
+        told: (request.keep != Keep::Memory || request.watch.is_some()).then_some(Clock { origin, setup_ns }),
     };
-    let end = run.wait(&mut signals, request.duration).await?;
+    let end = run.wait(&mut signals, request).await?;
     if matches!(end, End::Command(_)) {
         run.stragglers().await;
     }
@@ -222,17 +233,24 @@ async fn trace(
 
 /// Where the trace goes, and the output if it is for something else.
 fn sink(request: &Request<'_>, output: Option<File>) -> Result<(Sink, Option<File>), Failure> {
-    let (Some(file), Some(path), Keep::Both | Keep::File) = (&output, request.output, request.keep) else {
-        return Ok((Sink::memory(None), output));
+    let live = request.watch.map(|watch| Arc::clone(&watch.listener));
+    let (Some(file), Some(path), Keep::Both | Keep::File | Keep::Watch) =
+        (&output, request.output, request.keep)
+    else {
+        let sink = match request.keep {
+            Keep::Watch => Sink::elsewhere(None),
+            Keep::Memory | Keep::Both | Keep::File => Sink::memory(None),
+        };
+        return Ok((sink.with(live), output));
     };
     let failed = |Unwritten { source }| Notice::NotExported { path: path.into(), why: source.to_string() };
     let file = file.try_clone().map_err(Unwritten::from);
     let writer = file.and_then(|file| Writer::start(file, path.into())).map_err(failed)?;
     let sink = match request.keep {
-        Keep::File => Sink::file(writer),
+        Keep::File | Keep::Watch => Sink::elsewhere(Some(writer)),
         Keep::Both | Keep::Memory => Sink::memory(Some(writer)),
     };
-    Ok((sink, None))
+    Ok((sink.with(live), None))
 }
 
 /// Prints what the kernel program says of itself, with `-vv`.
@@ -256,6 +274,8 @@ enum End {
     Deadline,
     /// The user does not want to wait for the command any more.
     Interrupted,
+    /// Who watches has seen enough; the command goes on.
+    Seen,
 }
 
 /// A session while the command runs.
@@ -270,8 +290,8 @@ struct Run {
     /// Processes that have ended and may still move their totals.
     leaving: Vec<ProcessKey>,
     notices: Vec<Notice>,
-    /// A recording is written, which is to be told from time to time what the kernel has counted.
-    recording: Option<Clock>,
+    /// Somebody is to be told from time to time what the kernel has counted: a recording, or who watches.
+    told: Option<Clock>,
 }
 
 /// What a session's figures are counted from.
@@ -283,13 +303,14 @@ struct Clock {
 
 impl Run {
     /// Waits until the trace ends.
-    async fn wait(&mut self, signals: &mut Signals, duration: Option<Duration>) -> Result<End, Failure> {
-        let deadline = duration.map(|duration| tokio::time::Instant::now() + duration);
+    async fn wait(&mut self, signals: &mut Signals, request: &Request<'_>) -> Result<End, Failure> {
+        let deadline = request.duration.map(|duration| tokio::time::Instant::now() + duration);
         let mut tidy = tokio::time::interval(TIDY);
         loop {
             let received = tokio::select! {
                 received = signals.next() => received,
                 () = until(deadline) => return Ok(End::Deadline),
+                () = watch::seen(request.watch) => return Ok(End::Seen),
                 _ = tidy.tick() => {
                     self.tidy();
                     continue;
@@ -301,6 +322,8 @@ impl Run {
                         return Ok(End::Command(status));
                     }
                 }
+                // The terminal makes no signals of its keys for who watches: somebody else sent this one.
+                Received::Interrupt if request.watch.is_some() => return Ok(End::Seen),
                 Received::Interrupt if self.stopped => return Ok(End::Interrupted),
                 Received::Interrupt => diag::tell(&Notice::Interrupted),
                 Received::InterruptAgain => return Ok(End::Interrupted),
@@ -340,12 +363,12 @@ impl Run {
                 self.gone.insert(key, process);
             }
         }
-        if let Some(clock) = self.recording {
+        if let Some(clock) = self.told {
             self.count(clock);
         }
     }
 
-    /// Tells the recording what the kernel has counted by now: it may be the last that it is told.
+    /// Tells what the kernel has counted by now: for a recording it may be the last that it is told.
     fn count(&self, clock: Clock) {
         let mut processes = self.gone.clone();
         processes.extend(self.control.processes());
