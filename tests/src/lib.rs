@@ -31,6 +31,7 @@ pub mod programs;
 pub mod python;
 pub mod run;
 pub mod seed;
+pub mod terminal;
 pub mod trace;
 
 pub use process::{Finished, Started};

@@ -23,6 +23,9 @@ use crate::top::{Capture, Subject, Theme, Viewer, is_ascii};
 /// How often the output of a command that goes on is passed on.
 const PASS_ON: Duration = Duration::from_millis(50);
 
+/// How long a command has for what it says last when it is not waited for any more.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 fn other(what: &'static str) -> impl Fn(io::Error) -> Failure {
     move |error| Notice::Other(format!("{what}: {error}")).into()
 }
@@ -74,7 +77,10 @@ pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failur
         ended.trace = live.finish();
     }
     let finished = trace::finish(options, ended)?;
-    let status = waiting(capture.as_deref(), || finished.wait())?;
+    let status = match capture.as_deref().filter(|_| finished.goes_on()) {
+        Some(capture) => passing_on(capture, || finished.wait())?,
+        None => finished.wait()?,
+    };
     match drawn {
         Ok(()) => Ok(status),
         Err(error) => {
@@ -139,8 +145,7 @@ fn pour(capture: &Capture, is_end_of_view: bool) {
 }
 
 /// Passes on what the command writes while it is waited for.
-fn waiting<T>(capture: Option<&Capture>, wait: impl FnOnce() -> T) -> T {
-    let Some(capture) = capture else { return wait() };
+fn passing_on<T>(capture: &Capture, wait: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     let done = thread::scope(|scope| {
         scope.spawn(|| {
@@ -154,6 +159,8 @@ fn waiting<T>(capture: Option<&Capture>, wait: impl FnOnce() -> T) -> T {
         over.store(true, Ordering::Relaxed);
         done
     });
+    // Whoever pressed Ctrl-C waits no longer; what the command says about it may come a moment later.
+    thread::sleep(LAST_WORDS);
     pour(capture, false);
     done
 }

@@ -55,6 +55,11 @@ pub(super) struct Finished {
 }
 
 impl Finished {
+    /// Whether the command goes on and is to be waited for.
+    pub(super) const fn goes_on(&self) -> bool {
+        self.status.is_none() && self.child.is_some()
+    }
+
     /// Waits for the command if it goes on; returns the status to exit with.
     pub(super) fn wait(self) -> Result<u8, Failure> {
         let status = match (self.status, self.child) {

@@ -7,6 +7,7 @@ pub mod file;
 pub(crate) mod fixture;
 pub mod from;
 pub mod json;
+mod order;
 pub mod page;
 pub mod piece;
 pub mod schema;

@@ -259,4 +259,4 @@ fn process_of(scope: &Scope<'_>, index: usize) -> Process {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -147,7 +147,7 @@ pub(super) fn own_cpu_ns() -> u64 {
 
 /// Decides the fault that a thread had last, as the kernel program would have at its next one, and counts it.
 /// Returns it if it is to be listed.
-fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
+pub(super) fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
     if !has_pending(thread) {
         return None;
     }

@@ -217,7 +217,12 @@ async fn trace(
         gone: HashMap::new(),
         leaving: Vec::new(),
         notices: Vec::new(),
-        told: (request.keep != Keep::Memory || request.watch.is_some()).then_some(Clock { origin, setup_ns }),
+        told: (request.keep != Keep::Memory || request.watch.is_some()).then_some(Clock {
+            origin,
+            setup_ns,
+            pending: request.watch.is_some(),
+            all,
+        }),
     };
     let end = run.wait(&mut signals, request).await?;
     if matches!(end, End::Command(_)) {
@@ -299,6 +304,11 @@ struct Run {
 struct Clock {
     origin: u64,
     setup_ns: u64,
+    /// The faults count that the kernel program has not decided: each thread's last one. Who watches sees them, as they will
+    /// stand at the end; to a recording that ends here they would be missing.
+    pending: bool,
+    /// Every fault is listed.
+    all: bool,
 }
 
 impl Run {
@@ -374,7 +384,10 @@ impl Run {
         processes.extend(self.control.processes());
         let mut totals: HashMap<ProcessKey, Totals> =
             processes.iter().map(|(key, process)| (*key, process.totals)).collect();
-        for thread in self.control.threads() {
+        for mut thread in self.control.threads() {
+            if clock.pending {
+                finish::last_fault(&mut thread, clock.all);
+            }
             totals.entry(thread.process).or_default().add(&thread.totals);
         }
         let state = State {

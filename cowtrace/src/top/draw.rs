@@ -1,12 +1,14 @@
 //! One frame: the head, copies over time, the two tables, the command's output, the foot.
 
+use std::time::Duration;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Sparkline, Wrap};
 use unicode_width::UnicodeWidthStr;
 
-use super::keys::KEYS;
+use super::keys::{COLUMNS, KEYS};
 use super::rates::STEP;
 use super::state::State;
 use super::tables;
@@ -20,6 +22,8 @@ pub(super) const LEAST: (u16, u16) = (60, 15);
 const WIDE: u16 = 160;
 /// From this height on there is room for more than the tables.
 const HIGH: u16 = 32;
+/// From this width on there is room for all that is said of how it is traced.
+const ROOMY: u16 = 100;
 /// Lines of the command's output.
 pub(super) const OUTPUT: u16 = 6;
 /// Columns of what stands beside the bars.
@@ -96,39 +100,40 @@ fn both(frame: &mut Frame<'_>, area: Rect, state: &mut State, theme: Theme) {
 /// The first line: what is traced, for how long, by what.
 fn head(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let header = &state.now.header;
-    let elapsed = u64::try_from(state.elapsed.as_nanos()).unwrap_or(u64::MAX) / 1_000_000_000;
-    let mut right = vec![time(elapsed * 1_000_000_000)];
-    if !header.kernel.is_empty() {
-        right.push(format!("Linux {}", escape(&header.kernel)));
-        right.push(format!("{} probes ({})", escape(&header.rung), header.probes.len()));
-    }
-    let mut right = right.join(" · ");
-    if state.paused {
-        right = format!(" PAUSED  {right}");
-    } else if state.ending {
-        right = format!(" ENDING  {right}");
-    }
     let width = usize::from(area.width);
+    let mut facts = vec![clock(state.elapsed)];
+    if !header.kernel.is_empty() {
+        facts.push(format!("Linux {}", escape(&header.kernel)));
+        let number = if area.width < ROOMY { String::new() } else { format!(" ({})", header.probes.len()) };
+        facts.push(format!("{} probes{number}", escape(&header.rung)));
+    }
+    let facts = facts.join(" · ");
+    let mark = match (state.ending, state.paused) {
+        (true, _) => " ENDING ",
+        (false, true) => " PAUSED ",
+        (false, false) => "",
+    };
     let words: Vec<String> = header.command.iter().map(|word| escape(word)).collect();
     let name = "cowtrace top  ";
-    let room = width.saturating_sub(name.width() + right.width() + 2);
-    let command = shorten(&words.join(" "), room).into_owned();
-    let gap = width.saturating_sub(name.width() + command.width() + right.width());
+    let taken = name.width() + mark.width() + facts.width() + 1;
+    let command = shorten(&words.join(" "), width.saturating_sub(taken + 1)).into_owned();
+    let gap = width.saturating_sub(taken + command.width());
     let line = Line::from(vec![
-        Span::styled(name, theme.heading(false).remove_modifier(ratatui::style::Modifier::UNDERLINED)),
+        Span::styled(name, theme.title()),
         Span::styled(command, theme.strong()),
         Span::raw(" ".repeat(gap)),
-        match right.strip_prefix(" PAUSED ").or_else(|| right.strip_prefix(" ENDING ")) {
-            Some(_) => Span::styled(right.get(..8).unwrap_or_default().to_owned(), theme.selected()),
-            None => Span::raw(""),
-        },
-        Span::raw(if state.paused || state.ending {
-            right.get(8..).unwrap_or_default().to_owned()
-        } else {
-            right
-        }),
+        Span::styled(mark, theme.selected()),
+        Span::raw(" "),
+        Span::raw(facts),
     ]);
     frame.render_widget(Paragraph::new(line), area);
+}
+
+/// Time as a clock has it: `0:07`, `1:02:03`.
+fn clock(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
 /// The second line: sums, and what was lost, also when it is nothing.
@@ -136,38 +141,27 @@ fn sums(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let now = &state.now;
     let running = now.processes.iter().filter(|process| !process.has_ended).count() as u64;
     let lost: u64 = now.losses.iter().map(|loss| loss.count).sum();
+    let moving = if state.rates.total > 0 { theme.moving() } else { theme.faint() };
     let mut spans = vec![
         Span::raw("copied "),
         Span::styled(size(now.total.bytes), theme.strong()),
-        Span::raw(format!(" ({})   ", counted(now.total.pages, "page"))),
-        Span::styled(
-            format!("{} copies/s", count(state.rates.total)),
-            if state.rates.total > 0 { theme.moving() } else { theme.faint() },
-        ),
-        Span::raw(format!(
-            "   {}, {} running   ",
-            counted(now.processes.len() as u64, "process"),
-            count(running)
-        )),
+        Span::raw(format!(" ({})  ", counted(now.total.pages, "page"))),
+        Span::styled(format!("{}/s  ", count(state.rates.total)), moving),
         match lost {
             0 => Span::raw("lost 0"),
             _ => Span::styled(format!("lost {}", counted(lost, "record")), theme.alarm()),
         },
     ];
     if now.without_details.pages > 0 && lost > 0 {
-        spans
-            .push(Span::styled(format!(" ({} unexplained)", size(now.without_details.bytes)), theme.alarm()));
+        let bytes = size(now.without_details.bytes);
+        spans.push(Span::styled(format!(" ({bytes} without a cause)"), theme.alarm()));
     }
+    let processes = counted(now.processes.len() as u64, "process");
+    spans.push(Span::raw(format!("  {processes}, {} running", count(running))));
     let line = Line::from(spans);
-    let faults = format!("{} in all", counted(now.faults, "fault"));
-    let gap = usize::from(area.width).saturating_sub(line.width());
-    let line = if gap > faults.width() + 3 {
-        let mut line = line;
-        line.push_span(Span::styled(format!("   {faults}"), theme.faint()));
-        line
-    } else {
-        line
-    };
+    let more = format!("  {}  cowtrace used {} of CPU", counted(now.faults, "fault"), time(now.tool_cpu_ns));
+    let fits = line.width() + more.width() <= usize::from(area.width);
+    let line = if fits { line + Span::styled(more, theme.faint()) } else { line };
     frame.render_widget(Paragraph::new(line), area);
 }
 
@@ -197,7 +191,7 @@ fn output_lines(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) 
     let width = usize::from(area.width);
     let title = format!("the command's output ({}; its end follows the report)", size(state.written));
     let title = format!("{title}{}", " ".repeat(width.saturating_sub(title.width())));
-    let mut lines = vec![Line::styled(title, theme.heading(false))];
+    let mut lines = vec![Line::styled(title, theme.title())];
     let room = usize::from(area.height.saturating_sub(1));
     let from = state.output.len().saturating_sub(room);
     lines.extend(
@@ -270,12 +264,14 @@ fn hints(state: &State, width: usize) -> String {
 
 /// The keys, and what cowtrace cannot see here.
 fn help(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let mut lines = vec![Line::styled("Keys (any key leads back)", theme.heading(false))];
-    for (key, about) in KEYS {
-        lines.push(Line::from(vec![Span::styled(format!("{key:<20}"), theme.strong()), Span::raw(*about)]));
-    }
-    lines.push(Line::raw(""));
-    lines.push(Line::styled("What is not seen here", theme.heading(false)));
+    let row = |(name, about): &(&'static str, &'static str)| {
+        Line::from(vec![Span::styled(format!("{name:<19} "), theme.strong()), Span::raw(*about)])
+    };
+    let mut lines = vec![Line::styled("Keys (any key leads back)", theme.title())];
+    lines.extend(KEYS.iter().map(row));
+    lines.extend([Line::raw(""), Line::styled("Numbers", theme.title())]);
+    lines.extend(COLUMNS.iter().map(row));
+    lines.extend([Line::raw(""), Line::styled("What is not seen here", theme.title())]);
     let missing = &state.now.header.missing;
     lines.extend(missing.iter().map(|text| Line::raw(escape(text))));
     if missing.is_empty() {

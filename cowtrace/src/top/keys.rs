@@ -6,18 +6,27 @@ use super::state::{Pane, State};
 
 /// Keys and what they do, for the help.
 pub(super) const KEYS: &[(&str, &str)] = &[
-    ("q, Ctrl-C", "end the view and the trace: the report follows, the command goes on"),
-    ("p, Space", "let the picture stand still, or move again; the command is not stopped"),
+    ("q, Ctrl-C", "end the view and the trace; the command goes on"),
+    ("p, Space", "the picture stands still, or moves again"),
     ("Tab", "the other table"),
     ("arrows, PgUp, PgDn", "move in the table; also j, k, Home, End"),
-    ("Enter", "only the causes of the chosen process, or those of all again"),
-    ("b", "what the rows of causes stand for: operation, write, site, process, ..."),
-    ("s", "what the table is sorted by"),
-    ("r", "the other way round"),
-    ("/", "only rows of the table with this text; Enter keeps it, Esc drops it"),
-    ("Esc", "everything again"),
-    ("o", "the command's output, or none"),
+    ("Enter", "the causes of the chosen process alone, or of all again"),
+    ("b", "the rows of causes by operation, write, site, process, ..."),
+    ("s", "sort the table by something else"),
+    ("r", "sort it the other way round"),
+    ("/", "only rows with this text; Enter keeps it, Esc drops it"),
+    ("Esc", "all rows and all processes again"),
+    ("o", "show the command's output, or hide it"),
     ("?", "this help"),
+];
+
+/// What is shown, for the help.
+pub(super) const COLUMNS: &[(&str, &str)] = &[
+    ("inherited", "private memory that a process had when it was forked"),
+    ("copied", "what it wrote to of memory that a fork shared"),
+    ("still shared", "what it inherited and has never written to"),
+    ("copies/s", "pages copied in the last second"),
+    ("lost", "records without room in the kernel's buffer; sums count them"),
 ];
 
 /// What a key asks of whoever draws.

@@ -3,7 +3,7 @@
 //! A thread of its own looks at the trace a few times a second through [`Live`], which the report's own code is behind, and
 //! draws. It keeps nobody waiting: who has pieces to hand on leaves them lying while the trace is looked at.
 //!
-//! Reading order: `state` (what is shown), `rates` and `rows` (what is made of a trace for it), `keys`, `draw` and `tables`,
+//! Reading order: `state` (what is shown), `rates` and `rows` (what is made of a trace for it), `keys`, `draw`, `tables` and `sheet`,
 //! `terminal` (taken over and given back), `capture` (what the command writes meanwhile).
 
 mod capture;
@@ -11,6 +11,7 @@ mod draw;
 mod keys;
 mod rates;
 mod rows;
+mod sheet;
 mod state;
 mod tables;
 mod terminal;

@@ -21,10 +21,10 @@ pub(super) struct ProcessRow {
 /// A line of the table of causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CauseRow {
-    /// What the rows below are.
-    Heading(Kind),
-    /// One row: its position in [`Now::causes`].
-    Cause(usize),
+    /// What the rows below are, as the report calls it.
+    Heading(&'static str),
+    /// One row: its position in [`Now::causes`], and whether it stands below a heading.
+    Cause(usize, bool),
 }
 
 /// One order of processes.
@@ -60,25 +60,25 @@ pub(super) static PROCESS_ORDERS: &[ProcessOrder] = &[
 pub(super) struct CauseOrder {
     /// The heading of its column, or a name.
     pub(super) name: &'static str,
-    /// That of the report: own code first, each part under its heading.
-    pub(super) is_parted: bool,
+    /// That of the report: own code first.
+    pub(super) is_reports: bool,
     compare: fn((&Cause, u64), (&Cause, u64)) -> Ordering,
 }
 
 /// Every order of causes.
 pub(super) static CAUSE_ORDERS: &[CauseOrder] = &[
-    CauseOrder { name: "own code first", is_parted: true, compare: |(a, _), (b, _)| a.kind.cmp(&b.kind) },
-    CauseOrder { name: "copied", is_parted: false, compare: |_, _| Ordering::Equal },
-    CauseOrder { name: "copies/s", is_parted: false, compare: |(_, a), (_, b)| b.cmp(&a) },
+    CauseOrder { name: "as in the report", is_reports: true, compare: |(a, _), (b, _)| a.kind.cmp(&b.kind) },
+    CauseOrder { name: "copied", is_reports: false, compare: |_, _| Ordering::Equal },
+    CauseOrder { name: "copies/s", is_reports: false, compare: |(_, a), (_, b)| b.cmp(&a) },
     CauseOrder {
         name: "pages",
-        is_parted: false,
+        is_reports: false,
         compare: |(a, _), (b, _)| b.copied.pages.cmp(&a.copied.pages),
     },
-    CauseOrder { name: "in", is_parted: false, compare: |(a, _), (b, _)| b.processes.cmp(&a.processes) },
+    CauseOrder { name: "in", is_reports: false, compare: |(a, _), (b, _)| b.processes.cmp(&a.processes) },
     CauseOrder {
         name: "where",
-        is_parted: false,
+        is_reports: false,
         compare: |(a, _), (b, _)| (&a.place, &a.what).cmp(&(&b.place, &b.what)),
     },
 ];
@@ -116,7 +116,7 @@ pub(super) fn processes(
     rows
 }
 
-/// Parents before their children; these in the order of their starts, or the other way round.
+/// Parents before their children; of these the running ones first, in the order of their starts, or the other way round.
 fn tree(now: &Now, reverse: bool) -> Vec<ProcessRow> {
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); now.processes.len()];
     let mut open = Vec::new();
@@ -125,6 +125,10 @@ fn tree(now: &Now, reverse: bool) -> Vec<ProcessRow> {
             Some(siblings) => siblings.push(index),
             None => open.push((index, 0)),
         }
+    }
+    let ended = |index: usize| now.processes.get(index).is_some_and(|process| process.has_ended);
+    for siblings in &mut children {
+        siblings.sort_by_key(|index| (ended(*index), *index));
     }
     if !reverse {
         open.reverse();
@@ -140,13 +144,24 @@ fn tree(now: &Now, reverse: bool) -> Vec<ProcessRow> {
     rows
 }
 
-/// The rows of causes.
+/// A part of the table, as the report calls it; what is not known has no heading there.
+const fn heading(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Own => Some("your code"),
+        Kind::Native => Some("native code"),
+        Kind::Machinery => Some("not your code"),
+        Kind::Unknown => None,
+    }
+}
+
+/// The rows of causes. `parted` = in the order of the report each part stands under its heading.
 #[must_use]
 pub(super) fn causes(
     now: &Now,
     rates: &Rates,
     order: &CauseOrder,
     reverse: bool,
+    parted: bool,
     filter: &str,
 ) -> Vec<CauseRow> {
     let rate = |index: usize| rates.causes.get(index).copied().unwrap_or_default();
@@ -168,11 +183,12 @@ pub(super) fn causes(
     let mut lines = Vec::with_capacity(rows.len() + 4);
     let mut part = None;
     for (index, cause) in rows {
-        if order.is_parted && part != Some(cause.kind) {
+        let heading = heading(cause.kind).filter(|_| parted && order.is_reports);
+        if let (Some(heading), true) = (heading, part != Some(cause.kind)) {
             part = Some(cause.kind);
-            lines.push(CauseRow::Heading(cause.kind));
+            lines.push(CauseRow::Heading(heading));
         }
-        lines.push(CauseRow::Cause(index));
+        lines.push(CauseRow::Cause(index, heading.is_some()));
     }
     lines
 }
@@ -213,6 +229,16 @@ mod tests {
         }
     }
 
+    /// Who has ended stands behind who runs, with all below it.
+    #[test]
+    fn running_ones_first() {
+        let mut now = now();
+        now.processes[1].has_ended = true;
+        let rows = processes(&now, &Rates::default(), &PROCESS_ORDERS[0], false, "");
+        let indices: Vec<usize> = rows.into_iter().map(|row| row.index).collect();
+        assert_eq!(indices, [0, 3, 1, 2]);
+    }
+
     fn pids(order: &str, reverse: bool, filter: &str) -> Vec<(u32, usize)> {
         let (now, rates) = (now(), Rates { processes: vec![0, 3, 7, 0], ..Rates::default() });
         let order = PROCESS_ORDERS.iter().find(|known| known.name == order).unwrap();
@@ -224,10 +250,10 @@ mod tests {
         let (now, rates) = (now(), Rates { causes: vec![1, 2, 9, 0], ..Rates::default() });
         let order = CAUSE_ORDERS.iter().find(|known| known.name == order).unwrap();
         let line = |row| match row {
-            CauseRow::Heading(kind) => format!("{kind:?}"),
-            CauseRow::Cause(index) => now.causes[index].place.clone(),
+            CauseRow::Heading(heading) => heading.to_owned(),
+            CauseRow::Cause(index, _) => now.causes[index].place.clone(),
         };
-        causes(&now, &rates, order, reverse, filter).into_iter().map(line).collect()
+        causes(&now, &rates, order, reverse, true, filter).into_iter().map(line).collect()
     }
 
     #[test]
@@ -242,13 +268,13 @@ mod tests {
 
     #[test]
     fn orders_of_causes() {
-        let parted = ["Own", "a.py:1", "b.py:1", "Native", "libc", "Machinery", "pool"];
-        assert_eq!(places("own code first", false, ""), parted);
+        let parted = ["your code", "a.py:1", "b.py:1", "native code", "libc", "not your code", "pool"];
+        assert_eq!(places("as in the report", false, ""), parted);
         assert_eq!(places("copied", false, ""), ["pool", "libc", "a.py:1", "b.py:1"]);
         assert_eq!(places("copied", true, ""), ["b.py:1", "a.py:1", "libc", "pool"]);
         assert_eq!(places("copies/s", false, ""), ["a.py:1", "b.py:1", "pool", "libc"]);
         assert_eq!(places("in", true, "PY"), ["b.py:1", "a.py:1"]);
-        assert!(places("own code first", false, "nothing").is_empty());
+        assert!(places("as in the report", false, "nothing").is_empty());
     }
 
     /// A chain of forks can be as long as the target likes.

@@ -147,7 +147,7 @@ impl State {
     #[must_use]
     pub(super) fn cause_rows(&self) -> Vec<CauseRow> {
         let filter = self.filter_of(Pane::Causes);
-        rows::causes(&self.now, &self.rates, self.cause_order(), self.causes.reverse, filter)
+        rows::causes(&self.now, &self.rates, self.cause_order(), self.causes.reverse, self.cut == 0, filter)
     }
 
     /// Text that rows of a table must have.

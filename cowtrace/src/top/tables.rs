@@ -1,4 +1,4 @@
-//! The two tables: columns that fit the screen, rows of text in them.
+//! The two tables: their columns, their rows in words.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -8,43 +8,15 @@ use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
 use super::rows::{CauseRow, ProcessRow};
+use super::sheet::{Numbers, Row, Sheet};
 use super::state::{Pane, Place, State};
 use super::theme::Theme;
-use crate::report::escape::{shorten, visible};
+use crate::report::escape::visible;
 use crate::report::live::{Cause, Process, Shared};
 use crate::report::numbers::{count, percent, size};
-use crate::report::view::Kind;
 
-/// Columns between two columns of a table.
-const GAP: usize = 2;
-/// Columns that text has at least, before columns of numbers give way to it.
-const LEAST: usize = 18;
-/// The same for two columns of text.
-const LEAST_OF_TWO: usize = 34;
-
-/// A column of numbers; those with the highest `rank` give way first.
-struct Numbers {
-    title: &'static str,
-    width: usize,
-    rank: u8,
-}
-
-/// A table that fits its area.
-struct Sheet {
-    /// Titles and widths of the columns of text.
-    texts: Vec<(&'static str, usize)>,
-    /// Positions of the columns of numbers that are shown, with their titles and widths.
-    numbers: Vec<(usize, &'static str, usize)>,
-    /// The title of the column that the rows are sorted by, and whether it is the other way round.
-    sorted: (&'static str, bool),
-}
-
-/// A row: texts and numbers, all of them, whichever are shown.
-struct Row {
-    texts: Vec<String>,
-    numbers: Vec<String>,
-    style: Style,
-}
+/// Columns that rows are indented by below a heading.
+const INDENT: usize = 2;
 
 const PROCESS_NUMBERS: &[Numbers] = &[
     Numbers { title: "inherited", width: 10, rank: 2 },
@@ -63,97 +35,6 @@ const CAUSE_NUMBERS: &[Numbers] = &[
     Numbers { title: "copies/s", width: 9, rank: 1 },
     Numbers { title: "in", width: 4, rank: 3 },
 ];
-
-impl Sheet {
-    /// Lays a table out: `natural` are the titles of the columns of text with the widths that they would like to have.
-    fn new(
-        width: usize,
-        natural: &[(&'static str, usize)],
-        numbers: &'static [Numbers],
-        sorted: (&'static str, bool),
-    ) -> Self {
-        let least = if natural.len() > 1 { LEAST_OF_TWO } else { LEAST };
-        let mut shown: Vec<usize> = (0..numbers.len()).collect();
-        let room = |shown: &[usize]| {
-            let taken: usize = shown.iter().map(|at| numbers[*at].width + 1).sum();
-            width.saturating_sub(taken)
-        };
-        while room(&shown) < least.min(natural.iter().map(|(_, wide)| wide + GAP).sum::<usize>().max(LEAST)) {
-            let last = shown.iter().enumerate().max_by_key(|(_, at)| numbers[**at].rank);
-            match last.map(|(position, at)| (position, numbers[*at].rank)) {
-                Some((position, 1..)) => shown.remove(position),
-                Some(_) | None => break,
-            };
-        }
-        let texts = split(room(&shown), natural);
-        let numbers = shown.into_iter().map(|at| (at, numbers[at].title, numbers[at].width)).collect();
-        Self { texts, numbers, sorted }
-    }
-
-    fn title(&self, title: &'static str) -> String {
-        match self.sorted {
-            (sorted, reverse) if sorted == title => format!("{title}{}", if reverse { '↑' } else { '↓' }),
-            _ => title.to_owned(),
-        }
-    }
-
-    fn header(&self) -> String {
-        let mut line = String::new();
-        for (title, width) in &self.texts {
-            line.push_str(&left(&self.title(title), *width));
-        }
-        for (_, title, width) in &self.numbers {
-            line.push(' ');
-            line.push_str(&right(&self.title(title), *width));
-        }
-        line
-    }
-
-    fn line(&self, row: &Row) -> String {
-        let mut line = String::new();
-        for ((_, width), text) in self.texts.iter().zip(&row.texts) {
-            line.push_str(&left(text, *width));
-        }
-        for (at, _, width) in &self.numbers {
-            line.push(' ');
-            line.push_str(&right(row.numbers.get(*at).map_or("", String::as_str), *width));
-        }
-        line
-    }
-}
-
-/// Shares room among columns of text: each what it would like, if there is so much.
-fn split(room: usize, natural: &[(&'static str, usize)]) -> Vec<(&'static str, usize)> {
-    let wish = |(title, width): &(&'static str, usize)| (*title, (*width).max(title.width() + 1) + GAP);
-    match natural {
-        [only] => vec![(only.0, wish(only).1.max(LEAST).min(room))],
-        [first, second] => {
-            let ((title, one), (other_title, other)) = (wish(first), wish(second));
-            let half = room / 2;
-            let (one, other) = match () {
-                () if one + other <= room => (one, other),
-                () if one <= half => (one, room - one),
-                () if other <= half => (room - other, other),
-                () => (room - half, half),
-            };
-            vec![(title, one), (other_title, other)]
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Text at the left of its column, with a gap behind it.
-fn left(text: &str, width: usize) -> String {
-    let text = shorten(text, width.saturating_sub(GAP));
-    let rest = width.saturating_sub(text.width());
-    format!("{text}{}", " ".repeat(rest))
-}
-
-fn right(text: &str, width: usize) -> String {
-    let text = shorten(text, width);
-    let rest = width.saturating_sub(text.width());
-    format!("{}{text}", " ".repeat(rest))
-}
 
 /// Draws a table. The rows are those on the screen; `chosen` is the one of them that keys are for.
 fn draw(
@@ -279,12 +160,11 @@ pub(super) fn causes(frame: &mut Frame<'_>, area: Rect, state: &mut State, rows:
     state.causes.follow(rows.len(), height);
     let Place { at, from, reverse, .. } = state.causes;
     let order = state.cause_order();
-    let indent = if order.is_parted { 2 } else { 0 };
     let of = |row: &CauseRow| match row {
-        CauseRow::Cause(index) => state.now.causes.get(*index),
+        CauseRow::Cause(index, _) => state.now.causes.get(*index),
         CauseRow::Heading(_) => None,
     };
-    let places = widest(rows.iter().filter_map(of).map(|cause| cause.place.as_str())) + indent;
+    let places = widest(rows.iter().filter_map(of).map(|cause| cause.place.as_str())) + INDENT;
     let whats = widest(rows.iter().filter_map(of).map(|cause| cause.what.as_str()));
     let heading = state.cut().heading();
     let mut natural = vec![(heading, places)];
@@ -299,17 +179,17 @@ pub(super) fn causes(frame: &mut Frame<'_>, area: Rect, state: &mut State, rows:
         .skip(from)
         .take(height)
         .map(|row| match row {
-            CauseRow::Heading(kind) => Row {
-                texts: vec![part(*kind).to_owned(), String::new()],
+            CauseRow::Heading(heading) => Row {
+                texts: vec![(*heading).to_owned(), String::new()],
                 numbers: Vec::new(),
                 style: theme.faint(),
             },
-            CauseRow::Cause(index) => {
+            CauseRow::Cause(index, is_below) => {
                 let rate = state.rates.causes.get(*index).copied();
                 let style = if rate.is_some_and(|rate| rate > 0) { theme.moving() } else { Style::new() };
                 of(row).map_or_else(
                     || Row { texts: Vec::new(), numbers: Vec::new(), style },
-                    |cause| cause_row(cause, indent, total, rate, style),
+                    |cause| cause_row(cause, if *is_below { INDENT } else { 0 }, total, rate, style),
                 )
             }
         })
@@ -318,16 +198,6 @@ pub(super) fn causes(frame: &mut Frame<'_>, area: Rect, state: &mut State, rows:
     draw(frame, area, &sheet, &shown, focused.then(|| at.saturating_sub(from)), theme, focused);
     if rows.is_empty() {
         empty(frame, area, nothing(state, Pane::Causes), theme);
-    }
-}
-
-/// A part of the table, as the report calls it.
-const fn part(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Own => "your code",
-        Kind::Native => "native code",
-        Kind::Machinery => "not your code",
-        Kind::Unknown => "not known",
     }
 }
 

@@ -63,9 +63,14 @@ impl Theme {
         self.colored(Color::Magenta)
     }
 
+    /// Titles.
+    pub(super) fn title(self) -> Style {
+        self.colored(Color::Cyan).add_modifier(Modifier::BOLD)
+    }
+
     /// Headings of a pane.
     pub(super) fn heading(self, focused: bool) -> Style {
-        let style = self.colored(Color::Cyan).add_modifier(Modifier::BOLD);
+        let style = self.title();
         if focused {
             style.add_modifier(Modifier::REVERSED)
         } else {

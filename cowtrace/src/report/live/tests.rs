@@ -6,7 +6,7 @@ use crate::report::{Options, REPORTS};
 
 /// Pieces as a session hands them on, `each` faults at a time: what is known of the processes comes with time, totals come
 /// last.
-fn pieces(trace: &Trace, each: usize) -> Vec<Piece> {
+pub(crate) fn pieces(trace: &Trace, each: usize) -> Vec<Piece> {
     let mut all = piece::of(trace);
     let last = all.split_off(4);
     let (Some(Piece::Faults(faults)), Some(Piece::Processes(processes))) = (all.pop(), all.pop()) else {
@@ -76,7 +76,7 @@ fn amendments() {
     let operation = trace.faults.last().map_or(0, |fault| fault.operation.index());
     let operation = u32::try_from(operation).unwrap();
     let number = trace.faults.len() as u64;
-    for (fault, unamended) in [(number - 1, false), (number - 20, false), (0, true)] {
+    for (fault, unamended) in [(number - 1, false), (number - 7, false), (0, true)] {
         let mut live = live(7);
         let mut changed = trace.clone();
         if let (false, Ok(at)) = (unamended, usize::try_from(fault)) {

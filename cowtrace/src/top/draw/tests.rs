@@ -5,10 +5,11 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::*;
-use crate::record::piece;
+use crate::record::piece::Piece;
 use crate::record::sink::Listener as _;
 use crate::report::REPORTS;
 use crate::report::live::Live;
+use crate::report::live::tests::pieces;
 use crate::report::tests::traces;
 
 const PLAIN: Theme = Theme { color: false, ascii: false };
@@ -19,19 +20,14 @@ fn state(name: &str) -> State {
     let mut live = Live::default();
     let mut state = State::new(&REPORTS[0]);
     let mut at = Duration::ZERO;
-    for piece in piece::of(&trace) {
-        match piece {
-            piece::Piece::Faults(faults) => {
-                for part in faults.chunks(faults.len().div_ceil(6).max(1)) {
-                    live.take(piece::Piece::Faults(part.to_vec()));
-                    at += Duration::from_millis(500);
-                    state.update(at, live.look(state.cut(), None, Some("/home/ann")));
-                }
-            }
-            other => live.take(other),
+    for piece in pieces(&trace, trace.faults.len().div_ceil(6).max(1)) {
+        let is_due = matches!(piece, Piece::Faults(_) | Piece::State(_));
+        live.take(piece);
+        if is_due {
+            at += Duration::from_millis(500);
+            state.update(at, live.look(state.cut(), None, Some("/home/ann")));
         }
     }
-    state.update(at + Duration::from_millis(500), live.look(state.cut(), None, Some("/home/ann")));
     state
 }
 
@@ -83,7 +79,7 @@ fn ways() {
     help.help = true;
     add("help", drawn(&mut help, (80, 24), PLAIN));
     let mut paused = state("seed");
-    (paused.paused, paused.typing, paused.filter) = (true, true, "733".to_owned());
+    (paused.paused, paused.typing, paused.filter) = (true, true, "7003".to_owned());
     add("paused, with a filter that is typed", drawn(&mut paused, (80, 24), PLAIN));
     let mut output = state("seed");
     (output.show_output, output.written) = (Some(true), 70_000);

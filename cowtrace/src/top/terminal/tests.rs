@@ -3,45 +3,25 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use nix::pty::{OpenptyResult, openpty};
+use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
 use super::*;
 
-/// What the program of [`program`] does with the terminal.
+/// What the program that the test is when this is set does with its terminal.
 const MODE: &str = "COWTRACE_TEST_TERMINAL";
 const LEFT: &str = "\x1b[?1049l";
 const SHOWN: &str = "\x1b[?25h";
 
-/// No test by itself: what [`given_back`] runs at a terminal of its own.
-#[test]
-#[ignore = "a program that another test runs"]
-fn program() {
-    let mut screen = Screen::enter(&io::stderr()).unwrap();
-    screen.draw(|frame| frame.render_widget("drawn", frame.area())).unwrap();
-    let raw = tcgetattr(io::stdin()).unwrap();
-    assert!(!raw.local_flags.contains(LocalFlags::ICANON), "keys come raw");
-    match env::var(MODE).unwrap().as_str() {
-        "end" => drop(screen),
-        "panic" => panic!("on purpose"),
-        "panic while drawing" => {
-            screen.draw(|_| panic!("on purpose")).unwrap();
-        }
-        "panic elsewhere" => {
-            let other = thread::spawn(|| panic!("on purpose"));
-            assert!(other.join().is_err());
-            let drawn = screen.draw(|frame| frame.render_widget("again", frame.area())).unwrap();
-            assert!(!drawn, "nobody draws on a terminal that was given back");
-        }
-        other => panic!("{other}"),
-    }
-}
-
 /// Whatever happens, the terminal is as it was: its settings, its screen, its cursor; and what a panic says stands behind.
 #[test]
 fn given_back() {
+    if let Ok(mode) = env::var(MODE) {
+        return program(&mode);
+    }
     for mode in ["end", "panic", "panic while drawing", "panic elsewhere"] {
-        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
         let before = tcgetattr(&slave).unwrap();
         let stream = || Stdio::from(slave.try_clone().unwrap());
         let mut child = Command::new(env::current_exe().unwrap())
@@ -83,5 +63,27 @@ fn given_back() {
         if mode != "end" {
             assert!(text[left..].contains("on purpose"), "{mode}: {text}");
         }
+    }
+}
+
+/// Takes the terminal over, and ends in one of many ways.
+fn program(mode: &str) {
+    let mut screen = Screen::enter(&io::stderr()).unwrap();
+    screen.draw(|frame| frame.render_widget("drawn", frame.area())).unwrap();
+    let raw = tcgetattr(io::stdin()).unwrap();
+    assert!(!raw.local_flags.contains(LocalFlags::ICANON), "keys come raw");
+    match mode {
+        "end" => drop(screen),
+        "panic" => panic!("on purpose"),
+        "panic while drawing" => {
+            screen.draw(|_| panic!("on purpose")).unwrap();
+        }
+        "panic elsewhere" => {
+            let other = thread::spawn(|| panic!("on purpose"));
+            assert!(other.join().is_err());
+            let drawn = screen.draw(|frame| frame.render_widget("again", frame.area())).unwrap();
+            assert!(!drawn, "nobody draws on a terminal that was given back");
+        }
+        other => panic!("{other}"),
     }
 }
