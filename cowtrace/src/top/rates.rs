@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::report::live::Now;
+use crate::report::live::{Cause, Now};
 
 /// Rates are of about so long.
 const WINDOW: Duration = Duration::from_millis(1000);
@@ -21,7 +21,8 @@ struct Sample {
     at: Duration,
     total: u64,
     processes: Vec<u64>,
-    causes: HashMap<Name, u64>,
+    /// `None` = the rows stood for something else.
+    causes: Option<HashMap<Name, u64>>,
 }
 
 impl Sample {
@@ -35,7 +36,7 @@ impl Sample {
                 .iter()
                 .map(|process| process.copied.pages + process.files.pages)
                 .collect(),
-            causes: causes.map(|c| ((c.place.clone(), c.what.clone()), c.copied.pages)).collect(),
+            causes: Some(causes.map(|c| ((c.place.clone(), c.what.clone()), c.copied.pages)).collect()),
         }
     }
 }
@@ -82,7 +83,7 @@ impl Pace {
 
     /// Rows are others from now on: they have no past.
     pub(super) fn forget_causes(&mut self) {
-        self.samples.iter_mut().for_each(|sample| sample.causes.clear());
+        self.samples.iter_mut().for_each(|sample| sample.causes = None);
     }
 
     fn bar(&mut self, at: Duration, bytes: u64) {
@@ -104,11 +105,6 @@ fn rates(old: &Sample, new: &Sample, now: &Now) -> Rates {
     let seconds = (new.at - old.at).as_secs_f64();
     // Pages are far fewer than a float can tell apart; a cast to an integer is never out of bounds.
     let rate = |new: u64, old: u64| (new.saturating_sub(old) as f64 / seconds).round() as u64;
-    let cause = |(place, what): (&String, &String), pages: u64| {
-        // Who looks for it makes no copy of the words for each row.
-        let before = old.causes.get(&(place.clone(), what.clone())).copied().unwrap_or_default();
-        rate(pages, before)
-    };
     Rates {
         total: rate(new.total, old.total),
         processes: new
@@ -117,11 +113,10 @@ fn rates(old: &Sample, new: &Sample, now: &Now) -> Rates {
             .enumerate()
             .map(|(index, pages)| rate(*pages, old.processes.get(index).copied().unwrap_or_default()))
             .collect(),
-        causes: if old.causes.is_empty() {
-            Vec::new()
-        } else {
-            now.causes.iter().map(|c| cause((&c.place, &c.what), c.copied.pages)).collect()
-        },
+        causes: old.causes.as_ref().map_or_else(Vec::new, |old| {
+            let before = |c: &Cause| old.get(&(c.place.clone(), c.what.clone())).copied().unwrap_or_default();
+            now.causes.iter().map(|cause| rate(cause.copied.pages, before(cause))).collect()
+        }),
         bars: Vec::new(),
     }
 }
@@ -129,7 +124,7 @@ fn rates(old: &Sample, new: &Sample, now: &Now) -> Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::live::{Cause, Process};
+    use crate::report::live::Process;
     use crate::report::view::{Amount, Kind};
 
     fn now(pages: u64) -> Now {
@@ -160,6 +155,16 @@ mod tests {
         assert_eq!(last.bars.len(), 20);
         pace.forget_causes();
         assert!(pace.take(Duration::from_secs(11), &now(2000)).causes.is_empty());
+    }
+
+    /// A row that is new has a rate; rows that stand for something else have none at first.
+    #[test]
+    fn new_rows() {
+        let mut pace = Pace::default();
+        pace.take(Duration::ZERO, &Now::default());
+        assert_eq!(pace.take(Duration::from_secs(1), &now(30)).causes, [30]);
+        pace.forget_causes();
+        assert!(pace.take(Duration::from_secs(2), &now(50)).causes.is_empty());
     }
 
     /// Nothing is seen for a long time: as many bars without height, bounded.

@@ -10,7 +10,7 @@ const GAP: usize = 2;
 /// Columns that text has at least, before columns of numbers give way to it.
 const LEAST: usize = 28;
 /// The same for two columns of text.
-const LEAST_OF_TWO: usize = 44;
+const LEAST_OF_TWO: usize = 48;
 
 /// A column of numbers; those with the highest `rank` give way first.
 pub(super) struct Numbers {
@@ -30,6 +30,8 @@ pub(super) struct Sheet {
     numbers: Vec<(usize, &'static str, usize)>,
     /// The title of the column that the rows are sorted by, and whether it is the other way round.
     sorted: (&'static str, bool),
+    /// Which rows are on the screen; empty = all.
+    seen: String,
 }
 
 /// A row: texts and numbers, all of them, whichever are shown.
@@ -65,7 +67,7 @@ impl Sheet {
         }
         let texts = split(room(&shown), natural);
         let numbers = shown.into_iter().map(|at| (at, numbers[at].title, numbers[at].width)).collect();
-        Self { texts, numbers, sorted }
+        Self { texts, numbers, sorted, seen: String::new() }
     }
 
     fn title(&self, title: &'static str) -> String {
@@ -75,11 +77,20 @@ impl Sheet {
         }
     }
 
+    /// Says in the first title which rows are on the screen, where there are more.
+    pub(super) fn scrolled(mut self, from: usize, height: usize, all: usize) -> Self {
+        if all > height {
+            self.seen = format!("  {}-{} of {all}", from + 1, all.min(from + height));
+        }
+        self
+    }
+
     /// The line of its titles.
     pub(super) fn header(&self) -> String {
         let mut line = String::new();
-        for (title, width) in &self.texts {
-            line.push_str(&left(&self.title(title), *width));
+        for (at, (title, width)) in self.texts.iter().enumerate() {
+            let title = self.title(title) + if at == 0 { &self.seen } else { "" };
+            line.push_str(&left(&title, *width));
         }
         for (_, title, width) in &self.numbers {
             line.push(' ');

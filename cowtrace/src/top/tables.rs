@@ -88,7 +88,8 @@ pub(super) fn processes(
         &[("process", wide.unwrap_or_default())],
         PROCESS_NUMBERS,
         (state.process_order().name, reverse),
-    );
+    )
+    .scrolled(from, height, rows.len());
     let only = |row: &ProcessRow| state.only == Some(row.index);
     let shown: Vec<Row> = rows
         .iter()
@@ -172,7 +173,11 @@ pub(super) fn causes(frame: &mut Frame<'_>, area: Rect, state: &mut State, rows:
         natural.push(("what", whats));
     }
     let name = if order.name == "where" { heading } else { order.name };
-    let sheet = Sheet::new(usize::from(area.width), &natural, CAUSE_NUMBERS, (name, reverse));
+    let sheet = Sheet::new(usize::from(area.width), &natural, CAUSE_NUMBERS, (name, reverse)).scrolled(
+        from,
+        height,
+        rows.len(),
+    );
     let total: u64 = state.now.causes.iter().map(|cause| cause.copied.bytes).sum();
     let shown: Vec<Row> = rows
         .iter()

@@ -25,13 +25,7 @@ fn given_back() {
         let before = tcgetattr(&slave).unwrap();
         let stream = || Stdio::from(slave.try_clone().unwrap());
         let mut child = Command::new(env::current_exe().unwrap())
-            .args([
-                "top::terminal::tests::program",
-                "--exact",
-                "--ignored",
-                "--nocapture",
-                "--test-threads=1",
-            ])
+            .args(["top::terminal::tests::given_back", "--exact", "--nocapture", "--test-threads=1"])
             .env(MODE, mode)
             .env_remove("RUST_BACKTRACE")
             .stdin(stream())
