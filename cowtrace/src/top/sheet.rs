@@ -133,9 +133,20 @@ fn split(room: usize, natural: &[(&'static str, usize)]) -> Vec<(&'static str, u
     }
 }
 
+/// A place without its folder, which says less than its file and its line: `pool.py:34 (read)`.
+fn without_folder(text: &str) -> String {
+    let body = text.trim_start();
+    let indent = &text[..text.len() - body.len()];
+    let path = body.split(" (").next().unwrap_or_default();
+    let start = path.rfind('/').map_or(0, |slash| slash + 1);
+    format!("{indent}{}", &body[start..])
+}
+
 /// Text at the left of its column, with a gap behind it.
 fn left(text: &str, width: usize) -> String {
-    let text = shorten(text, width.saturating_sub(GAP));
+    let room = width.saturating_sub(GAP);
+    let short = (text.width() > room).then(|| without_folder(text));
+    let text = shorten(short.as_deref().unwrap_or(text), room);
     let rest = width.saturating_sub(text.width());
     format!("{text}{}", " ".repeat(rest))
 }
@@ -180,6 +191,15 @@ mod tests {
         assert!(widths(10, 90).eq([12, 48]));
         assert!(widths(90, 10).eq([48, 12]));
         assert!(widths(90, 90).eq([30, 30]));
+    }
+
+    /// A folder gives way before anything else of a place does.
+    #[test]
+    fn places() {
+        let place = "  tests/work/pool.py:34 (a/b)";
+        assert_eq!(left(place, 31), format!("{place}  "));
+        assert_eq!(left(place, 30), format!("{:30}", "  pool.py:34 (a/b)"));
+        assert_eq!(left(place, 12), "  poo…a/b)  ");
     }
 
     /// A row is as wide as its header, whatever is in it.
