@@ -1,11 +1,16 @@
 //! Everything that cowtrace says to the user outside a report: what happened, and what to do about it.
 //!
-//! One or two sentences each, never a backtrace. Only [`tell`] prints; it writes to stderr, for stdout is the program's.
+//! One or two sentences each, never a backtrace. Only [`tell`] prints; it writes to stderr, for stdout is the program's,
+//! or keeps it until the terminal is free (see [`held`]).
 //! Exit statuses are the promise of `cowtrace --help`: 125 cowtrace failed, 126 the command cannot be run, 127 not found.
 
+pub mod held;
+
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
+
+use held::say;
 
 /// Exit status when cowtrace itself failed.
 pub const FAILED: u8 = 125;
@@ -148,6 +153,10 @@ pub enum Notice {
     LeftStopped { pid: i32 },
     #[error("the command was stopped by {signal}: tracing goes on when it does (`kill -CONT {pid}`)")]
     Stopped { signal: &'static str, pid: i32 },
+    #[error("cowtrace top draws on a terminal, and {why}: `cowtrace -- COMMAND` reports at the end instead")]
+    NoTerminal { why: &'static str },
+    #[error("{left_out} bytes of the command's output before these are not kept")]
+    OutputLost { left_out: u64 },
     #[error("interrupted: waiting for the command to end; press Ctrl-C again to end the trace now")]
     Interrupted,
     /// What the trace lacks: a sentence of one of the tables.
@@ -190,8 +199,7 @@ impl<N: Into<Notice>> From<N> for Failure {
 /// Tells the user. A stderr that is closed or full is no reason to fail: nobody would hear of it.
 pub fn tell(notice: &Notice) {
     // One write, so that lines of the traced program do not come between.
-    let line = format!("cowtrace: {notice}\n");
-    let _nobody_to_tell = io::stderr().write_all(line.as_bytes());
+    say(&format!("cowtrace: {notice}\n"));
 }
 
 /// Largest ring buffer: sizes are powers of two in 32 bits.

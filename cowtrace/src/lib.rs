@@ -8,6 +8,7 @@
 //!                                                     ▲
 //!                                   interp, symbolize ┘ (frames, names)
 //! session: wires the stages; tells the kernel half which process to follow and how to walk an interpreter's frames
+//! top: looks at a session's trace while it comes about, by the report's own code (report::live)
 //! ```
 //!
 //! Reading order: the shared records (`cowtrace_ebpf::event`), the life of a fault (`cowtrace-ebpf/src/fault.rs`),
@@ -34,4 +35,6 @@ pub mod record;
 pub mod report;
 pub mod session;
 pub mod symbolize;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod unwind;

@@ -25,5 +25,6 @@ fn log_to_stderr(verbose: u8) {
         2 => log::LevelFilter::Debug,
         _ => log::LevelFilter::Trace,
     };
-    env_logger::Builder::new().filter_level(level).format_timestamp(None).init();
+    let target = env_logger::Target::Pipe(Box::new(diag::held::Log));
+    env_logger::Builder::new().filter_level(level).format_timestamp(None).target(target).init();
 }

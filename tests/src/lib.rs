@@ -39,6 +39,7 @@ pub mod seed;
 pub mod server;
 pub mod settings;
 pub mod software;
+pub mod terminal;
 pub mod trace;
 
 pub use process::{Finished, Started};

@@ -7,6 +7,8 @@ mod doctor;
 pub mod generate;
 mod parts;
 mod report;
+#[cfg(feature = "top")]
+mod top;
 mod trace;
 mod values;
 
@@ -33,6 +35,7 @@ Examples:
   cowtrace report run.cow                    the same answer, and other cuts of it
   cowtrace diff before.cow after.cow         did the change help?
   cowtrace export run.cow -o run.html        a timeline to look at, or the format of another tool
+  sudo cowtrace top -- gunicorn app          look at it while it runs
   cowtrace doctor                            what this machine lets it see, and what is missing
   sudo env PATH=\"$PATH\" cowtrace -- python app.py
                         with your own PATH (a virtual environment): sudo has another
@@ -85,6 +88,10 @@ enum Sub {
         override_usage = "cowtrace record [OPTIONS] [--] COMMAND [ARGS]...\n       cowtrace record [OPTIONS] --pid PID"
     )]
     Record(Box<trace::TraceArguments>),
+    /// Trace a command and look at it in the terminal while it runs
+    #[cfg(feature = "top")]
+    #[command(override_usage = "cowtrace top [OPTIONS] [--] COMMAND [ARGS]...", after_help = top::NOTES)]
+    Top(Box<top::TopArguments>),
     /// The answer to a recording, and other cuts of it
     Report(report::ShowArguments),
     /// A recording in the format of another tool, or as a page to look at
@@ -109,6 +116,9 @@ enum Sub {
 pub enum Task {
     /// Trace a command, and report or keep what was seen.
     Trace(Box<Options>),
+    /// Trace a command, look at it while it runs, and report what was seen.
+    #[cfg(feature = "top")]
+    Top(Box<Options>),
     /// Report a recording.
     Report(Box<Show>),
     /// Export a recording.
@@ -131,6 +141,8 @@ impl Task {
     pub const fn verbose(&self) -> u8 {
         match self {
             Self::Trace(options) => options.verbose,
+            #[cfg(feature = "top")]
+            Self::Top(options) => options.verbose,
             _ => 0,
         }
     }
@@ -161,6 +173,8 @@ fn check(arguments: Arguments) -> Result<Task, clap::Error> {
     Ok(match subcommand {
         None => Task::Trace(Box::new(trace::bare(trace, report)?)),
         Some(Sub::Record(trace)) => Task::Trace(Box::new(trace::record(*trace, true)?)),
+        #[cfg(feature = "top")]
+        Some(Sub::Top(top)) => Task::Top(Box::new(top.checked()?)),
         Some(Sub::Report(show)) => Task::Report(Box::new(show.checked()?)),
         Some(Sub::Export(export)) => Task::Export(export.checked()?),
         Some(Sub::Diff(diff)) => Task::Diff(Box::new(diff.checked()?)),

@@ -242,6 +242,29 @@ fn subcommands_are_told_from_commands() {
     refused("export x.cow -o y.json", "choose one with --format (jsonl");
 }
 
+/// `top` takes what a trace takes, and what of the report's options has a meaning while it runs.
+#[cfg(feature = "top")]
+#[test]
+fn a_trace_that_is_looked_at() {
+    let top = |words: &str| match parsed(words).unwrap() {
+        Task::Top(options) => *options,
+        other => panic!("{other:?}"),
+    };
+    let plain = top("top -- ls --by x");
+    assert_eq!(plain.command, ["ls", "--by", "x"]);
+    assert_eq!(plain.output, None, "it writes no recording unless it is told to");
+    let report = plain.report.unwrap();
+    assert!(report.filter.is_everything() && !report.json && report.color == Color::Auto);
+    let told = top("top --by site --json -d 2 -o x.cow --as-root ls");
+    assert_eq!(told.report.map(|report| (report.by, report.json)), Some((Some("site".to_owned()), true)));
+    assert_eq!((told.duration, told.run_as), (Some(Duration::from_secs(2)), RunAs::AsIs));
+    assert!(told.output.is_some_and(|output| output.is_recording()));
+    assert_eq!(top("top -q ls").report, None);
+    assert_eq!(options("-- top ls").command, ["top", "ls"]);
+    refused("top", "COMMAND");
+    refused("top --page 0x7f00 ls", "--page");
+}
+
 /// Parts, budgets and comparisons are read, and what cannot be meant is refused.
 #[test]
 fn parts_budgets_and_diffs() {

@@ -4,6 +4,8 @@ mod diff;
 mod doctor;
 mod generate;
 mod recorded;
+#[cfg(feature = "top")]
+mod top;
 mod trace;
 
 use std::fs::File;
@@ -29,6 +31,11 @@ pub fn run(task: &Task, inherited: io::Result<Inherited>) -> Result<u8, Failure>
         Task::Trace(options) => {
             let failed = |error| Notice::Other(format!("cannot read the signal mask: {error}"));
             trace::run(options, &inherited.map_err(failed)?)
+        }
+        #[cfg(feature = "top")]
+        Task::Top(options) => {
+            let failed = |error| Notice::Other(format!("cannot read the signal mask: {error}"));
+            top::run(options, &inherited.map_err(failed)?)
         }
         Task::Report(show) => recorded::report(show),
         Task::Export(export) => recorded::export(export),

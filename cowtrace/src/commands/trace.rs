@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 use super::{About, Screen, tell_verdict, write_export, write_report};
 use crate::cli::{Options, Output, Target};
 use crate::diag::{self, FAILED, Failure, Notice};
+use crate::process::child::Child;
 use crate::process::launch::Inherited;
 use crate::record::schema::Trace;
 use crate::report::filter::Part;
@@ -16,8 +17,14 @@ use crate::session::{self, Ended, Keep, Request};
 
 /// Traces; returns the status to exit with.
 pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failure> {
+    let ended = session::run(&request(options), inherited)?;
+    finish(options, ended)?.wait()
+}
+
+/// What is to be traced, and how.
+pub(super) fn request(options: &Options) -> Request<'_> {
     let recorded = options.output.as_ref().is_some_and(Output::is_recording);
-    let request = Request {
+    Request {
         target: match &options.target {
             Target::Command { words, run_as } => session::Target::Command { words, run_as },
             Target::Attach { pids, cgroup } => session::Target::Attach { pids, cgroup: cgroup.as_deref() },
@@ -34,8 +41,46 @@ pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failur
         latency: options.latency,
         all: options.all,
         kernel_log: options.verbose >= 2,
-    };
-    let Ended { mut trace, output, recording, status, child, notices } = session::run(&request, inherited)?;
+        watch: None,
+    }
+}
+
+/// A trace of which everything has been told.
+pub(super) struct Finished {
+    /// Status to exit with; `None` = the command is to be waited for.
+    status: Option<u8>,
+    child: Option<Child>,
+    /// Status to exit with if the command does not fail.
+    over: u8,
+    /// The recording stopped before its end.
+    stopped: bool,
+}
+
+impl Finished {
+    /// Whether the command goes on and is to be waited for.
+    pub(super) const fn goes_on(&self) -> bool {
+        self.status.is_none() && self.child.is_some()
+    }
+
+    /// Waits for the command if it goes on; returns the status to exit with.
+    pub(super) fn wait(self) -> Result<u8, Failure> {
+        let status = match (self.status, self.child) {
+            (Some(status), _) => status,
+            (None, Some(child)) => session::wait_untraced(child)?,
+            (None, None) => 0,
+        };
+        Ok(match status {
+            _ if self.stopped => FAILED,
+            // A command that failed says more than what it copied until then.
+            0 => self.over,
+            status => status,
+        })
+    }
+}
+
+/// Reports, writes and tells what there is at the end.
+pub(super) fn finish(options: &Options, ended: Ended) -> Result<Finished, Failure> {
+    let Ended { mut trace, output, recording, status, child, notices } = ended;
     trace.pages = report::private::pages(&trace, &options.questions);
     // The report first: a full disk must not take it away.
     let part = options.report.as_ref().and_then(|wanted| {
@@ -69,17 +114,7 @@ pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failur
         diag::tell(&kept(&trace, path, file));
     }
     let over = tell_verdict(verdict.as_ref());
-    let status = match (status, child) {
-        (Some(status), _) => status,
-        (None, Some(child)) => session::wait_untraced(child)?,
-        (None, None) => 0,
-    };
-    Ok(match status {
-        _ if stopped => FAILED,
-        // A command that failed says more than what it copied until then.
-        0 => over,
-        status => status,
-    })
+    Ok(Finished { status, child, over, stopped })
 }
 
 /// What a recording holds, in a sentence.

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
 use std::io::{self, Read as _};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -27,7 +28,13 @@ pub struct Command {
     pub(super) candidates: Vec<CString>,
     arguments: Vec<CString>,
     environment: Vec<CString>,
+    /// Descriptors that become its streams.
+    pub(super) streams: Streams,
 }
+
+/// Descriptors that become stdin, stdout and stderr of a command; `None` = it gets cowtrace's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streams(pub [Option<RawFd>; 3]);
 
 /// Null-terminated lists of pointers into a [`Command`], as exec takes them.
 pub(super) struct Pointers<'a> {
@@ -65,7 +72,14 @@ impl Command {
             .map_err(invalid)?,
             account,
             name,
+            streams: Streams::default(),
         })
+    }
+
+    /// Gives it other streams than cowtrace's own. The descriptors are to be open until the command runs.
+    #[must_use]
+    pub fn with(self, streams: Streams) -> Self {
+        Self { streams, ..self }
     }
 
     pub(super) fn pointers(&self) -> Pointers<'_> {

@@ -58,6 +58,7 @@ enum Stage {
     Group = 2,
     User = 3,
     Exec = 4,
+    Streams = 5,
 }
 
 /// A command that has been started and waits.
@@ -115,6 +116,11 @@ fn child(pointers: &mut Pointers<'_>, inherited: &Inherited, ends: &Ends) -> ! {
     unsafe {
         for fd in ends.close {
             libc::close(fd);
+        }
+        for (stream, fd) in (0..).zip(pointers.of.streams.0) {
+            if fd.is_some_and(|fd| libc::dup2(fd, stream) < 0) {
+                refuse(Stage::Streams, *libc::__errno_location());
+            }
         }
         for number in 1..=64 {
             let mut action: libc::sigaction = mem::zeroed();
@@ -223,6 +229,7 @@ impl Suspended<'_> {
             stage if stage == Stage::Groups as i32 => "setgroups",
             stage if stage == Stage::Group as i32 => "setgid",
             stage if stage == Stage::User as i32 => "setuid",
+            stage if stage == Stage::Streams as i32 => "dup2",
             _ => return Err(self.command.cannot_run(source)),
         };
         Err(Notice::CannotStart { what, source })

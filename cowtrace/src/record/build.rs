@@ -1,8 +1,9 @@
 //! Pieces → [`Trace`].
 
-use super::collections;
+use super::collections::Numbering;
+use super::order::sort;
 use super::piece::{Amendment, Definitions, Piece, State};
-use super::schema::{Fault, Id, Loss, Outcome, OutcomeTotal, Process, Summary, Trace};
+use super::schema::{Alike, Fault, Id, Loss, Outcome, OutcomeTotal, Process, Summary, Trace};
 
 /// Stage of what a recording that was cut off does not hold.
 pub const RECORDING: &str = "recording";
@@ -22,9 +23,16 @@ const fn misfit(what: &'static str) -> Misfit {
 #[derive(Debug, Default)]
 pub struct Builder {
     trace: Trace,
+    /// Of faults that have not come.
     amendments: Vec<Amendment>,
     generations: Vec<Option<u8>>,
     state: State,
+    /// Faults that were taken out by [`Builder::take_oldest`].
+    taken_out: u64,
+    /// Those of them about which something was found out too late.
+    unamended: u64,
+    /// Their collections.
+    numbering: Numbering,
     /// Faults are counted, not kept.
     counts_alone: bool,
 }
@@ -64,7 +72,9 @@ impl Builder {
                 if amendments.iter().any(|amendment| amendment.operation as usize >= operations) {
                     return Err(misfit("an operation"));
                 }
-                self.amendments.extend(amendments);
+                for amendment in amendments {
+                    self.amend(amendment);
+                }
             }
             Piece::Generations(generations) => self.generations(&generations),
             Piece::ModuleTables(tables) => {
@@ -142,20 +152,67 @@ impl Builder {
         Ok(())
     }
 
-    /// The trace of what came. `cut` says, where it is known, why no more did.
-    #[must_use]
-    pub fn finish(self, cut: Option<String>) -> Trace {
-        let Self { mut trace, amendments, generations, state, .. } = self;
-        for amendment in &amendments {
-            let fault = usize::try_from(amendment.fault).ok().and_then(|fault| trace.faults.get_mut(fault));
-            if let Some(fault) = fault {
+    /// Tells a fault what was found out about it; one that has not come, when it all has.
+    fn amend(&mut self, amendment: Amendment) {
+        let Some(at) = amendment.fault.checked_sub(self.taken_out) else {
+            self.unamended += 1;
+            return;
+        };
+        match usize::try_from(at).ok().and_then(|at| self.trace.faults.get_mut(at)) {
+            Some(fault) => {
                 fault.operation = Id::new(amendment.operation);
                 fault.collection = amendment.collection.or(fault.collection);
             }
+            None => self.amendments.push(amendment),
         }
+    }
+
+    /// The trace so far, with the figures of the whole as they were last told; its faults are in the order in which they
+    /// came.
+    pub fn so_far(&mut self) -> &Trace {
+        let Self { trace, state, .. } = self;
+        trace.losses.clone_from(&state.losses);
+        let own = own(state, state.duration);
+        trace.summary = summary(&trace.processes, &trace.losses, &own);
+        trace
+    }
+
+    /// The faults that are kept.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        &self.trace.faults
+    }
+
+    /// Takes the faults out that came first, for what is made of them to be put into [`Builder::alike`]. Their
+    /// collections are counted.
+    pub fn take_oldest(&mut self, number: usize) -> Vec<Fault> {
+        let number = number.min(self.trace.faults.len());
+        let oldest: Vec<Fault> = self.trace.faults.drain(..number).collect();
+        self.taken_out += number as u64;
+        self.numbering.count_all(&oldest);
+        oldest
+    }
+
+    /// What was made of the faults that were taken out.
+    pub const fn alike(&mut self) -> &mut Vec<Alike> {
+        &mut self.trace.alike
+    }
+
+    /// The trace of what came. `cut` says, where it is known, why no more did.
+    #[must_use]
+    pub fn finish(mut self, cut: Option<String>) -> Trace {
+        for amendment in std::mem::take(&mut self.amendments) {
+            self.amend(amendment);
+        }
+        let Self { mut trace, generations, state, numbering, unamended, .. } = self;
         sort(&mut trace.faults);
-        trace.collections = collections::numbered(&mut trace.faults, &generations);
-        trace.losses = state.losses;
+        trace.collections = numbering.finish(&mut trace.faults, &generations);
+        if unamended > 0 {
+            trace.header.missing.push(format!(
+                "What {unamended} faults were part of was found out too late: they stand as it seemed at first."
+            ));
+        }
+        trace.losses.clone_from(&state.losses);
         let mut duration = state.duration;
         if !state.closed {
             duration = duration.max(trace.faults.last().map_or(0, |fault| fault.time));
@@ -164,45 +221,9 @@ impl Builder {
         if let Some(cut) = cut {
             trace.header.missing.insert(0, cut);
         }
-        let own = Summary {
-            tool_cpu_ns: state.own_cpu_ns + state.probe_ns,
-            setup_ns: state.setup_ns,
-            probe_ns: state.probe_ns,
-            duration,
-            ..Summary::default()
-        };
+        let own = own(&state, duration);
         trace.summary = summary(&trace.processes, &trace.losses, &own);
         trace
-    }
-}
-
-/// Sorts faults by their times. A fault is written when its thread's next one begins: few come late, and only these are
-/// moved about, so that no second copy of all is needed.
-fn sort(faults: &mut [Fault]) {
-    let (mut late, mut kept, mut latest) = (Vec::new(), 0, 0);
-    for at in 0..faults.len() {
-        let fault = faults[at];
-        if fault.time < latest {
-            late.push(fault);
-        } else {
-            latest = fault.time;
-            faults[kept] = fault;
-            kept += 1;
-        }
-    }
-    late.sort_by_key(|fault| fault.time);
-    // From the end: what is written to has been read.
-    for at in (0..faults.len()).rev() {
-        let Some(last) = late.last() else { break };
-        let before =
-            kept.checked_sub(1).map(|before| faults[before]).filter(|before| before.time > last.time);
-        match before {
-            Some(before) => {
-                faults[at] = before;
-                kept -= 1;
-            }
-            None => faults[at] = late.pop().unwrap_or(faults[at]),
-        }
     }
 }
 
@@ -214,6 +235,11 @@ fn complete(trace: &mut Trace) {
         let (count, bytes) = &mut listed[fault.process][fault.outcome as usize];
         *count += 1;
         *bytes += fault.bytes;
+    }
+    for Alike { first, faults, bytes, .. } in &trace.alike {
+        let (count, sum) = &mut listed[first.process][first.outcome as usize];
+        *count += faults;
+        *sum += bytes;
     }
     let mut missing = 0;
     for (process, listed) in trace.processes.iter_mut().zip(&listed) {
@@ -237,6 +263,17 @@ fn complete(trace: &mut Trace) {
     trace.losses.push(Loss { stage: RECORDING.to_owned(), cpu: 0, count: missing });
 }
 
+/// Figures of the whole that are told and not counted.
+fn own(state: &State, duration: u64) -> Summary {
+    Summary {
+        tool_cpu_ns: state.own_cpu_ns + state.probe_ns,
+        setup_ns: state.setup_ns,
+        probe_ns: state.probe_ns,
+        duration,
+        ..Summary::default()
+    }
+}
+
 /// Totals of the whole from those of the processes.
 fn summary(processes: &[Process], losses: &[Loss], own: &Summary) -> Summary {
     let sum = |outcome| processes.iter().map(|process| process.totals.faults(outcome)).sum();
@@ -252,32 +289,5 @@ fn summary(processes: &[Process], losses: &[Loss], own: &Summary) -> Summary {
         reuses: sum(Outcome::Reuse),
         lost: losses.iter().filter(|loss| loss.is_of_records()).map(|loss| loss.count).sum(),
         ..own.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::fixture::{Builder as Fixture, operation, page, write};
-
-    /// However many come late, they are where they belong, and all of them are there.
-    #[test]
-    fn faults_that_come_late() {
-        let mut b = Fixture::new(&["x"]);
-        let only = b.process(None, "x", 0);
-        b.faults(only, 200, &page(operation("call", ""), write("buffer", "", ""), None));
-        let mut faults = b.finish().faults;
-        for (shuffle, apart) in [(1, 1), (7, 1), (13, 3), (199, 2), (101, 50)] {
-            for (number, fault) in (0..).zip(&mut faults) {
-                fault.time = (number * shuffle % 200) / apart;
-                fault.address = number;
-            }
-            let mut sorted = faults.clone();
-            sort(&mut sorted);
-            assert!(sorted.is_sorted_by_key(|fault| fault.time), "{shuffle} {apart}");
-            let mut numbers: Vec<u64> = sorted.iter().map(|fault| fault.address).collect();
-            numbers.sort_unstable();
-            assert!(numbers.iter().copied().eq(0..200), "{shuffle} {apart}: all of them");
-        }
     }
 }

@@ -9,6 +9,7 @@ pub mod forks;
 pub mod from;
 pub mod json;
 pub mod latency;
+mod order;
 pub mod page;
 pub mod piece;
 pub mod schema;

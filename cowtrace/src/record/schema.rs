@@ -26,6 +26,8 @@ pub struct Trace {
     pub processes: Vec<Process>,
     /// The listed faults.
     pub faults: Vec<Fault>,
+    /// Listed faults before these that were added up instead of kept; empty for a trace that keeps all.
+    pub alike: Vec<Alike>,
     /// Regions, by [`Fault::region`].
     pub regions: Table<Region>,
     /// Operations, by [`Fault::operation`].
@@ -250,6 +252,19 @@ pub struct Fault {
     pub native: Id<Vec<NativeFrame>>,
     /// Number of the garbage collection that it belongs to; `None` = to none.
     pub collection: Option<u32>,
+}
+
+/// Listed faults that nothing but their times, addresses and threads tells apart, added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alike {
+    /// The first of them.
+    pub first: Fault,
+    /// Time of the last.
+    pub last: u64,
+    /// How many.
+    pub faults: u64,
+    /// Their copied bytes.
+    pub bytes: u64,
 }
 
 /// One garbage collection, as far as its page faults show it.

@@ -60,6 +60,12 @@ pub(super) fn causes(scope: &Scope<'_>, cut: Cut) -> Vec<Cause> {
     numbered(scope, cut).0
 }
 
+/// The same of the copies of one process; `None` = of all.
+pub(super) fn of(scope: &Scope<'_>, cut: Cut, process: Option<usize>) -> Vec<Cause> {
+    let chosen = |group: &&Group| process.is_none_or(|process| group.fault.process == process);
+    added_up(scope, cut, scope.copies().filter(chosen)).0
+}
+
 /// What copies of one row have in common: the numbers of the cut, and whether they are of the main program.
 type Shared = ([u32; 4], bool);
 
@@ -78,11 +84,19 @@ impl Numbers {
 
 /// The rows, and which copies are in them.
 pub(super) fn numbered(scope: &Scope<'_>, cut: Cut) -> (Vec<Cause>, Numbers) {
+    added_up(scope, cut, scope.copies())
+}
+
+fn added_up<'a>(
+    scope: &Scope<'_>,
+    cut: Cut,
+    copied: impl Iterator<Item = &'a Group>,
+) -> (Vec<Cause>, Numbers) {
     // Words are made once for every group of numbers, not for every fault.
     let mut groups: HashMap<Shared, usize> = HashMap::new();
     let mut rows: HashMap<Key, usize> = HashMap::new();
     let mut tallies: Vec<(Key, Tally)> = Vec::new();
-    for copies in scope.copies() {
+    for copies in copied {
         let fault = &copies.fault;
         let row = *groups.entry(((cut.group)(fault), scope.is_of_main(fault))).or_insert_with(|| {
             let key = (cut.key)(scope, fault);

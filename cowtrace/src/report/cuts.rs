@@ -26,6 +26,14 @@ pub struct Report {
     pub(super) writes: bool,
 }
 
+impl Report {
+    /// Heading of the first column.
+    #[must_use]
+    pub const fn heading(&self) -> &'static str {
+        self.heading
+    }
+}
+
 /// How `--by` names a [`Report`].
 pub type Cut = &'static Report;
 

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::programs::Programs;
 use super::scope::Copied;
-use crate::record::schema::{Fault, Operation, Outcome, Trace};
+use crate::record::schema::{Alike, Fault, Operation, Outcome, Trace};
 
 /// Faults below which another thread is not worth its start.
 const FEW: usize = 1 << 16;
@@ -64,8 +64,8 @@ pub(super) fn look(trace: &Trace, programs: &Programs) -> Looked {
     thread::scope(|scope| {
         let mut parts = trace.faults.chunks(each);
         let first = parts.next().unwrap_or_default();
-        let others: Vec<_> = parts.map(|part| scope.spawn(|| glance.at(part))).collect();
-        let mut all = glance.at(first);
+        let others: Vec<_> = parts.map(|part| scope.spawn(|| glance.at(&[], part))).collect();
+        let mut all = glance.at(&trace.alike, first);
         for other in others {
             match other.join() {
                 Ok(other) => all.add(other),
@@ -90,7 +90,7 @@ struct Glance<'a> {
 }
 
 impl Glance<'_> {
-    fn at(&self, faults: &[Fault]) -> Looked {
+    fn at(&self, alike: &[Alike], faults: &[Fault]) -> Looked {
         let processes = self.trace.processes.len();
         let mut looked = Looked {
             listed: vec![Copied::default(); processes],
@@ -100,32 +100,51 @@ impl Glance<'_> {
             groups: Vec::new(),
             numbers: FxHashMap::default(),
         };
-        let mut last = None;
-        for fault in faults.iter().filter(|fault| fault.process < processes) {
-            if !self.is_shared(fault) {
-                looked.before[fault.process].count(fault);
-                if self.first_fork.is_some_and(|first| fault.time >= first) {
-                    looked.unshared.count(fault);
-                }
-                continue;
-            }
-            looked.worker[fault.process] |= of(&self.is_pool, fault);
-            if !matches!(fault.outcome, Outcome::Copy | Outcome::FileCopy) {
-                continue;
-            }
-            looked.listed[fault.process].count(fault);
-            let key = self.key(fault);
-            // What comes one behind the other is mostly alike.
-            let number = match last {
-                Some((known, number)) if known == key => number,
-                _ => looked.number(key, fault),
-            };
-            last = Some((key, number));
-            let group = &mut looked.groups[number];
-            group.copied.count(fault);
-            group.last = fault.time;
+        let mut latest = None;
+        for Alike { first, last, faults, bytes } in alike {
+            self.count(&mut looked, &mut latest, first, &Copied::of(first.outcome, *faults, *bytes), *last);
+        }
+        for fault in faults {
+            let copied = Copied::of(fault.outcome, 1, fault.bytes);
+            self.count(&mut looked, &mut latest, fault, &copied, fault.time);
         }
         looked
+    }
+
+    /// Counts faults that are alike, of which this is the first. `latest` is the group that was counted before.
+    fn count(
+        &self,
+        looked: &mut Looked,
+        latest: &mut Option<(Key, usize)>,
+        fault: &Fault,
+        copied: &Copied,
+        last: u64,
+    ) {
+        if fault.process >= looked.listed.len() {
+            return;
+        }
+        if !self.is_shared(fault) {
+            looked.before[fault.process].add(copied);
+            if self.first_fork.is_some_and(|first| fault.time >= first) {
+                looked.unshared.add(copied);
+            }
+            return;
+        }
+        looked.worker[fault.process] |= of(&self.is_pool, fault);
+        if !matches!(fault.outcome, Outcome::Copy | Outcome::FileCopy) {
+            return;
+        }
+        looked.listed[fault.process].add(copied);
+        let key = self.key(fault);
+        // What comes one behind the other is mostly alike.
+        let number = match *latest {
+            Some((known, number)) if known == key => number,
+            _ => looked.number(key, fault),
+        };
+        *latest = Some((key, number));
+        let group = &mut looked.groups[number];
+        group.copied.add(copied);
+        group.last = group.last.max(last);
     }
 
     /// True when something was shared at the time of the fault.

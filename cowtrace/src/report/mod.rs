@@ -17,6 +17,7 @@ mod forks;
 mod groups;
 mod imports;
 mod json;
+pub mod live;
 mod modules;
 pub mod numbers;
 pub mod private;
@@ -28,7 +29,7 @@ mod starts;
 pub mod sums;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod view;
 pub(crate) mod words;
 

@@ -63,24 +63,18 @@ impl Copied {
         self.bytes + self.file_bytes
     }
 
-    /// Counts one listed fault.
-    pub(super) const fn count(&mut self, fault: &Fault) {
-        match fault.outcome {
-            Outcome::Copy => {
-                self.pages += 1;
-                self.bytes += fault.bytes;
-            }
-            Outcome::FileCopy => {
-                self.file_pages += 1;
-                self.file_bytes += fault.bytes;
-            }
+    /// Faults with this outcome.
+    pub(super) const fn of(outcome: Outcome, pages: u64, bytes: u64) -> Self {
+        match outcome {
+            Outcome::Copy => Self { pages, bytes, file_pages: 0, file_bytes: 0 },
+            Outcome::FileCopy => Self { pages: 0, bytes: 0, file_pages: pages, file_bytes: bytes },
             Outcome::Reuse
             | Outcome::ZeroFill
             | Outcome::SharedWrite
             | Outcome::Read
             | Outcome::SwapIn
             | Outcome::Other
-            | Outcome::Failed => {}
+            | Outcome::Failed => Self { pages: 0, bytes: 0, file_pages: 0, file_bytes: 0 },
         }
     }
 

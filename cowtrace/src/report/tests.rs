@@ -264,7 +264,7 @@ fn nothing() -> Trace {
     b.finish()
 }
 
-fn text(trace: &Trace, options: &Options<'_>) -> String {
+pub(super) fn text(trace: &Trace, options: &Options<'_>) -> String {
     let mut out = Vec::new();
     write(trace, options, &mut out).unwrap();
     String::from_utf8(out).unwrap()
@@ -279,7 +279,7 @@ fn golden(name: &str, actual: &str) {
     assert!(expected == actual, "{name} differs (COWTRACE_BLESS=1 renews it):\n{actual}");
 }
 
-fn traces() -> [(&'static str, Trace); 8] {
+pub(crate) fn traces() -> [(&'static str, Trace); 8] {
     [
         ("seed", seed()),
         ("no-forks", no_forks()),
@@ -292,7 +292,7 @@ fn traces() -> [(&'static str, Trace); 8] {
     ]
 }
 
-fn options() -> Options<'static> {
+pub(super) fn options() -> Options<'static> {
     Options { directory: Some("/home/ann"), ..Options::default() }
 }
 

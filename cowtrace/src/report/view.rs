@@ -18,7 +18,7 @@ pub struct View<'a> {
 }
 
 /// Part of the table that a row belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// The program's own code.
     Own,
@@ -103,12 +103,7 @@ impl<'a> View<'a> {
         self.causes.iter().map(|cause| Row {
             place: &cause.place,
             what: &cause.what,
-            kind: match cause.class {
-                Class::Own => Kind::Own,
-                Class::Native => Kind::Native,
-                Class::Machinery => Kind::Machinery,
-                Class::Unknown => Kind::Unknown,
-            },
+            kind: cause.class.into(),
             copied: amount(&cause.copied),
             site: cause
                 .site
@@ -213,6 +208,17 @@ pub fn operation(operation: &Operation) -> String {
     words::action(operation).unwrap_or_else(|| words::operation_kind(operation.kind))
 }
 
-const fn amount(copied: &Copied) -> Amount {
+impl From<Class> for Kind {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Own => Self::Own,
+            Class::Native => Self::Native,
+            Class::Machinery => Self::Machinery,
+            Class::Unknown => Self::Unknown,
+        }
+    }
+}
+
+pub(super) const fn amount(copied: &Copied) -> Amount {
     Amount { pages: copied.all_pages(), bytes: copied.all_bytes() }
 }

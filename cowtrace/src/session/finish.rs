@@ -111,7 +111,7 @@ impl Run {
         notices.extend(lost(&trace, facts.request.buffer));
         let (status, child) = match end {
             End::Command(status) => (Some(status), None),
-            End::Deadline => (None, child),
+            End::Deadline | End::Seen => (None, child),
             End::Detached => (Some(0), None),
             End::Interrupted => (Some(INTERRUPTED), None),
         };
@@ -169,7 +169,7 @@ pub(super) fn own_cpu_ns() -> u64 {
 
 /// Decides the fault that a thread had last, as the kernel program would have at its next one, and counts it.
 /// Returns it if it is to be listed.
-fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
+pub(super) fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
     if !has_pending(thread) {
         return None;
     }

@@ -10,10 +10,12 @@ mod mappings;
 mod reader;
 mod run;
 mod target;
+mod watch;
 
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cowtrace_ebpf::config::{ATTACH, Config, LATENCY, LIST_ALL};
@@ -41,6 +43,7 @@ use run::{Clock, End, Run, Subject, TIDY};
 use target::{Prepared, Wanted};
 
 pub use target::Target;
+pub use watch::Watch;
 
 /// Processes or threads that room is made for at most.
 const MOST_ROOM: u32 = 1 << 20;
@@ -66,6 +69,8 @@ pub struct Request<'a> {
     pub all: bool,
     /// Show the kernel program's own diagnostics.
     pub kernel_log: bool,
+    /// Who looks at it while it runs.
+    pub watch: Option<&'a Watch>,
 }
 
 /// Where the faults of a session are kept.
@@ -77,11 +82,13 @@ pub enum Keep {
     Both,
     /// In the output, as a recording, alone.
     File,
+    /// With who watches, and in the output, if there is one, as a recording.
+    Watch,
 }
 
 /// What a session leaves.
 pub struct Ended {
-    /// The trace; with [`Keep::File`] without its faults.
+    /// The trace; with [`Keep::File`] and [`Keep::Watch`] without its faults.
     pub trace: Trace,
     /// The opened output, for something to be made of the trace.
     pub output: Option<File>,
@@ -129,7 +136,8 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     let caller = identity::caller();
     let output =
         request.output.map(|path| output::create(path, caller.as_ref(), request.force)).transpose()?;
-    let prepared = wanted.prepare()?;
+    let streams = request.watch.map(|watch| watch.streams).unwrap_or_default();
+    let prepared = wanted.prepare(streams)?;
     let mut missing: Vec<String> = fields.missing.iter().map(|&what| what.to_owned()).collect();
     missing.extend(hooks.missing.iter().map(|hook| hook.without.to_owned()));
     missing.push(kernel::hooks::BASE_RUNG.to_owned());
@@ -227,9 +235,13 @@ async fn trace(
         (_, Some(suspended)) => Subject::Command { child: suspended.release()?, stopped: false },
         (Prepared::Command(_), None) => return Err(Notice::Other("no command was started".to_owned()).into()),
     };
-    let recording = (request.keep != Keep::Memory).then_some(Clock { origin, setup_ns });
-    let mut run = Run::new(subject, control, pipeline, recording);
-    let end = run.wait(&mut signals, request.duration).await?;
+    if let Some(watch) = request.watch {
+        watch.begin();
+    }
+    let told = request.keep != Keep::Memory || request.watch.is_some();
+    let clock = Clock { origin, setup_ns, pending: request.watch.is_some(), all };
+    let mut run = Run::new(subject, control, pipeline, told.then_some(clock));
+    let end = run.wait(&mut signals, request).await?;
     if matches!(end, End::Command(_)) {
         run.stragglers().await;
     }
@@ -288,17 +300,24 @@ fn header(
 
 /// Where the trace goes, and the output if it is for something else.
 fn sink(request: &Request<'_>, output: Option<File>) -> Result<(Sink, Option<File>), Failure> {
-    let (Some(file), Some(path), Keep::Both | Keep::File) = (&output, request.output, request.keep) else {
-        return Ok((Sink::memory(None), output));
+    let live = request.watch.map(|watch| Arc::clone(&watch.listener));
+    let (Some(file), Some(path), Keep::Both | Keep::File | Keep::Watch) =
+        (&output, request.output, request.keep)
+    else {
+        let sink = match request.keep {
+            Keep::Watch => Sink::elsewhere(None),
+            Keep::Memory | Keep::Both | Keep::File => Sink::memory(None),
+        };
+        return Ok((sink.with(live), output));
     };
     let failed = |Unwritten { source }| Notice::NotExported { path: path.into(), why: source.to_string() };
     let file = file.try_clone().map_err(Unwritten::from);
     let writer = file.and_then(|file| Writer::start(file, path.into())).map_err(failed)?;
     let sink = match request.keep {
-        Keep::File => Sink::file(writer),
+        Keep::File | Keep::Watch => Sink::elsewhere(Some(writer)),
         Keep::Both | Keep::Memory => Sink::memory(Some(writer)),
     };
-    Ok((sink, None))
+    Ok((sink.with(live), None))
 }
 
 /// Prints what the kernel program says of itself, with `-vv`.

@@ -403,8 +403,10 @@ const NICE: i32 = -20;
 
 /// Faults after which they are handed on.
 const PIECE: usize = 1 << 16;
-/// How long faults wait to be handed on to a file.
-const HAND_ON: Duration = Duration::from_millis(500);
+/// Faults after which they are handed on even if that takes a moment.
+const PILE: usize = 8 * PIECE;
+/// How long the second thread waits for something to do.
+const IDLE: Duration = Duration::from_millis(100);
 
 /// The second thread: decodes and attributes until the first has ended.
 fn attribute(work: Work, from: &Receiver<Message>) -> Attributed {
@@ -414,7 +416,7 @@ fn attribute(work: Work, from: &Receiver<Message>) -> Attributed {
     let mut handed_on = Instant::now();
     recorder.sink.take(piece::Piece::Header(Box::new(header.clone())));
     loop {
-        let message = match from.recv_timeout(HAND_ON) {
+        let message = match from.recv_timeout(IDLE) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
@@ -436,8 +438,10 @@ fn attribute(work: Work, from: &Receiver<Message>) -> Attributed {
             Some(Message::Records(batch)) => undecoded += records(&mut attributor, &batch),
             None => {}
         }
-        let due = recorder.sink.is_file() && handed_on.elapsed() >= HAND_ON;
-        if due || attributor.output.waiting() >= PIECE {
+        let waiting = attributor.output.waiting();
+        let due = recorder.sink.pace().is_some_and(|pace| handed_on.elapsed() >= pace);
+        // Who looks at the trace keeps nobody waiting; but what is not handed on must not pile up.
+        if (due || waiting >= PIECE) && (!recorder.sink.is_busy() || waiting >= PILE) {
             recorder.hand_on(&attributor.tree, &mut attributor.output, &counted.totals);
             if due {
                 recorder.sink.take(piece::Piece::State(counted.state.clone()));

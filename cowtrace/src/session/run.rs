@@ -7,7 +7,7 @@ use cowtrace_ebpf::state::{Process as KernelProcess, ProcessKey, Totals};
 
 use super::attached::Attached;
 use super::reader::{Counted, Pipeline};
-use super::{finish, monotonic, other};
+use super::{Request, finish, monotonic, other, watch};
 use crate::bpf::Control;
 use crate::diag::{self, Failure, Notice};
 use crate::process::child::{Change, Child};
@@ -33,6 +33,8 @@ pub(super) enum End {
     Interrupted,
     /// Processes that were there before are let go: they have ended, the time is over, or the user has had enough.
     Detached,
+    /// Who watches has seen enough; the command goes on.
+    Seen,
 }
 
 /// What is traced.
@@ -56,8 +58,8 @@ pub(super) struct Run {
     pub(super) gone: HashMap<ProcessKey, KernelProcess>,
     /// Processes that have ended and may still move their totals.
     leaving: Vec<ProcessKey>,
-    /// A recording is written, which is to be told from time to time what the kernel has counted.
-    recording: Option<Clock>,
+    /// Somebody is to be told from time to time what the kernel has counted: a recording, or who watches.
+    told: Option<Clock>,
 }
 
 /// What a session's figures are counted from.
@@ -65,25 +67,25 @@ pub(super) struct Run {
 pub(super) struct Clock {
     pub(super) origin: u64,
     pub(super) setup_ns: u64,
+    /// The faults count that the kernel program has not decided: each thread's last one. Who watches sees them, as they will
+    /// stand at the end; to a recording that ends here they would be missing.
+    pub(super) pending: bool,
+    /// Every fault is listed.
+    pub(super) all: bool,
 }
 
 impl Run {
-    pub(super) fn new(
-        subject: Subject,
-        control: Control,
-        pipeline: Pipeline,
-        recording: Option<Clock>,
-    ) -> Self {
-        Self { subject, control, pipeline, gone: HashMap::new(), leaving: Vec::new(), recording }
+    pub(super) fn new(subject: Subject, control: Control, pipeline: Pipeline, told: Option<Clock>) -> Self {
+        Self { subject, control, pipeline, gone: HashMap::new(), leaving: Vec::new(), told }
     }
 
     /// Waits until the trace ends.
     pub(super) async fn wait(
         &mut self,
         signals: &mut Signals,
-        duration: Option<Duration>,
+        request: &Request<'_>,
     ) -> Result<End, Failure> {
-        let deadline = duration.map(|duration| tokio::time::Instant::now() + duration);
+        let deadline = request.duration.map(|duration| tokio::time::Instant::now() + duration);
         let mut tidy = tokio::time::interval(TIDY);
         let mut alive = tokio::time::interval(ALIVE);
         loop {
@@ -91,6 +93,10 @@ impl Run {
                 received = signals.next() => received,
                 () = until(deadline) => return Ok(match self.subject {
                     Subject::Command { .. } => End::Deadline,
+                    Subject::Attached(_) => End::Detached,
+                }),
+                () = watch::seen(request.watch) => return Ok(match self.subject {
+                    Subject::Command { .. } => End::Seen,
                     Subject::Attached(_) => End::Detached,
                 }),
                 _ = tidy.tick() => {
@@ -107,7 +113,7 @@ impl Run {
                     continue;
                 }
             };
-            if let Some(end) = self.subject.received(received)? {
+            if let Some(end) = self.subject.received(received, request.watch.is_some())? {
                 return Ok(end);
             }
         }
@@ -124,18 +130,21 @@ impl Run {
                 self.gone.insert(key, process);
             }
         }
-        if let Some(clock) = self.recording {
+        if let Some(clock) = self.told {
             self.count(clock);
         }
     }
 
-    /// Tells the recording what the kernel has counted by now: it may be the last that it is told.
+    /// Tells what the kernel has counted by now: for a recording it may be the last that it is told.
     fn count(&self, clock: Clock) {
         let mut processes = self.gone.clone();
         processes.extend(self.control.processes());
         let mut totals: HashMap<ProcessKey, Totals> =
             processes.iter().map(|(key, process)| (*key, process.totals)).collect();
-        for thread in self.control.threads() {
+        for mut thread in self.control.threads() {
+            if clock.pending {
+                finish::last_fault(&mut thread, clock.all);
+            }
             totals.entry(thread.process).or_default().add(&thread.totals);
         }
         let state = State {
@@ -160,13 +169,15 @@ impl Run {
 
 impl Subject {
     /// A signal has come; what ends the trace, if that does.
-    fn received(&mut self, received: Received) -> Result<Option<End>, Failure> {
+    fn received(&mut self, received: Received, watched: bool) -> Result<Option<End>, Failure> {
         let Self::Command { child, stopped } = self else {
             // They are not cowtrace's children, and signals are not passed on: each that would end cowtrace ends the trace.
             return Ok((received != Received::Child).then_some(End::Detached));
         };
         match received {
             Received::Child => return Ok(changed(child, stopped)?.map(End::Command)),
+            // The terminal makes no signals of its keys for who watches: somebody else sent this one.
+            Received::Interrupt if watched => return Ok(Some(End::Seen)),
             Received::Interrupt if *stopped => return Ok(Some(End::Interrupted)),
             Received::Interrupt => diag::tell(&Notice::Interrupted),
             Received::InterruptAgain => return Ok(Some(End::Interrupted)),

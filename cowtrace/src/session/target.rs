@@ -7,7 +7,7 @@ use procfs::process::Process;
 
 use crate::diag::Notice;
 use crate::process::cgroup::Cgroup;
-use crate::process::command::Command;
+use crate::process::command::{Command, Streams};
 use crate::process::existing::{self, Brief};
 use crate::process::identity::{self, Account, RunAs};
 
@@ -59,9 +59,9 @@ impl<'a> Wanted<'a> {
 
     /// # Errors
     /// If the command cannot be run.
-    pub(super) fn prepare(self) -> Result<Prepared, Notice> {
+    pub(super) fn prepare(self, streams: Streams) -> Result<Prepared, Notice> {
         Ok(match self {
-            Self::Command(words, account) => Prepared::Command(Command::new(words, account)?),
+            Self::Command(words, account) => Prepared::Command(Command::new(words, account)?.with(streams)),
             Self::Existing(existing) => Prepared::Existing(existing),
         })
     }

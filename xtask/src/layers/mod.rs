@@ -32,6 +32,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("report", 10),
     ("export", 10),
     ("session", 11),
+    ("top", 11),
     ("doctor", 11),
     ("cli", 12),
     ("commands", 13),

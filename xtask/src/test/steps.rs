@@ -148,6 +148,7 @@ fn integration(run: &mut Run) -> Result<Counts> {
             ("libc6-dev", "/usr/include/stdio.h"),
             ("python3", "/usr/bin/python3"),
             ("sudo", "/usr/bin/sudo"),
+            ("tmux", "/usr/bin/tmux"),
         ])?;
     }
     let consumers = consumers::find();
