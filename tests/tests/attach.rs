@@ -1,8 +1,6 @@
 //! Programs that run already: from the moment of attaching their faults are counted exactly, whoever takes them; they are
 //! not stopped, and nothing stays when cowtrace goes.
 
-#![expect(clippy::print_stdout, reason = "the figures are worth reading")]
-
 use std::collections::HashSet;
 use std::process::Command;
 use std::time::{Duration, Instant};

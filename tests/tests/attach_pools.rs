@@ -128,8 +128,7 @@ fn hammer(port: u16, first: usize, expected: &[(String, String)], stop: &AtomicB
     let mut answers = 0;
     while !stop.load(Ordering::Relaxed) {
         let number = (first + answers) % PATHS;
-        let (status, body) =
-            ask(port, &format!("/{number}")).unwrap_or_else(|error| panic!("/{number}: {error}"));
+        let (status, body) = ask(port, &format!("/{number}")).expect("an answer");
         let right = &expected[number];
         assert_eq!(
             (status.strip_prefix("HTTP/1.1 "), &body),

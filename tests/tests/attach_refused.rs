@@ -150,7 +150,7 @@ fn copy_with_libraries(program: &Path, root: &Path) {
     let copy = |from: &Path, to: &Path| {
         let to = root.join(to.strip_prefix("/").expect("it is absolute"));
         std::fs::create_dir_all(to.parent().expect("a folder")).expect("the root is writable");
-        std::fs::copy(from, &to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        std::fs::copy(from, &to).expect("the program and its libraries can be read");
     };
     copy(program, Path::new("/attached"));
     let libraries = Command::new("ldd").arg(program).output().expect("ldd runs").stdout;

@@ -77,9 +77,9 @@ fn a_command_may_be_any_bytes() {
 #[test]
 fn options_have_their_defaults() {
     let options = options("ls");
+    assert_eq!(command(options.clone()).1, RunAs::Caller);
     assert_eq!((options.duration, options.output, options.buffer), (None, None, 64 << 20));
     assert!(!options.latency && !options.all && options.verbose == 0);
-    assert_eq!(command(options.clone()).1, RunAs::Caller);
     let report = options.report.unwrap();
     assert_eq!((report.by, report.sort, report.limit, report.json), (None, None, None, false));
     assert_eq!(report.color, Color::Auto);
@@ -114,9 +114,10 @@ fn processes_may_be_named() {
     refused("--cgroup x ls", "cannot be used with");
     refused("-p 7 --as-root", "cannot be used with");
     refused("-p 7 --user ann", "cannot be used with");
-    for odd in ["0", "-1", "x", "4294967295", "7,x", "7,", "''"] {
+    for odd in ["0", "=-1", "x", "4294967295", "7,x", "7,", "''"] {
         refused(&format!("-p {odd}"), "number of a process");
     }
+    refused("-p -1", "-1");
     refused("-p", "PID");
 }
 

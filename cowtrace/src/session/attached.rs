@@ -32,7 +32,7 @@ pub(super) struct Attached {
     asking: Asking,
     baselines: Baselines,
     /// Processes that there was no room for.
-    pub(super) without_room: u64,
+    without_room: u64,
 }
 
 impl Attached {
@@ -92,10 +92,12 @@ impl Attached {
         self.existing.cgroup.is_none() && !self.following.any()
     }
 
-    /// Ends what goes on beside the trace. To be called when the ring's reader has ended.
-    pub(super) fn end(self) {
+    /// Ends what goes on beside the trace; returns how many processes there was no room for. To be called when the ring's
+    /// reader has ended.
+    pub(super) fn end(self) -> u64 {
         drop(self.asking);
         self.baselines.end();
+        self.without_room
     }
 
     /// Looks through `/proc` once; returns how many processes are followed that were not before.

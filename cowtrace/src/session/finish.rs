@@ -15,7 +15,7 @@ use nix::sys::time::TimeValLike as _;
 
 use super::run::{End, Run, Subject};
 use super::{Ended, Request, other};
-use crate::bpf::has_pending;
+use crate::bpf::{Control, has_pending};
 use crate::diag::{Failure, Notice};
 use crate::process::child::{Change, Child};
 use crate::process::mmap_log::MmapLog;
@@ -23,7 +23,7 @@ use crate::process::signals::{Received, Signals};
 use crate::process::tree::Tree;
 use crate::record::from::losses;
 use crate::record::piece::{Piece, State};
-use crate::record::schema::{Header, Trace};
+use crate::record::schema::{Header, Loss, Trace};
 use crate::record::sink::Taken;
 
 /// What is known of the session apart from its faults.
@@ -42,15 +42,9 @@ impl Run {
         let Self { subject, control, pipeline, gone, .. } = self;
         let mut notices = Vec::new();
         let (met, drained) = pipeline.drain().map_err(other("cannot read the ring buffer"))?;
-        let child = match subject {
-            Subject::Command { child, .. } => Some(child),
-            Subject::Attached(attached) => {
-                let count = attached.without_room;
-                attached.end();
-                let what = DropReason::ProcessTable.about();
-                notices.extend((count > 0).then_some(Notice::LostElsewhere { count, what }));
-                None
-            }
+        let (child, without_room) = match subject {
+            Subject::Command { child, .. } => (Some(child), 0),
+            Subject::Attached(attached) => (None, attached.end()),
         };
         let mut kernel_processes = gone;
         kernel_processes.extend(control.processes());
@@ -98,7 +92,7 @@ impl Run {
             own_cpu_ns: own_cpu_ns(),
             setup_ns: facts.setup_ns,
             probe_ns: totals.values().map(|totals| totals.probe_ns).sum(),
-            losses: losses(&control.drops(), attributed.undecoded),
+            losses: all_losses(&control, attributed.undecoded, without_room),
         }));
         let Taken { trace, file: recording } = recorder.sink.finish();
         if let Some(child) = child.as_ref().filter(|_| !matches!(end, End::Command(_))) {
@@ -117,6 +111,16 @@ impl Run {
         };
         Ok(Ended { trace, output, recording, status, child, notices })
     }
+}
+
+/// What was lost on both sides; `without_room` processes were found that the table had no room for.
+fn all_losses(control: &Control, undecoded: u64, without_room: u64) -> Vec<Loss> {
+    let mut losses = losses(&control.drops(), undecoded);
+    let stage = DropReason::ProcessTable.stage();
+    if let Some(row) = losses.iter_mut().find(|loss| loss.stage == stage) {
+        row.count += without_room;
+    }
+    losses
 }
 
 /// 128 and SIGINT, as for a command that it ended.
