@@ -188,6 +188,8 @@ pub struct PythonFrame {
 pub struct NativeFrame {
     pub symbol: Option<String>,
     pub object: Option<String>,
+    #[serde(deserialize_with = "address")]
+    pub offset: u64,
 }
 
 /// One garbage collection.
