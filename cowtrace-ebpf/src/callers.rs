@@ -5,8 +5,8 @@ use cowtrace_ebpf::{
     drops::DropReason,
     event::{REGISTERS, kind},
     native::{
-        ALTERNATIVES, COPY_HEAD, FIRST_COPY, MAX_COPY, MAX_REGISTERS, MAX_SLOTS, RED_ZONE, Slot, StackCopy,
-        Template, Unrecorded, copy_end, first_word,
+        ALTERNATIVES, COPY_HEAD, FIRST_COPY, MAX_COPY, MAX_REGISTERS, MAX_SLOTS, NEAR_SLOTS, Near, RED_ZONE,
+        Slot, StackCopy, Template, Unrecorded, copy_end, first_word,
     },
     state::{Thread, UserRegisters},
 };
@@ -36,21 +36,52 @@ pub(crate) fn name_stack(thread: &mut Thread) {
 }
 
 #[inline(always)]
-fn name(thread: &Thread) -> u64 {
+fn name(thread: &mut Thread) -> u64 {
     let UserRegisters { at, sp } = thread.user;
     if at == 0 {
         return Unrecorded::NoRegisters as u64;
     }
     let key = mix(mix(mix(thread.image, thread.fault.ip), sp), thread.fault.stack);
+    let first = first_word(sp);
+    let near = &thread.near;
+    if near.key == key && fits_near(&near.words, near.slots, near.span, behind(first, near.start.into())) {
+        return near.id;
+    }
     let mut alternative = 0;
     while alternative < ALTERNATIVES {
         let Some(template) = maps::template(key.wrapping_add(alternative)) else { break };
-        if fits(template, first_word(sp), at) {
+        if fits(template, first, at) {
+            keep_near(&mut thread.near, key, template);
             return template.id;
         }
         alternative += 1;
     }
     copy(thread, key)
+}
+
+/// Keeps a template at hand, if it is a small one.
+#[inline(always)]
+fn keep_near(near: &mut Near, key: u64, template: &Template) {
+    let Template { slots, registers, start, span, .. } = *template;
+    if registers != 0 || usize::from(slots) > NEAR_SLOTS || usize::from(span) > WINDOW {
+        return;
+    }
+    near.key = key;
+    near.id = template.id;
+    near.slots = slots;
+    near.start = start;
+    near.span = span;
+    let mut index = 0;
+    while index < NEAR_SLOTS {
+        near.words[index] = template.words[index];
+        index += 1;
+    }
+}
+
+/// The address of a word.
+#[inline(always)]
+const fn behind(first: u64, words: u64) -> u64 {
+    first.wrapping_add(words.wrapping_mul(8))
 }
 
 /// Whether registers and stack are now what they were when the template's stack was unwound.
@@ -62,28 +93,32 @@ fn fits(template: &Template, first: u64, registers: u64) -> bool {
             break;
         }
         let at = template.which[index] % REGISTERS as u64;
-        if read::kernel::<u64>(registers + at * 8) != Some(template.register_values[index]) {
+        if read::kernel::<u64>(behind(registers, at)) != Some(template.register_values[index]) {
             return false;
         }
         index += 1;
     }
-    let first = first.wrapping_add(u64::from(template.start) * 8);
-    if usize::from(template.span) <= WINDOW { fits_near(template, first) } else { fits_far(template, first) }
+    let first = behind(first, template.start.into());
+    if usize::from(template.span) <= WINDOW {
+        fits_near(&template.words, template.slots, template.span, first)
+    } else {
+        fits_far(template, first)
+    }
 }
 
 /// The words lie near each other: one read is cheaper than one for each.
 #[inline(always)]
-fn fits_near(template: &Template, first: u64) -> bool {
+fn fits_near<const N: usize>(words: &[Slot; N], slots: u16, span: u16, first: u64) -> bool {
     let Some(scratch) = maps::scratch() else { return false };
-    if !read::user_part(first, &mut scratch.window, u32::from(template.span) * 8) {
+    if !read::user_part(first, &mut scratch.window, u32::from(span) * 8) {
         return false;
     }
     let mut index = 0;
-    while index < WINDOW {
-        if index >= usize::from(template.slots) {
+    while index < N && index < WINDOW {
+        if index >= usize::from(slots) {
             break;
         }
-        let Slot { offset, value } = template.words[index];
+        let Slot { offset, value } = words[index];
         if scratch.window[offset as usize & (WINDOW - 1)] != value {
             return false;
         }
@@ -100,7 +135,7 @@ fn fits_far(template: &Template, first: u64) -> bool {
             break;
         }
         let Slot { offset, value } = template.words[index];
-        if read::user::<u64>(first.wrapping_add(offset * 8)) != Some(value) {
+        if read::user::<u64>(behind(first, offset)) != Some(value) {
             return false;
         }
         index += 1;

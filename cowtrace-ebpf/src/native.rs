@@ -63,7 +63,6 @@ reasons! {
     Limit = 1, "more new stacks than are copied";
     NoRegisters = 2, "the registers of the system call are not known";
     Unreadable = 3, "the stack could not be read";
-    Same = 4, "it goes on with the thread's fault before";
 }
 
 /// Why a copy ends where it ends.
@@ -135,6 +134,30 @@ pub struct Template {
     pub which: [u64; MAX_REGISTERS],
     /// What the registers are.
     pub register_values: [u64; MAX_REGISTERS],
+}
+
+/// Words that a [`Near`] holds at most.
+pub const NEAR_SLOTS: usize = 4;
+
+/// The template that a thread's faults fitted last, if it is a small one: mostly the next fault fits it, too, and need not
+/// look it up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Near {
+    /// Key of the place; 0 = there is none.
+    pub key: u64,
+    /// [`Template::id`].
+    pub id: u64,
+    /// [`Template::slots`].
+    pub slots: u16,
+    /// Always zero.
+    pub zero: u16,
+    /// [`Template::start`].
+    pub start: u16,
+    /// [`Template::span`].
+    pub span: u16,
+    /// [`Template::words`].
+    pub words: [Slot; NEAR_SLOTS],
 }
 
 impl Default for Template {

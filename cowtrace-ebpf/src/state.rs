@@ -207,6 +207,8 @@ pub struct Thread {
     pub image: u64,
     /// The program's own registers in this fault; those that it interrupted, or that its system call was made with.
     pub user: UserRegisters,
+    /// What its native stack was known by last.
+    pub near: crate::native::Near,
     /// What the fault interrupted: to tell whether the kernel is still in it.
     pub interrupted: Interrupted,
     /// Totals since this thread began.

@@ -103,6 +103,21 @@ APART static void sorted(void) {
     keep(numbers);
 }
 
+/*
+ * One instruction at one depth of the stack, called from many places: what differs lies in the nearest frame, or only in
+ * the one beyond.
+ */
+#define CALLER(name) \
+    APART static int name(int value, int (*last)(int)) { return last(value) + 1; }
+CALLER(first) CALLER(second) CALLER(third) CALLER(fourth) CALLER(fifth) CALLER(sixth)
+
+APART static int between(int value) { return by_library(value) + 2; }
+
+APART static void alternately(void) {
+    int (*const callers[])(int, int (*)(int)) = {first, second, third, fourth, fifth, sixth};
+    for (int turn = 0; turn < 36; turn++) callers[turn < 12 ? turn % 2 : turn % 6](turn, turn % 2 ? between : leaf);
+}
+
 static void on_signal(int signal) {
     descend(signal % 5, leaf);
     by_library(signal);
@@ -174,6 +189,7 @@ APART static void work(void) {
         busy(which, 2, 3, last);
     }
     sorted();
+    alternately();
     interrupted(SIGUSR1);
     interrupted(SIGUSR2);
     threads();
@@ -208,8 +224,14 @@ int main(int count, char **words) {
         if (child < 0) return 8;
         if (child > 0) return waitpid(child, &status, 0) == child && status == 0 ? 0 : 9;
     }
-    work();
+    /* The same stacks once more, when they are known. */
+    for (int round = 0; round < 2; round++) {
+        work();
+        usleep(50000);
+    }
     if (strcmp(words[1], "protect") != 0) {
+        /* More of a stack than is copied. */
+        with_large_frame(9, leaf);
         /* The kernel writes for a system call. */
         const int zeros = open("/dev/zero", O_RDONLY);
         if (zeros < 0 || read(zeros, fresh(), 100) != 100) return 10;

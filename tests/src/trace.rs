@@ -202,6 +202,8 @@ pub struct PythonFrame {
 pub struct NativeFrame {
     pub symbol: Option<String>,
     pub object: Option<String>,
+    #[serde(deserialize_with = "address")]
+    pub offset: u64,
     pub file: Option<String>,
     pub line: Option<u32>,
     #[serde(default)]

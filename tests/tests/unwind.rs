@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cowtrace_tests::binary::{package_folder, target_folder};
-use cowtrace_tests::{Run, Trace, check, needs};
+use cowtrace_tests::{Run, Trace, check, needs, programs};
 use serde::Deserialize;
 
 /// Where the program's pages lie, and how many there are (`programs/unwind.c`).
@@ -105,9 +105,9 @@ fn stacks_are_those_of_gdb() {
         let traced = Run::new(&program).arg("fork").trace();
         check::nothing_lost(&traced.trace);
         let seen = by_cowtrace(&traced.trace);
-        // The program's last write is the kernel's, for a system call: gdb does not stop there.
+        // The last two writes are not made on protected pages (see below).
         let written: usize = traced.finished.stdout_text().trim().parse().expect("number of written pages");
-        assert_eq!((expected.len(), seen.len()), (written - 1, written), "{name}");
+        assert_eq!((expected.len(), seen.len()), (written - 2, written), "{name}");
         let mut differ = Vec::new();
         for (page, frames) in &expected {
             if seen.get(page) != Some(frames) {
@@ -131,7 +131,8 @@ fn stacks_are_those_of_gdb() {
     assert!(equal * 100 >= compared * 99, "{equal} of {compared} stacks equal");
 }
 
-/// A write by the kernel has the stack of the system call, and a function that many call is not the site.
+/// A write by the kernel has the stack of the system call, a stack that is cut says so, and a function that many call is not
+/// the site.
 #[test]
 fn callers_in_words() {
     if !needs::tracing() {
@@ -145,6 +146,10 @@ fn callers_in_words() {
     let last = faults.last().expect("faults");
     assert_eq!(last.operation.kind, "kernel", "{last:?}");
     assert_eq!(symbols(last)[1], "main", "{:?}", symbols(last));
+    let cut = symbols(faults[faults.len() - 2]);
+    assert_eq!(cut[0], "leaf", "{cut:?}");
+    assert!(cut[1..].iter().filter(|name| *name == "with_large_frame").count() >= 4, "{cut:?}");
+    assert_eq!(cut.last().map(String::as_str), Some("[the stack is larger than what is copied of it]"));
     let by_library: Vec<_> =
         faults.iter().filter(|fault| symbols(fault).iter().any(|name| name == "by_library")).collect();
     assert!(by_library.len() > 50, "{}", by_library.len());
@@ -152,4 +157,36 @@ fn callers_in_words() {
         let site = fault.site.as_ref().expect("a site");
         assert_eq!(site.function.as_deref(), Some("by_library"), "{:?}", fault.native);
     }
+}
+
+/// More new stacks than are copied: the faults are there with their innermost function, say that their callers were not
+/// recorded, and are counted as such and not as lost.
+#[test]
+fn what_is_not_copied_is_counted() {
+    if !needs::tracing() {
+        return;
+    }
+    const PAGES: usize = 30_000;
+    let traced = Run::new(programs::built("deep")).trace();
+    let trace = &traced.trace;
+    check::nothing_lost(trace);
+    let written: Vec<_> = trace
+        .faults
+        .iter()
+        .filter(|fault| fault.native.first().and_then(|frame| frame.symbol.as_deref()) == Some("deeper"))
+        .collect();
+    assert!(written.len() >= PAGES, "{}", written.len());
+    let last =
+        |fault: &cowtrace_tests::trace::Fault| fault.native.last().and_then(|frame| frame.symbol.clone());
+    let without = trace
+        .faults
+        .iter()
+        .filter(|fault| last(fault).is_some_and(|name| name.starts_with("[callers not recorded: more new")))
+        .count();
+    let of_stage = trace.losses.iter().filter(|loss| loss.stage == "native_stack");
+    let counted: u64 = of_stage.map(|loss| loss.count).sum();
+    println!("{without} of {} faults without callers, {counted} counted", written.len());
+    assert!(without > 0, "every one of {PAGES} different stacks was copied");
+    // A fault that turned out to copy nothing is counted, too.
+    assert!((without as u64..=without as u64 + 100).contains(&counted), "{without} {counted}");
 }

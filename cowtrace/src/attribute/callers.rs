@@ -138,7 +138,7 @@ fn missing(why: &str) -> NativeFrame {
 
 fn not_recorded(why: Unrecorded) -> Option<NativeFrame> {
     match why {
-        Unrecorded::NotAsked | Unrecorded::Same => None,
+        Unrecorded::NotAsked => None,
         Unrecorded::Limit | Unrecorded::NoRegisters | Unrecorded::Unreadable => {
             Some(missing(&format!("callers not recorded: {}", why.about())))
         }

@@ -231,7 +231,7 @@ impl Tally {
     }
 }
 
-/// Names of the functions that called the innermost one of this name; one that calls itself counts once.
+/// Names of the functions that called the innermost one of this name, up to `main`; one that calls itself counts once.
 fn callers_of<'a>(function: &str, frames: &'a [NativeFrame]) -> Vec<&'a str> {
     let is_place = |frame: &&NativeFrame| frame.symbol.as_deref() == Some(function);
     let mut names: Vec<&str> = frames
@@ -241,7 +241,8 @@ fn callers_of<'a>(function: &str, frames: &'a [NativeFrame]) -> Vec<&'a str> {
         .filter_map(|frame| frame.symbol.as_deref())
         .collect();
     names.dedup();
-    names.into_iter().skip(1).collect()
+    let end = names.iter().position(|name| *name == "main").map_or(names.len(), |main| main + 1);
+    names.into_iter().take(end).skip(1).collect()
 }
 
 /// Why something is not known: copies that have no answer, and the main reason.

@@ -220,7 +220,7 @@ fn pause(ring_bytes: u32) -> Duration {
 struct Piece {
     records: Vec<u8>,
     /// Copied stacks, which are not among the records.
-    copies: Vec<Box<StackCopy>>,
+    copies: Vec<StackCopy>,
     last: Option<Event>,
 }
 
@@ -276,7 +276,7 @@ impl Reader {
             if kind == kind::STACK_COPY
                 && let Ok(Event::StackCopy(copy)) = decode(record)
             {
-                piece.copies.push(copy);
+                piece.copies.push(*copy);
                 return;
             }
             let len = u32::try_from(record.len()).unwrap_or(u32::MAX);

@@ -11,6 +11,10 @@
 //! expressions are evaluated (signal frames, the procedure linkage table), which rules for `rsp` and `rbp` alone are not
 //! enough for.
 //!
+//! **Interpreters**: outside the innermost run of an interpreter's loop the frames follow from the interpreter's own stack,
+//! which is part of the place's key. They are not compared again: a template of a few words is what keeps the cost of a
+//! Python program's faults where it was.
+//!
 //! **Frame pointers** are used where a file has no table for an address: machine code made at run time, Go, assembly.
 //!
 //! **Hostile targets**: the stack and the files are the target's. Tables are bounded in size, a table's program and its

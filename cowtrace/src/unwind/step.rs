@@ -166,7 +166,7 @@ fn evaluate(
     match evaluation.value_result() {
         Some(value) => value.to_u64(u64::MAX).map_err(malformed),
         // An expression of a location: its value is an address.
-        None => match evaluation.result().first().map(|piece| piece.location.clone()) {
+        None => match evaluation.result().first().map(|piece| piece.location) {
             Some(gimli::Location::Address { address }) => Ok(address),
             _ => Err(End::Malformed),
         },
