@@ -40,6 +40,8 @@ pub struct Process {
     pub command: Vec<Vec<u8>>,
     /// Pages it inherited.
     pub inherited_pages: u64,
+    /// It began in its parent's own memory (vfork, `posix_spawn`).
+    pub borrows: bool,
     /// As `wait` has it.
     pub exit_code: Option<u32>,
     /// Identity of what it runs: shared with those it was forked from since the last exec.
@@ -87,6 +89,7 @@ impl Tree {
             exe: Vec::new(),
             command: Vec::new(),
             inherited_pages: 0,
+            borrows: false,
             exit_code: None,
             image: key.start,
             modules: bytemuck::Zeroable::zeroed(),
@@ -150,6 +153,7 @@ impl Tree {
             execs: Vec::new(),
             command: Vec::new(),
             inherited_pages: 0,
+            borrows: false,
             exit_code: None,
             image: 0,
             modules: bytemuck::Zeroable::zeroed(),
@@ -222,6 +226,7 @@ impl Tree {
             exe: from.map(|process| process.exe.clone()).unwrap_or_default(),
             command: from.map(|process| process.command.clone()).unwrap_or_default(),
             inherited_pages: fork.inherited_pages,
+            borrows: fork.flags & fork_flag::SHARES_MEMORY != 0,
             exit_code: None,
             image: fork.image,
             modules: fork.modules,

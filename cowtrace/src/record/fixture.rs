@@ -112,6 +112,7 @@ impl Builder {
             exe: Some("/usr/bin/".to_owned() + comm),
             command: self.trace.header.command.clone(),
             inherited_bytes,
+            borrows: parent.is_some() && inherited_bytes == 0,
             exit_status: Some(0),
             totals: ProcessTotals {
                 outcomes: Outcome::ALL.map(|outcome| (outcome, OutcomeTotal::default())).to_vec(),

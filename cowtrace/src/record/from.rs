@@ -132,6 +132,7 @@ fn recorded_process(process: &Process, totals: ProcessTotals, origin: u64) -> sc
         exe: (!process.exe.is_empty()).then(|| text(&process.exe)),
         command: process.command.iter().map(|argument| text(argument)).collect(),
         inherited_bytes: process.inherited_pages.saturating_mul(PAGE),
+        borrows: process.borrows,
         exit_status: process.end.and(process.exit_code).map(exit_status),
         totals,
     }

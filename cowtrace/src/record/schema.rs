@@ -111,10 +111,23 @@ pub struct Process {
     pub command: Vec<String>,
     /// Private memory at the moment it was forked; 0 for one that began by sharing all of its parent's memory (vfork).
     pub inherited_bytes: u64,
+    /// It began in its parent's own memory, of which no page is copied for that (vfork, `posix_spawn`); not in recordings made
+    /// before this was told.
+    #[serde(default)]
+    pub borrows: bool,
     /// Exit status, 128+n for a signal; `None` = not ended.
     pub exit_status: Option<i32>,
     /// Totals of this process.
     pub totals: ProcessTotals,
+}
+
+impl Process {
+    /// The process (index into [`Trace::processes`]) that forked it and shared pages with it from then on; `None` = nobody did, or
+    /// it borrowed all of its parent's memory. What it inherited says less: the kernel's counter lags.
+    #[must_use]
+    pub fn forked_from(&self) -> Option<usize> {
+        self.parent.filter(|_| !self.borrows)
+    }
 }
 
 /// Totals of one process, counted in the kernel.
