@@ -4,6 +4,7 @@
  *   merged_shared  181  the parent's, merged before the fork; the child writes: 181 copies
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +25,17 @@ static unsigned long merged(struct region region)
 	return count;
 }
 
+/* Nothing is merged from here on. Otherwise a page may be merged anew between its copy and the write that the copy was for:
+ * that one then copies it once more. Whoever set KSM going does so again. */
+static void rest(void)
+{
+	int fd = open("/sys/kernel/mm/ksm/run", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "0", 1) != 1)
+		die("/sys/kernel/mm/ksm/run");
+	close(fd);
+}
+
 /* The same content in every page, of one frame. */
 static void merge(struct region region)
 {
@@ -39,6 +51,7 @@ static void merge(struct region region)
 		print_unavailable(region.name, "not every page was merged: is KSM running?");
 		_exit(0);
 	}
+	rest();
 }
 
 static void merged_shared(void)

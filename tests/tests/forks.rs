@@ -42,6 +42,17 @@ fn sides() {
     side_of("huge", "huge_parent", "parent");
 }
 
+/// A child of vfork works in its parent's memory: nothing is shared by that, and there is no line of it.
+#[test]
+fn vfork_is_no_fork() {
+    if !needs::tracing() {
+        return;
+    }
+    let (trace, _) = traced("spawn", "vfork");
+    assert!(trace.processes.iter().any(|process| process.generation == 1), "{:?}", trace.processes);
+    assert!(trace.forks.is_empty(), "{:?}", trace.forks);
+}
+
 /// The figures of each fork are those of the faults that are listed between its beginning and its end.
 #[test]
 fn lives() {
@@ -50,7 +61,7 @@ fn lives() {
     }
     for (program, case) in [("anonymous", "written"), ("anonymous", "grandchild"), ("huge", "huge_parent")] {
         let (trace, _) = traced(program, case);
-        let forked = trace.processes.iter().filter(|process| process.inherited_bytes > 0);
+        let forked = trace.processes.iter().filter(|process| process.generation > 0);
         assert_eq!(trace.forks.len(), forked.count(), "{:?}", trace.forks);
         for fork in &trace.forks {
             let (child, end) = (trace.process(fork.pid), fork.end.expect("they all exit"));

@@ -47,6 +47,8 @@ pub struct Process {
     pub attached: Option<Attached>,
     /// The container that it is in.
     pub container: Option<Arc<str>>,
+    /// It began in its parent's own memory (vfork, `posix_spawn`).
+    pub borrows: bool,
     /// As `wait` has it.
     pub exit_code: Option<u32>,
     /// Identity of what it runs: shared with those it was forked from since the last exec.
@@ -84,6 +86,7 @@ impl Process {
             exe: Vec::new(),
             command: Vec::new(),
             inherited_pages: 0,
+            borrows: false,
             attached: None,
             container: None,
             exit_code: None,
@@ -292,6 +295,7 @@ impl Tree {
             inherited_pages: fork.inherited_pages,
             attached: None,
             container: from.and_then(|process| process.container.clone()),
+            borrows: fork.flags & fork_flag::SHARES_MEMORY != 0,
             exit_code: None,
             image: fork.image,
             modules: fork.modules,

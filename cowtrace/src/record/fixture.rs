@@ -117,6 +117,7 @@ impl Builder {
             attached: false,
             private_bytes: None,
             container: None,
+            borrows: parent.is_some() && inherited_bytes == 0,
             exit_status: Some(0),
             totals: ProcessTotals {
                 outcomes: Outcome::ALL.map(|outcome| (outcome, OutcomeTotal::default())).to_vec(),

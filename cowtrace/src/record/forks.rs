@@ -117,11 +117,9 @@ pub fn line(trace: &Trace, fork: &Fork) -> ForkLine {
     }
 }
 
-/// Whether the process began as a fork that shared its parent's memory page by page; a child of vfork borrows all of it.
-fn is_fork(trace: &Trace, process: &Process, index: usize) -> Option<usize> {
-    process
-        .parent
-        .filter(|parent| process.inherited_bytes > 0 && *parent < index && index < trace.processes.len())
+/// Who forked it; parents come before their children, anything else is no parent.
+fn parent_of(process: &Process, index: usize) -> Option<usize> {
+    process.forked_from().filter(|parent| *parent < index)
 }
 
 /// When a process gave up the memory that it was forked with.
@@ -144,7 +142,7 @@ pub fn forks(trace: &Trace) -> Vec<Fork> {
     }
     let processes = trace.processes.iter().enumerate();
     let forks = processes.filter_map(|(index, process)| {
-        let parent = is_fork(trace, process, index)?;
+        let parent = parent_of(process, index)?;
         let (end, ended) = life(process);
         let above = &trace.processes[parent];
         // What the parent runs next has other memory.
@@ -201,7 +199,7 @@ impl<'a> Sides<'a> {
         let mut forked = vec![Vec::new(); processes.len()];
         // Children come behind their parents.
         for (index, process) in processes.iter().enumerate().rev() {
-            let Some(parent) = is_fork(trace, process, index) else { continue };
+            let Some(parent) = parent_of(process, index) else { continue };
             let execs = processes[parent].execs.partition_point(|exec| *exec <= process.start);
             if execs == 0 {
                 gone[parent] = gone[parent].max(gone[index]);
@@ -233,7 +231,7 @@ impl<'a> Sides<'a> {
         if last.is_some_and(|(_, _, gone)| gone > time) {
             return Some(Side::Parent);
         }
-        if execs == 0 && is_fork(self.trace, of, process).is_some() {
+        if execs == 0 && parent_of(of, process).is_some() {
             return Some(Side::Child);
         }
         last.map(|_| Side::Parent)

@@ -132,6 +132,7 @@ fn recorded_process(process: &Process, totals: ProcessTotals, origin: u64) -> sc
         exe: (!process.exe.is_empty()).then(|| text(&process.exe)),
         command: process.command.iter().map(|argument| text(argument)).collect(),
         inherited_bytes: process.inherited_bytes(PAGE),
+        borrows: process.borrows,
         attached: process.attached.is_some(),
         private_bytes: process.baseline().map(|baseline| baseline.own),
         container: process.container.as_deref().map(str::to_owned),

@@ -146,10 +146,23 @@ pub struct Process {
     /// that its cgroup names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// It began in its parent's own memory, of which no page is copied for that (vfork, `posix_spawn`); not in recordings made
+    /// before this was told.
+    #[serde(default)]
+    pub borrows: bool,
     /// Exit status, 128+n for a signal; `None` = not ended.
     pub exit_status: Option<i32>,
     /// Totals of this process.
     pub totals: ProcessTotals,
+}
+
+impl Process {
+    /// The process (index into [`Trace::processes`]) that forked it and shared pages with it from then on; `None` = nobody did, or
+    /// it borrowed all of its parent's memory. What it inherited says less: the kernel's counter lags.
+    #[must_use]
+    pub fn forked_from(&self) -> Option<usize> {
+        self.parent.filter(|_| !self.borrows)
+    }
 }
 
 /// Totals of one process, counted in the kernel.

@@ -91,7 +91,7 @@ pub fn history(trace: &Trace, process: usize, address: u64) -> Vec<(usize, bool)
 
 /// When a process's memory was last shared by a fork, its own or one that it made. 0 = never.
 fn epoch(trace: &Trace, process: usize) -> u64 {
-    let forks = trace.processes.iter().filter(|p| p.parent == Some(process) && p.inherited_bytes > 0);
+    let forks = trace.processes.iter().filter(|p| p.forked_from() == Some(process));
     let own = trace.processes.get(process).filter(|p| p.parent.is_some()).map(|p| p.start);
     forks.map(|child| child.start).chain(own).max().unwrap_or_default()
 }

@@ -60,7 +60,7 @@ impl Programs {
             let last = programs.at(trace, index, u64::MAX);
             programs.last.push(last);
             // A child of vfork only borrows: it writes to its parent's pages.
-            if parent.is_some() && process.inherited_bytes > 0 {
+            if parent.is_some() && !process.borrows {
                 let since = programs.shared_since.entry(first).or_insert(process.start);
                 *since = process.start.min(*since);
                 if last == first {

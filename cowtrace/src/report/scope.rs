@@ -122,8 +122,7 @@ impl<'a> Scope<'a> {
         let forked = vec![false; trace.processes.len()];
         let mut scope = Self { trace, directory, part, programs, copied, worker, forked, unshared, groups };
         // A child of vfork borrows: it makes nobody share pages again.
-        let inherited = trace.processes.iter().filter(|process| process.inherited_bytes > 0);
-        for parent in inherited.filter_map(|process| process.parent) {
+        for parent in trace.processes.iter().filter_map(Process::forked_from) {
             if let Some(forked) = scope.forked.get_mut(parent) {
                 *forked = true;
             }

@@ -107,8 +107,8 @@ fn end_of_slice(
 /// By process, when it shared its memory with a child, in the order of time.
 pub(super) fn forks(trace: &Trace) -> HashMap<usize, Vec<u64>> {
     let mut forks: HashMap<usize, Vec<u64>> = HashMap::new();
-    for process in trace.processes.iter().filter(|process| process.inherited_bytes > 0) {
-        if let Some(parent) = process.parent {
+    for process in &trace.processes {
+        if let Some(parent) = process.forked_from() {
             forks.entry(parent).or_default().push(process.start);
         }
     }

@@ -268,7 +268,7 @@ fn runs(trace: &Trace, view: &View<'_>, limits: &Limits, program: Program) -> Ve
         else {
             continue;
         };
-        let forked = process.parent.filter(|_| at == 0 && process.inherited_bytes > 0);
+        let forked = process.forked_from().filter(|_| at == 0);
         let parent = forked.and_then(|parent| of_process.get(&parent).copied());
         of_process.insert(index, runs.len());
         let end = process.execs.get(at).copied().or(process.end);
