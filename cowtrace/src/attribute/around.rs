@@ -10,7 +10,7 @@ use cowtrace_ebpf::plan::walker;
 use super::code::Symbol;
 use super::places::{self, At, Query};
 use super::stack::KnownStack;
-use super::{Attributor, Block, Heap, Owner, Slotted, Structure, library};
+use super::{Attributor, Block, Heap, Owner, Slotted, Structure, allocators};
 use crate::process::maps::{Kind, Mapping};
 use crate::process::tree::Mapped;
 use crate::symbolize::instruction::{self, Form, Store};
@@ -142,7 +142,7 @@ impl Attributor {
             return *known;
         }
         let Mapped { maps, .. } = self.tree.maps_at(process, address)?;
-        let found = maps.iter().find_map(|mapping| library::allocator(mapping.file_name()?));
+        let found = maps.iter().find_map(|mapping| allocators::of_file(mapping.file_name()?));
         self.allocators.insert(image, found);
         found
     }

@@ -1,6 +1,7 @@
 //! Faults → attributed faults: stage 8. Gathers the evidence for each write and asks two sets of questions: what was
 //! written ([`rules`]), and what the workload was doing ([`operation`]).
 
+mod allocators;
 mod around;
 mod block;
 mod callers;

@@ -11,6 +11,7 @@ mod open;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use object::LittleEndian;
 use object::elf::{self, FileHeader64, ProgramHeader64};
@@ -97,7 +98,7 @@ impl Object {
     /// # Errors
     /// When it is not a regular ELF file of 64 bits.
     pub fn open(path: &Path) -> Result<Self, ObjectError> {
-        Self::of_file(open(path)?, path)
+        Self::of_file(Arc::new(open(path)?), path)
     }
 
     /// The same for the file that a mapping shows.
@@ -105,14 +106,14 @@ impl Object {
     /// # Errors
     /// As [`Object::open`].
     pub fn of_mapping(pid: u32, mapping: &Mapping) -> Result<Self, ObjectError> {
-        Self::of_file(open_mapped(pid, mapping)?, mapping.path.as_deref().unwrap_or(Path::new("")))
+        Self::of_file(Arc::new(open_mapped(pid, mapping)?), mapping.path.as_deref().unwrap_or(Path::new("")))
     }
 
     /// The same for a regular file that is open; `path` is for messages.
     ///
     /// # Errors
     /// When it is no ELF file of 64 bits.
-    pub fn of_file(file: File, path: &Path) -> Result<Self, ObjectError> {
+    pub fn of_file(file: Arc<File>, path: &Path) -> Result<Self, ObjectError> {
         let data = Bounded::new(file);
         let headers = || {
             let header = Header::parse(&data)?;

@@ -75,6 +75,11 @@ impl Native {
             Ok(number) => number,
             Err(reason) => return vec![NativeFrame { reason: Some(reason.to_owned()), ..nameless }],
         };
+        // Compilers may keep their code in a file without a name, to have it mapped twice.
+        if self.files.object(number).is_none() {
+            let (symbol, approximate) = self.compiled(pid, mapping, address);
+            return vec![NativeFrame { symbol, approximate, ..nameless }];
+        }
         let known = self.functions.get(&(number, offset)).cloned();
         let functions = known.unwrap_or_else(|| {
             let functions: Arc<[_]> = self.files.functions(number, Position::Offset(offset)).into();
@@ -96,16 +101,22 @@ impl Native {
     fn outside_of_files(&mut self, pid: u32, mapping: &Mapping, address: u64) -> (Option<String>, bool) {
         match &mapping.kind {
             Kind::Special(name) if name == "[vdso]" => (self.vdso.find(pid, mapping, address), false),
-            Kind::Anonymous | Kind::Special(_) if mapping.executable => {
-                if self.perf_maps.len() >= MAX_PERF_MAPS && !self.perf_maps.contains_key(&pid) {
-                    self.perf_maps.clear();
-                }
-                let known = self.perf_maps.entry(pid).or_insert_with(|| PerfMap::of(pid));
-                let found = known.as_mut().and_then(|map| map.find(address));
-                found.map_or((None, false), |(name, approximate)| (Some(name), approximate))
-            }
-            _ => (None, false),
+            Kind::Anonymous | Kind::Special(_) => self.compiled(pid, mapping, address),
+            Kind::Heap | Kind::Stack | Kind::File => (None, false),
         }
+    }
+
+    /// The same of what the program compiled.
+    fn compiled(&mut self, pid: u32, mapping: &Mapping, address: u64) -> (Option<String>, bool) {
+        if !mapping.executable {
+            return (None, false);
+        }
+        if self.perf_maps.len() >= MAX_PERF_MAPS && !self.perf_maps.contains_key(&pid) {
+            self.perf_maps.clear();
+        }
+        let known = self.perf_maps.entry(pid).or_insert_with(|| PerfMap::of(pid));
+        let found = known.as_mut().and_then(|map| map.find(address));
+        found.map_or((None, false), |(name, approximate)| (Some(name), approximate))
     }
 
     /// The variable at an address, if that lies in the data of a file, the part without initial values included:

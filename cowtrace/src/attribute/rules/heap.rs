@@ -4,7 +4,7 @@
 //! bookkeeping, everybody else what was allocated.
 
 use super::{Rule, Verdict};
-use crate::attribute::{Chunk, ChunkPart, Evidence, Heap, library};
+use crate::attribute::{Chunk, ChunkPart, Evidence, Heap, allocators};
 use crate::symbolize::instruction::Form;
 
 /// Chunks of at least this size have two more links when they are free, to the next of another size.
@@ -115,7 +115,7 @@ pub(super) fn is_malloc(evidence: &Evidence<'_>) -> bool {
 fn allocator(evidence: &Evidence<'_>) -> Option<&'static str> {
     evidence.heap.as_ref()?;
     let file = evidence.object.and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-    library::allocator(file.as_bytes()).or_else(|| library::allocator_of_function(evidence.symbol?))
+    allocators::of_file(file.as_bytes()).or_else(|| allocators::of_function(evidence.symbol?))
 }
 
 /// The bytes that a program may have asked for to get a chunk of this size; of large ones, of one half as large too.

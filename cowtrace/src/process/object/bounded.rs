@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::ops::Range;
+use std::sync::Arc;
 
 use object::read::{ReadCache, ReadRef};
 
@@ -14,12 +15,12 @@ const MAX_READ: u64 = 4 * MAX_TABLE;
 /// A file whose reads are bounded, each and in sum.
 #[derive(Debug)]
 pub(super) struct Bounded {
-    cache: ReadCache<File>,
+    cache: ReadCache<Arc<File>>,
     budget: Cell<u64>,
 }
 
 impl Bounded {
-    pub(super) fn new(file: File) -> Self {
+    pub(super) fn new(file: Arc<File>) -> Self {
         Self { cache: ReadCache::new(file), budget: Cell::new(MAX_READ) }
     }
 

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::process::object::{self, Object};
 
@@ -18,7 +19,7 @@ const MOST_CHECKED: u64 = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Separate {
     /// It.
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
     /// Its headers.
     pub(super) object: Object,
     /// Only root can have put it there.
@@ -68,8 +69,8 @@ fn by_build_id(id: &[u8]) -> PathBuf {
 }
 
 fn open(path: &Path, ours: bool) -> Option<Separate> {
-    let file = object::open(path).ok()?;
-    let object = Object::of_file(file.try_clone().ok()?, path).ok()?;
+    let file = Arc::new(object::open(path).ok()?);
+    let object = Object::of_file(Arc::clone(&file), path).ok()?;
     let is_of_system = ours && is_roots(&file);
     Some(Separate { file, object, is_of_system })
 }

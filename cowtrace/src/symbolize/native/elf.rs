@@ -5,9 +5,11 @@
 //! lets nobody write to a larger program while it runs, but libraries have no such guard.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blazesym::symbolize::source::{self, Source};
@@ -37,21 +39,31 @@ pub(super) struct Function {
 
 /// What the symbolizer reads.
 #[derive(Debug)]
-pub(super) struct Mapped(File);
+pub(super) struct Mapped(Arc<File>);
 
 impl Mapped {
     /// A file, or a copy of it if it `may_change`.
-    pub(super) fn new(file: &File, may_change: bool) -> io::Result<Self> {
+    pub(super) fn new(file: &Arc<File>, may_change: bool) -> io::Result<Self> {
         let len = file.metadata()?.len();
         if !may_change || len > MOST_COPIED {
-            return Ok(Self(file.try_clone()?));
+            return Ok(Self(Arc::clone(file)));
         }
         let mut copy = File::from(memfd_create(c"cowtrace", MFdFlags::MFD_CLOEXEC)?);
-        // Others may read from the same open file: only its position is theirs, too, and they do without.
-        let mut from = file.try_clone()?;
-        from.seek(SeekFrom::Start(0))?;
-        io::copy(&mut from.take(len), &mut copy)?;
-        Ok(Self(copy))
+        let (mut piece, mut at) = (vec![0; 1 << 20], 0);
+        while at < len {
+            let read = file.read_at(&mut piece, at)?;
+            if read == 0 {
+                break;
+            }
+            copy.write_all(&piece[..read])?;
+            at += read as u64;
+        }
+        Ok(Self(Arc::new(copy)))
+    }
+
+    /// A file that nobody else has.
+    pub(super) fn own(file: File) -> Self {
+        Self(Arc::new(file))
     }
 
     fn path(&self) -> String {
@@ -179,7 +191,7 @@ mod tests {
         let mut bytes = whole;
         let mapped = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            Mapped::new(&File::open(&path).unwrap(), true).unwrap()
+            Mapped::new(&Arc::new(File::open(&path).unwrap()), true).unwrap()
         };
         for turn in 0..40_usize {
             // The file header, then the section headers, which tell where the symbols are.
@@ -203,7 +215,7 @@ mod tests {
     fn a_file_is_cut_short() {
         let path = std::env::temp_dir().join(format!("cowtrace-cut-{}", std::process::id()));
         std::fs::copy("/proc/self/exe", &path).unwrap();
-        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let file = Arc::new(File::options().read(true).write(true).open(&path).unwrap());
         let (names, mapped) = (Names::default(), Mapped::new(&file, true).unwrap());
         let object = crate::process::object::Object::open(Path::new("/proc/self/exe")).unwrap();
         let code = clean as *const () as u64;

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use blazesym::symbolize::Input;
 
@@ -14,8 +15,9 @@ use super::{mini, plt};
 use crate::process::maps::Mapping;
 use crate::process::object::{self, Object, ObjectError};
 
-/// Files that are kept open at most; what lies in further ones gets no symbol.
-const MAX_FILES: usize = 512;
+/// Files that are kept open at most; what lies in further ones gets no symbol. The symbolizer opens each once more, and that
+/// with its debug information, which may be another, too: a process may mostly have 1024 open.
+const MAX_FILES: usize = 320;
 /// Sections that name a further file.
 const LINKS: [&str; 3] = [".gnu_debuglink", ".gnu_debugaltlink", ".debug_sup"];
 
@@ -46,7 +48,7 @@ pub(super) struct Files {
 /// A file.
 #[derive(Debug)]
 struct Opened {
-    file: File,
+    file: Arc<File>,
     object: Option<Object>,
     /// `None` = it could not be copied.
     mapped: Option<Mapped>,
@@ -71,12 +73,12 @@ impl Files {
             return Err("too many files are mapped");
         }
         // A failure is not remembered: another process may still show the file.
-        let file = object::open_mapped(pid, mapping).map_err(|error| match error {
+        let file = Arc::new(object::open_mapped(pid, mapping).map_err(|error| match error {
             ObjectError::Replaced { .. } => "the file was deleted or replaced before it was read",
             _ => "the file could not be read",
-        })?;
+        })?);
         let path = mapping.path.clone().unwrap_or_default();
-        let object = file.try_clone().ok().and_then(|file| Object::of_file(file, &path).ok());
+        let object = Object::of_file(Arc::clone(&file), &path).ok();
         let mapped = Mapped::new(&file, !debug::is_of_system(&file, &path)).ok();
         let number = Number(self.files.len());
         let (lines, mini) = (OnceCell::new(), OnceCell::new());
@@ -166,7 +168,7 @@ impl Opened {
 }
 
 /// Debug information that may be used: the system's own, or what was looked through and leads to no further file.
-fn usable(object: &Object, file: &File, is_of_system: bool) -> Option<Lines> {
+fn usable(object: &Object, file: &Arc<File>, is_of_system: bool) -> Option<Lines> {
     let alone = || !LINKS.iter().any(|name| object.has_section(name));
     let fits = dwarf::is_bounded(object) && (is_of_system || alone() && dwarf::is_sound(object, file));
     fits.then(|| Some(Lines::new(Mapped::new(file, !is_of_system).ok()?, is_of_system))).flatten()

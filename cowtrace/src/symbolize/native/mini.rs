@@ -30,7 +30,7 @@ fn decompressed(compressed: &[u8]) -> io::Result<Mapped> {
     let mut copy = File::from(memfd_create(c"cowtrace", MFdFlags::MFD_CLOEXEC)?);
     let mut content = XzReader::new_mem_limit(compressed, false, MOST_MEMORY).take(MOST_BYTES);
     io::copy(&mut content, &mut copy)?;
-    Mapped::new(&copy, false)
+    Ok(Mapped::own(copy))
 }
 
 #[cfg(test)]

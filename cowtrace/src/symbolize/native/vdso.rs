@@ -41,5 +41,5 @@ fn copy(pid: u32, mapping: &Mapping, len: u64) -> Option<Mapped> {
     Live::new(pid).read(mapping.start, &mut bytes).ok()?;
     let mut file = std::fs::File::from(memfd_create(c"vdso", MFdFlags::MFD_CLOEXEC).ok()?);
     file.write_all(&bytes).ok()?;
-    Mapped::new(&file, false).ok()
+    Some(Mapped::own(file))
 }
