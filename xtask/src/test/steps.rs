@@ -148,6 +148,12 @@ fn integration(run: &mut Run) -> Result<Counts> {
             ("sudo", "/usr/bin/sudo"),
         ])?;
     }
+    // Debian 12 has it and others have not: there the tests of Ruby say that they are left out.
+    if debian::may_install()
+        && let Err(error) = debian::ensure(&[("ruby3.1", "/usr/bin/ruby3.1")])
+    {
+        say(format_args!("Ruby 3.1 could not be installed: {error:#}"));
+    }
     let consumers = consumers::find();
     let cowtrace = cargo::cowtrace(&run.workspace, run.object.as_deref())?;
     // Built as the caller, so that no file of root's is left behind in the target directory; run as root.
