@@ -34,3 +34,4 @@ pub mod record;
 pub mod report;
 pub mod session;
 pub mod symbolize;
+pub mod unwind;

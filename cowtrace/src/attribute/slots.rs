@@ -7,7 +7,7 @@ use std::rc::Rc;
 use cowtrace_ebpf::event::flag;
 
 use super::around::Around;
-use super::places::{self, Query};
+use super::places::{self, At, Query};
 use super::{Attributor, Block, Slotted, Structure};
 use crate::interp::Found;
 use crate::interp::heap::{HeapPlace, ObjectPart, Own, Records};
@@ -36,12 +36,12 @@ impl Slots {
         if self.own.len() >= MOST_STATES {
             self.own.clear();
         }
-        let state = query.fault.state;
+        let state = query.at.fault.state;
         let find = || {
             let own = |memory: &Rc<Live>| query.found.language.own_structures(query.found, &**memory, state);
-            query.relatives.iter().find_map(own)
+            query.at.relatives.iter().find_map(own)
         };
-        let key = (query.image, state);
+        let key = (query.at.image, state);
         // Asked again until there is somebody to ask.
         if !self.own.contains_key(&key)
             && let Some(own) = find()
@@ -59,7 +59,7 @@ impl Slots {
 impl Attributor {
     /// What the write is.
     pub(super) fn slots(&mut self, query: &Query<'_>, around: &mut Around) {
-        let fault = query.fault;
+        let fault = query.at.fault;
         around.near_stack = places::near_stack(query);
         if fault.flags & flag::FRAME_CHUNK != 0 {
             around.structure = Some(Structure::Frames);
@@ -76,18 +76,19 @@ impl Attributor {
         if around.slotted.is_none() && around.block.is_none() {
             let is_transient = |memory| query.found.language.is_transient(memory, fault.address);
             around.slotted =
-                query.memories().any(is_transient).then_some(Slotted::Own("allocator", "transient heap"));
+                query.at.memories().any(is_transient).then_some(Slotted::Own("allocator", "transient heap"));
         }
         if around.block.is_none() && around.slotted.is_none() {
-            around.data = self.data(fault.address, query.process, query.mapping);
+            around.data = self.data(fault.address, query.at.process, query.at.mapping);
         }
     }
 
     fn slotted(&mut self, query: &Query<'_>, store: Option<Store>) -> Option<Slotted> {
-        let Query { fault, image, found, .. } = *query;
+        let At { fault, image, .. } = query.at;
+        let found = query.found;
         if let Some(place) = found.language.heap_place(&fault.detail, fault.address) {
             let class = match place {
-                HeapPlace::Object { class, .. } => self.names.class(image, class, found, query.relatives),
+                HeapPlace::Object { class, .. } => self.names.class(image, class, found, query.at.relatives),
                 HeapPlace::Free(_) => self.made(query, store),
                 HeapPlace::Page => None,
             };
@@ -109,14 +110,15 @@ impl Attributor {
 
     /// What is made in a free slot: by the flags that are stored, else by what is there a moment later.
     fn made(&mut self, query: &Query<'_>, store: Option<Store>) -> Option<String> {
-        let Query { fault, image, found, .. } = *query;
+        let At { fault, image, .. } = query.at;
+        let found = query.found;
         let mut detail = fault.detail;
         let stored = match store.map(|store| store.form) {
             Some(Form::Register(Some(value))) if fault.address == detail.block => Some(value),
             _ => None,
         };
         let now = |at: u64| {
-            let own = query.relatives.first()?;
+            let own = query.at.relatives.first()?;
             own.u64(detail.block.checked_add(at)?).ok()
         };
         let (flags, class) = (stored.or_else(|| now(0))?, now(8).unwrap_or_default());
@@ -124,7 +126,7 @@ impl Attributor {
         detail.head[1] = class;
         match found.language.heap_place(&detail, detail.block)? {
             HeapPlace::Object { of, class, part: ObjectPart::Flags(_), .. } => {
-                let name = self.names.class(image, class, found, query.relatives);
+                let name = self.names.class(image, class, found, query.at.relatives);
                 Some(name.unwrap_or_else(|| of.to_owned()))
             }
             _ => None,
@@ -133,20 +135,21 @@ impl Attributor {
 
     /// An object that owns the memory: it is in a register, or among the variables and operands of the innermost frame.
     fn owned(&mut self, query: &Query<'_>, block: Option<&Block>) -> Option<Slotted> {
-        let Query { fault, image, found, .. } = *query;
+        let At { fault, image, .. } = query.at;
+        let found = query.found;
         let mut seen = Vec::new();
         for object in query.in_registers().chain(query.in_frame()) {
             if seen.contains(&object) || !self.slots.in_heap(image, object) {
                 continue;
             }
             seen.push(object);
-            for memory in query.memories() {
+            for memory in query.at.memories() {
                 if let Some(offset) = found.language.offset_in_record(memory, object, fault.address) {
                     return Some(Slotted::Record(found.language.record_place(offset)));
                 }
                 let class = memory.u64(object.saturating_add(8)).unwrap_or_default();
                 if let Some(kind) = part(found, memory, object, fault.address, block) {
-                    let name = self.names.class(image, class, found, query.relatives);
+                    let name = self.names.class(image, class, found, query.at.relatives);
                     return Some(Slotted::Owned(kind, name));
                 }
                 // What its class remembers of its methods.

@@ -20,7 +20,7 @@ use clap_complete::Shell;
 pub use doctor::Doctor;
 pub use parts::Diff;
 pub use report::{Color, Export, Info, Report, Show};
-pub use trace::{Options, Output};
+pub use trace::{Options, Output, Target};
 pub use values::{RECORDING, format_names, format_of, output_names, report_names, sort_names};
 
 const EXAMPLES: &str = "\
@@ -28,6 +28,7 @@ Examples:
   sudo cowtrace -- python app.py             what was copied after fork, and why
   sudo cowtrace --by site -- python app.py   the same by line of code
   sudo cowtrace -d 30 -- gunicorn app        the first 30 seconds
+  sudo cowtrace -p 4711                      a pool that runs already, until Ctrl-C
   sudo cowtrace record -o run.cow -- ./app   keep everything; look later, without root:
   cowtrace report run.cow                    the same answer, and other cuts of it
   cowtrace diff before.cow after.cow         did the change help?
@@ -49,7 +50,7 @@ Exit status: the command's own, or 128+n if signal n ended it;
     name = "cowtrace",
     version,
     about = "Names the write that caused each copy-on-write page copy in a forked program",
-    override_usage = "cowtrace [OPTIONS] [--] COMMAND [ARGS]...\n       cowtrace SUBCOMMAND",
+    override_usage = "cowtrace [OPTIONS] [--] COMMAND [ARGS]...\n       cowtrace [OPTIONS] --pid PID\n       cowtrace SUBCOMMAND",
     after_help = EXAMPLES,
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
@@ -80,7 +81,9 @@ struct Bare {
 #[derive(Debug, Subcommand)]
 enum Sub {
     /// Trace a command and keep everything in a file, to be looked at later
-    #[command(override_usage = "cowtrace record [OPTIONS] [--] COMMAND [ARGS]...")]
+    #[command(
+        override_usage = "cowtrace record [OPTIONS] [--] COMMAND [ARGS]...\n       cowtrace record [OPTIONS] --pid PID"
+    )]
     Record(Box<trace::TraceArguments>),
     /// The answer to a recording, and other cuts of it
     Report(report::ShowArguments),
