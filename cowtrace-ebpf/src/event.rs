@@ -75,10 +75,10 @@ pub mod flag {
     /// [`super::Detail::values`] are there. Without, the thread's last fault that had them came from the same
     /// instruction of the same stack, and this one follows it through memory page by page.
     pub const VALUES: u32 = 1 << 8;
-    /// A translation of the process was flushed inside the fault; said only while pages of hugetlbfs are looked for.
-    pub const FLUSHED: u32 = 1 << 16;
     /// The interpreter says of itself that its collector is at work.
     pub const COLLECTING: u32 = 1 << 9;
+    /// A translation of the process was flushed inside the fault; said only while pages of hugetlbfs are looked for.
+    pub const FLUSHED: u32 = 1 << 16;
 }
 
 /// One page fault. Sent without [`Detail::values`], [`Fault::detail`] or [`Fault::image`] when there is none.

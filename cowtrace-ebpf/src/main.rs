@@ -11,7 +11,7 @@
 //! | `detail.rs` | registers, and the allocator's block, where the memory around the write does not tell enough |
 //! | `callers.rs` | native stacks, by templates from userspace |
 //! | `define.rs` | code objects, types and names that were not met before |
-//! | `ruby.rs` | the same of an interpreter whose frames lie on a stack and whose objects in slots |
+//! | `ruby.rs`, `slots.rs` | frames and details of an interpreter whose frames lie on a stack and whose objects lie in slots |
 //! | `read.rs` | the only reads of kernel and user memory |
 //! | `maps.rs`, `emit.rs` | maps; the ring buffer and what did not fit into it |
 #![no_std]
@@ -28,6 +28,7 @@ mod maps;
 mod probes;
 mod read;
 mod ruby;
+mod slots;
 mod tree;
 mod walk;
 

@@ -12,7 +12,7 @@ use cowtrace_ebpf::{
 use crate::{
     callers, define, detail, emit,
     maps::{self, Scratch, config},
-    read, ruby, tree,
+    read, ruby, slots, tree,
 };
 
 /// Where a page ends.
@@ -51,7 +51,7 @@ pub(crate) fn capture() {
         }
     }
     if stacked {
-        ruby::ruby_evidence();
+        slots::ruby_evidence();
     }
     let Some(thread) = maps::thread(read::current_tid()) else { return };
     thread.pending &= !pending::BUSY;

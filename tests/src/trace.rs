@@ -117,6 +117,8 @@ pub struct Fault {
     pub write: Write,
     pub site: Option<Site>,
     pub python: Vec<PythonFrame>,
+    #[serde(default)]
+    pub ruby: Vec<PythonFrame>,
     pub native: Vec<NativeFrame>,
 }
 

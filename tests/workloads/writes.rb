@@ -40,12 +40,6 @@ end
 
 Pair = Struct.new(:left, :right, :third, :fourth)
 
-# One object of each page of the heap, so that each write copies a page.
-def one_of_each_page(objects, size)
-  step = size / 40
-  objects.each_slice([step, 1].max).map(&:first)
-end
-
 # A collection of everything: marks, ages, and what is dead.
 CASES['full_collection'] = lambda do
   objects = Array.new(100_000) { |index| "text #{index}" }
@@ -164,17 +158,17 @@ end
 
 CASES['deep_calls'] = lambda do
   def deep(levels)
-    return 0 if levels.zero?
-
-    1 + deep(levels - 1) # the write deep_calls
+    levels.zero? ? 0 : 1 + deep(levels - 1) # the write deep_calls
   end
   deep(6000)
   child('deep_calls') { deep(6000) }
 end
 
 CASES['required'] = lambda do
-  child('required') { require 'optparse' }
+  child('required') { require 'optparse' } # the write required
 end
 
 names = ARGV.empty? ? CASES.keys : ARGV
 names.each { |name| CASES.fetch(name).call }
+# Names of classes are read from memory: a program that is of any use goes on.
+sleep 1

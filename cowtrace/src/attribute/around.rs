@@ -70,7 +70,7 @@ impl Attributor {
             };
             let query = Query { at, found: &found, may_store_attribute: calls || op.ends_with("_ATTR") };
             if found.plan.walker == walker::STACKED {
-                self.slots(&query, &mut around, symbol.is_some_and(|symbol| symbol.in_interpreter));
+                self.slots(&query, &mut around);
                 return around;
             }
             around.type_distance = found.plan.object_type.into();

@@ -41,6 +41,26 @@ pub enum Structure {
     Bytecode,
 }
 
+/// Memory of an interpreter that keeps its objects in a heap of slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slotted {
+    /// In a page of the heap.
+    Heap {
+        /// Where.
+        place: HeapPlace,
+        /// Name of the object's class, or of what is made in a free slot.
+        class: Option<String>,
+    },
+    /// In the collector's record of such a page: which part.
+    Record(&'static str),
+    /// A structure of the interpreter: kind of the write, name.
+    Own(&'static str, &'static str),
+    /// What the instructions of a function remember: which part.
+    Cache(&'static str),
+    /// Owned by an object: kind of the write, the object's class.
+    Owned(&'static str, Option<String>),
+}
+
 /// What memory tells of a process without interpreter.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Heap {
@@ -80,26 +100,6 @@ pub enum ChunkPart {
     ThreadCache,
     /// The arena of the heap of a thread.
     Arena,
-}
-
-/// Memory of an interpreter that keeps its objects in a heap of slots.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Slotted {
-    /// In a page of the heap.
-    Heap {
-        /// Where.
-        place: HeapPlace,
-        /// Name of the object's class, or of what is made in a free slot.
-        class: Option<String>,
-    },
-    /// In the collector's record of such a page: which part.
-    Record(&'static str),
-    /// A structure of the interpreter: kind of the write, name.
-    Own(&'static str, &'static str),
-    /// What the instructions of a function remember: which part.
-    Cache(&'static str),
-    /// Owned by an object: kind of the write, the object's class.
-    Owned(&'static str, Option<String>),
 }
 
 /// The place in `sys.modules` that was written.

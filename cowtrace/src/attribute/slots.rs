@@ -8,7 +8,7 @@ use cowtrace_ebpf::event::flag;
 
 use super::around::Around;
 use super::places::{self, At, Query};
-use super::{Attributor, Slotted, Structure};
+use super::{Attributor, Block, Slotted, Structure};
 use crate::interp::Found;
 use crate::interp::heap::{HeapPlace, ObjectPart, Own, Records};
 use crate::memory::{Live, Memory};
@@ -58,7 +58,7 @@ impl Slots {
 
 impl Attributor {
     /// What the write is.
-    pub(super) fn slots(&mut self, query: &Query<'_>, around: &mut Around, in_interpreter: bool) {
+    pub(super) fn slots(&mut self, query: &Query<'_>, around: &mut Around) {
         let fault = query.at.fault;
         around.near_stack = places::near_stack(query);
         if fault.flags & flag::FRAME_CHUNK != 0 {
@@ -71,7 +71,12 @@ impl Attributor {
         }
         around.block = self.places.block(query, &mut self.names);
         if around.block.as_ref().is_none_or(|block| !block.is_header) {
-            around.slotted = self.owned(query, in_interpreter);
+            around.slotted = self.owned(query, around.block.as_ref());
+        }
+        if around.slotted.is_none() && around.block.is_none() {
+            let is_transient = |memory| query.found.language.is_transient(memory, fault.address);
+            around.slotted =
+                query.at.memories().any(is_transient).then_some(Slotted::Own("allocator", "transient heap"));
         }
         if around.block.is_none() && around.slotted.is_none() {
             around.data = self.data(fault.address, query.at.process, query.at.mapping);
@@ -79,7 +84,8 @@ impl Attributor {
     }
 
     fn slotted(&mut self, query: &Query<'_>, store: Option<Store>) -> Option<Slotted> {
-        let (&At { fault, image, .. }, found) = (&query.at, query.found);
+        let At { fault, image, .. } = query.at;
+        let found = query.found;
         if let Some(place) = found.language.heap_place(&fault.detail, fault.address) {
             let class = match place {
                 HeapPlace::Object { class, .. } => self.names.class(image, class, found, query.at.relatives),
@@ -104,7 +110,8 @@ impl Attributor {
 
     /// What is made in a free slot: by the flags that are stored, else by what is there a moment later.
     fn made(&mut self, query: &Query<'_>, store: Option<Store>) -> Option<String> {
-        let (&At { fault, image, .. }, found) = (&query.at, query.found);
+        let At { fault, image, .. } = query.at;
+        let found = query.found;
         let mut detail = fault.detail;
         let stored = match store.map(|store| store.form) {
             Some(Form::Register(Some(value))) if fault.address == detail.block => Some(value),
@@ -127,25 +134,28 @@ impl Attributor {
     }
 
     /// An object that owns the memory: it is in a register, or among the variables and operands of the innermost frame.
-    fn owned(&mut self, query: &Query<'_>, in_interpreter: bool) -> Option<Slotted> {
-        let (&At { fault, image, .. }, found) = (&query.at, query.found);
+    fn owned(&mut self, query: &Query<'_>, block: Option<&Block>) -> Option<Slotted> {
+        let At { fault, image, .. } = query.at;
+        let found = query.found;
         let mut seen = Vec::new();
-        let in_registers = query.in_registers().filter(|_| in_interpreter || fault.flags & flag::DETAIL != 0);
-        for object in in_registers.chain(query.in_frame()) {
+        for object in query.in_registers().chain(query.in_frame()) {
             if seen.contains(&object) || !self.slots.in_heap(image, object) {
                 continue;
             }
             seen.push(object);
             for memory in query.at.memories() {
+                if let Some(offset) = found.language.offset_in_record(memory, object, fault.address) {
+                    return Some(Slotted::Record(found.language.record_place(offset)));
+                }
                 let class = memory.u64(object.saturating_add(8)).unwrap_or_default();
-                if let Some(kind) = part(found, memory, object, fault.address) {
+                if let Some(kind) = part(found, memory, object, fault.address, block) {
                     let name = self.names.class(image, class, found, query.at.relatives);
                     return Some(Slotted::Owned(kind, name));
                 }
                 // What its class remembers of its methods.
                 if !seen.contains(&class) && self.slots.in_heap(image, class) {
                     seen.push(class);
-                    if let Some(kind) = part(found, memory, class, fault.address) {
+                    if let Some(kind) = part(found, memory, class, fault.address, None) {
                         return Some(Slotted::Owned(kind, None));
                     }
                 }
@@ -155,8 +165,15 @@ impl Attributor {
     }
 }
 
-/// Kind of a write to the part of what an object owns that an address lies in.
-fn part(found: &Found, memory: &dyn Memory, object: u64, address: u64) -> Option<&'static str> {
+/// Kind of a write to the part of what an object owns that an address lies in, or that begins the block that holds it.
+fn part(
+    found: &Found,
+    memory: &dyn Memory,
+    object: u64,
+    address: u64,
+    block: Option<&Block>,
+) -> Option<&'static str> {
+    let begins = |start: u64| block.is_some_and(|block| block.address == start && block.contains(address));
     let parts = found.language.parts(memory, object);
-    parts.into_iter().find(|(range, _)| range.contains(&address)).map(|(_, kind)| kind)
+    parts.into_iter().find(|(range, _)| range.contains(&address) || begins(range.start)).map(|(_, kind)| kind)
 }

@@ -78,7 +78,8 @@ fn a_command_may_be_any_bytes() {
 fn options_have_their_defaults() {
     let options = options("ls");
     assert_eq!(command(options.clone()).1, RunAs::Caller);
-    assert_eq!((options.duration, options.output, options.buffer), (None, None, 64 << 20));
+    assert_eq!((options.duration, options.buffer), (None, 64 << 20));
+    assert!(options.output.is_none());
     assert!(!options.latency && !options.all && options.verbose == 0);
     let report = options.report.unwrap();
     assert_eq!((report.by, report.sort, report.limit, report.json), (None, None, None, false));

@@ -255,6 +255,16 @@ pub trait Language: fmt::Debug + Sync {
         ""
     }
 
+    /// The offset of an address in the record of an object's page; `None` = it does not lie in that.
+    fn offset_in_record(&self, _memory: &dyn Memory, _object: u64, _address: u64) -> Option<u64> {
+        None
+    }
+
+    /// Whether an address lies in memory that the interpreter sets aside for what lives shortly.
+    fn is_transient(&self, _memory: &dyn Memory, _address: u64) -> bool {
+        false
+    }
+
     /// Name of the class at an address.
     fn class_name(&self, _found: &Found, _memory: &dyn Memory, _class: u64) -> Option<String> {
         None

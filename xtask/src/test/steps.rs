@@ -151,6 +151,12 @@ fn integration(run: &mut Run) -> Result<Counts> {
             ("tmux", "/usr/bin/tmux"),
         ])?;
     }
+    // Debian 12 has it and others have not: there the tests of Ruby say that they are left out.
+    if debian::may_install()
+        && let Err(error) = debian::ensure(&[("ruby3.1", "/usr/bin/ruby3.1")])
+    {
+        say(format_args!("Ruby 3.1 could not be installed: {error:#}"));
+    }
     let consumers = consumers::find();
     let programs = programs::find();
     let cowtrace = cargo::cowtrace(&run.workspace, run.object.as_deref())?;

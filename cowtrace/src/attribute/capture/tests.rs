@@ -37,11 +37,14 @@ fn answers_are_the_same() {
     }
 }
 
+/// Kinds that are told by a heap of slots alone, of which captures keep nothing.
+static OF_SLOTS: &[&str] = &["gc_mark_bits", "object_flags"];
+
 /// Every kind of write is there.
 #[test]
 fn every_kind_has_evidence() {
     let lines = lines();
-    for kind in WRITE_KINDS {
+    for kind in WRITE_KINDS.iter().filter(|kind| !OF_SLOTS.contains(kind)) {
         assert!(lines.iter().any(|line| line.capture.write.kind == *kind), "no evidence of {kind}");
     }
     for line in lines {

@@ -106,8 +106,8 @@ pub static RULES: &[Rule] = &[
     object::ATTRIBUTE,
     function::RULE,
     function::APPENDED,
-    heap::DATA,
     slots::FUNCTION,
+    heap::DATA,
     library::FILE,
 ];
 

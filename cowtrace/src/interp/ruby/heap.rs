@@ -130,6 +130,32 @@ pub(super) fn record_part(layout: &Layout, offset: u64) -> &'static str {
     part.map_or("page record", |(_, what)| *what)
 }
 
+/// The offset of an address in the record of an object's page, if it lies in that.
+pub(super) fn offset_in_record(
+    layout: &Layout,
+    memory: &dyn Memory,
+    object: u64,
+    address: u64,
+) -> Option<u64> {
+    let shift = layout.plan.ruby.page_shift;
+    let record = memory.u64(object >> shift << shift).ok()?;
+    let offset = address.checked_sub(record)?;
+    (record != 0 && offset < layout.record_size).then_some(offset)
+}
+
+/// Whether an address lies in a block of memory for what lives shortly: it begins with its size and with how much of it is used.
+/// <https://github.com/ruby/ruby/blob/v3_1_2/transient_heap.c#L76>
+pub(super) fn is_transient(layout: &Layout, memory: &dyn Memory, address: u64) -> bool {
+    let (shift, size) = layout.transient;
+    let [mut told, mut used] = [[0; 2]; 2];
+    let start = address >> shift << shift;
+    if memory.read(start, &mut told).is_err() || memory.read(start + 2, &mut used).is_err() {
+        return false;
+    }
+    let [told, used] = [told, used].map(u16::from_le_bytes);
+    told == size && used <= size && used.is_multiple_of(8)
+}
+
 /// The interpreter's own structures, with a thread's execution context; `None` = they cannot be read.
 pub(super) fn own(layout: &Layout, found: &Found, memory: &dyn Memory, context: u64) -> Option<Vec<Own>> {
     let sizes = &layout.sizes;

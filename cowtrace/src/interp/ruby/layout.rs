@@ -35,6 +35,14 @@ pub struct Layout {
     pub record_size: u64,
     /// Body → addresses and numbers of what its instructions remember.
     pub body: Body,
+    /// Logarithm of the size and alignment of blocks of memory for what lives shortly, and what each says of its size.
+    pub transient: (u32, u16),
+    /// File object → its state.
+    pub file_state: u64,
+    /// Bytes of a file's state.
+    pub file_state_size: u64,
+    /// Data object → its data.
+    pub data: u64,
     /// Bytes of a method's definition.
     pub definition_size: u64,
     /// Class object → its extension.
@@ -234,6 +242,11 @@ pub static RUBY_3_1: Layout = Layout {
         call_count: 248,
         call_size: 16,
     },
+    // https://github.com/ruby/ruby/blob/v3_1_2/transient_heap.c#L23
+    transient: (15, 32_752),
+    file_state: 16,
+    file_state_size: 200,
+    data: 32,
     definition_size: 48,
     class_extension: 24,
     class_extension_size: 112,

@@ -64,6 +64,14 @@ impl Language for Layout {
         heap::record_part(self, offset)
     }
 
+    fn offset_in_record(&self, memory: &dyn Memory, object: u64, address: u64) -> Option<u64> {
+        heap::offset_in_record(self, memory, object, address)
+    }
+
+    fn is_transient(&self, memory: &dyn Memory, address: u64) -> bool {
+        heap::is_transient(self, memory, address)
+    }
+
     fn class_name(&self, found: &Found, memory: &dyn Memory, class: u64) -> Option<String> {
         classes::name(self, found, memory, class)
     }

@@ -27,6 +27,8 @@ const INTERNAL_KINDS: u64 = 15;
 const ENTRY: u64 = 24;
 const TABLE: u64 = 56;
 const METHOD: u64 = 16;
+/// Bytes that data has at least.
+const LEAST_DATA: u64 = 8;
 /// Bytes that an object is believed to own.
 const MOST: u64 = 1 << 40;
 
@@ -57,6 +59,13 @@ pub(super) fn parts(layout: &Layout, memory: &dyn Memory, object: u64) -> Option
         }
         9 if flags & STRUCT_MEMBERS == 0 => one(part(third, second.checked_mul(8)?, "attribute")),
         2 | 3 | 0x1c => class(layout, memory, object),
+        0x0b => one(part(
+            memory.u64(object.checked_add(layout.file_state)?).ok()?,
+            layout.file_state_size,
+            "object_body",
+        )),
+        // How long it is only its type knows: it fills its block.
+        0x0c => one(part(memory.u64(object.checked_add(layout.data)?).ok()?, LEAST_DATA, "object_body")),
         // A closure's variables, in front of which the environment's own words lie; a method's definition.
         INTERNAL => match flags >> INTERNAL_SHIFT & INTERNAL_KINDS {
             0 => one(part(third, (fourth & u64::from(u32::MAX)) * 8, "interpreter_frame")),
