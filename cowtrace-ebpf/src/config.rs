@@ -12,6 +12,8 @@ pub const ABSENT: u32 = u32::MAX;
 pub const LIST_ALL: u32 = 1 << 0;
 /// [`Config::flags`]: the end-of-fault probe is attached, latency is meaningful.
 pub const LATENCY: u32 = 1 << 1;
+/// [`Config::flags`]: processes are followed that were there before; [`crate::state::FOLLOW`] names them.
+pub const ATTACH: u32 = 1 << 2;
 
 /// Byte offsets of kernel fields, from the running kernel's BTF, and switches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -39,10 +41,18 @@ pub struct Config {
     pub task_exit_code: u32,
     /// `task_struct.pagefault_disabled`.
     pub task_pagefault_disabled: u32,
+    /// `task_struct.real_parent`.
+    pub task_real_parent: u32,
+    /// `task_struct.signal`.
+    pub task_signal: u32,
+    /// `signal_struct.live`: threads that have not begun to exit.
+    pub signal_live: u32,
     /// `mm_struct.arg_start`.
     pub mm_arg_start: u32,
     /// `mm_struct.arg_end`.
     pub mm_arg_end: u32,
+    /// `mm_struct.start_stack`: where the first thread's stack began.
+    pub mm_start_stack: u32,
     /// `mm_struct.rss_stat[MM_ANONPAGES]`: the shared part of the counter (`percpu_counter.count`, or a plain one).
     pub mm_anon: u32,
     /// `mm_struct.rss_stat[MM_SWAPENTS]`, shared part.
@@ -57,8 +67,8 @@ pub struct Config {
     pub gfp_direct_reclaim: u32,
     /// Bits that no allocation for a private page has: `__GFP_WRITE` (page cache that is about to be written).
     pub gfp_never: u32,
-    /// Always zero.
-    pub zero: u32,
+    /// Process id of cowtrace, which never follows itself.
+    pub own_pid: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 84);
+const _: () = assert!(size_of::<Config>() == 100);

@@ -32,6 +32,7 @@ reasons! {
     RingLifecycle = 2, "ring_lifecycle", "A fork, exec or exit: the ring buffer was full.";
     ThreadTable = 3, "thread_table", "A thread could not be followed: the kernel's table of threads was full.";
     ProcessTable = 4, "process_table", "A process could not be followed: the kernel's table of processes was full.";
+    NativeStack = 5, "native_stack", "The callers of a fault's native code: more stacks that were not known yet came than are copied. Its innermost function is recorded.";
 }
 
 /// Number of reasons, the length of the counters' array.

@@ -1,7 +1,7 @@
 //! Records into the ring buffer; what does not fit is counted by reason.
 #![expect(unsafe_code, reason = "a record is handed to the kernel as bytes")]
 
-use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE};
 use cowtrace_ebpf::{drops::DropReason, event::Header};
 
 use crate::{maps, read};
@@ -44,4 +44,12 @@ pub(crate) fn dropped(reason: DropReason) {
     if let Some(count) = maps::drops(reason as u32) {
         *count += 1;
     }
+}
+
+/// Whether more than one part in so many of the ring is waiting to be read.
+#[inline(always)]
+pub(crate) fn fuller_than(part: u64) -> bool {
+    let waiting = maps::RING.query(u64::from(BPF_RB_AVAIL_DATA));
+    let size = maps::RING.query(u64::from(BPF_RB_RING_SIZE));
+    waiting > size / part
 }

@@ -16,6 +16,8 @@ pub mod kind {
     pub const TYPE: u16 = 12;
     /// [`super::Text`].
     pub const TEXT: u16 = 13;
+    /// [`crate::native::StackCopy`].
+    pub const STACK_COPY: u16 = 14;
     /// [`super::Fork`].
     pub const FORK: u16 = 20;
     /// [`super::Exec`].
@@ -24,6 +26,10 @@ pub mod kind {
     pub const EXIT: u16 = 22;
     /// [`super::Hint`].
     pub const HINT: u16 = 23;
+    /// [`super::Join`].
+    pub const JOIN: u16 = 24;
+    /// [`super::Modules`].
+    pub const MODULES: u16 = 25;
 }
 
 /// The start of every record.
@@ -69,6 +75,8 @@ pub mod flag {
     /// [`super::Detail::values`] are there. Without, the thread's last fault that had them came from the same
     /// instruction of the same stack, and this one follows it through memory page by page.
     pub const VALUES: u32 = 1 << 8;
+    /// A translation of the process was flushed inside the fault; said only while pages of hugetlbfs are looked for.
+    pub const FLUSHED: u32 = 1 << 16;
 }
 
 /// One page fault. Sent without [`Detail::values`], [`Fault::detail`] or [`Fault::image`] when there is none.
@@ -107,6 +115,9 @@ pub struct Fault {
     pub epoch: u32,
     /// Address of the interpreter's state of the thread, with [`flag::WALKED`]; 0 = none.
     pub state: u64,
+    /// The native stack: [`crate::native::Template::id`] or [`crate::native::StackCopy::id`]; below
+    /// [`crate::native::FIRST_ID`] the number of the [`crate::native::Unrecorded`].
+    pub native: u64,
     /// Memory around the address before the write, with [`flag::IMAGE`].
     pub image: Image,
     /// What else can only be seen at the fault, with [`flag::DETAIL`].
@@ -114,7 +125,7 @@ pub struct Fault {
 }
 
 /// Length of a fault record without its [`Image`].
-pub const FAULT_HEAD: usize = 96;
+pub const FAULT_HEAD: usize = 104;
 /// Length of a fault record without its [`Detail`].
 pub const FAULT_SHORT: usize = FAULT_HEAD + size_of::<Image>();
 /// Length of a fault record without its [`Detail::values`].
@@ -464,6 +475,39 @@ pub struct Hint {
     pub header: Header,
     /// The process.
     pub process: ProcessKey,
+}
+
+/// A process that was there before is followed from now on, because of its parents or its cgroup. Processes that userspace
+/// itself puts into [`crate::state::FOLLOW`] are not told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Join {
+    /// Kind, time.
+    pub header: Header,
+    /// The process.
+    pub process: ProcessKey,
+    /// The nearest process above it that is followed; zeros = none is.
+    pub parent: ProcessKey,
+    /// Identity of what it runs.
+    pub image: u64,
+    /// Generations below `parent`'s.
+    pub generation: u32,
+    /// Always zero.
+    pub zero: u32,
+    /// Its name.
+    pub comm: [u8; 16],
+}
+
+/// Where the module table of a process lies that was there before, as it is before the first write that is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Modules {
+    /// Kind, time.
+    pub header: Header,
+    /// The process.
+    pub process: ProcessKey,
+    /// The table.
+    pub modules: ModuleTable,
 }
 
 const _: () = {

@@ -5,12 +5,13 @@ use cowtrace_ebpf::{
     config::{LATENCY, LIST_ALL},
     drops::DropReason,
     event::{FAULT_HEAD, FAULT_MIDDLE, FAULT_SHORT, Fault, StackEnd, flag, kind},
-    outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide},
-    state::{INTERRUPTED, Interrupted, ProcessKey, Thread, pending},
+    outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide, rss},
+    state::{INTERRUPTED, Interrupted, ProcessKey, Thread, UserRegisters, pending},
 };
 
 use crate::{
-    emit,
+    callers, emit,
+    join::{self, Wanted},
     maps::{self, Made, PrivatePage, config},
     read, tree, walk,
 };
@@ -40,7 +41,9 @@ pub(crate) struct Entry {
 /// A fault of the current thread begins.
 #[inline(always)]
 pub(crate) fn begin(entry: &Entry) {
-    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    let Some(thread) = maps::thread(read::current_tid()).or_else(|| join::current(Wanted::Armed)) else {
+        return;
+    };
     if thread.pending & pending::BUSY != 0 || entry.address >= USER_END {
         return;
     }
@@ -69,11 +72,13 @@ pub(crate) fn begin(entry: &Entry) {
     fault.stack = 0;
     fault.stack_end = 0;
     fault.state = 0;
+    fault.native = 0;
     fault.generation = 0;
     fault.order = 0;
     if entry.kernel_mode {
-        begin_in_kernel(fault, session.user_registers);
+        begin_in_kernel(fault, &mut thread.user, session.user_registers);
     } else {
+        thread.user = UserRegisters { at: entry.registers, sp: interrupted.sp };
         fault.ip = interrupted.ip;
         fault.flags = 0;
         fault.syscall = -1;
@@ -117,30 +122,34 @@ fn is_pending(thread: &Thread, entry: &Entry) -> bool {
 #[inline(always)]
 fn look(thread: &mut Thread) {
     let assigned = maps::assigned();
-    if thread.plain == assigned + 1 {
-        thread.fault.stack_end = StackEnd::NoPlan as u8;
-        return;
-    }
-    let Some(process) = maps::process(&thread.process) else { return };
-    tree::adopt(process);
-    thread.fault.epoch = process.epoch;
-    if process.threads > 1 {
-        thread.fault.flags |= flag::THREADED;
-    }
-    if process.plan == 0 {
-        thread.fault.stack_end = StackEnd::NoPlan as u8;
+    if thread.plain != assigned + 1 {
+        let Some(process) = maps::process(&thread.process) else { return };
+        tree::adopt(process);
+        thread.fault.epoch = process.epoch;
+        thread.image = process.image;
+        let threaded = tree::is_threaded(process);
+        if threaded {
+            thread.fault.flags |= flag::THREADED;
+        }
+        if process.plan != 0 {
+            walk::capture();
+            return;
+        }
         // Alone, only this thread itself can change any of it, by a fork or an exec.
-        thread.plain = if process.threads == 1 { assigned + 1 } else { 0 };
-        return;
+        thread.plain = if threaded { 0 } else { assigned + 1 };
     }
-    walk::capture();
+    thread.fault.stack_end = StackEnd::NoPlan as u8;
+    thread.pending |= pending::BUSY;
+    callers::name_stack(thread);
+    thread.pending &= !pending::BUSY;
 }
 
 /// In kernel mode the interesting instruction is the program's system call.
 #[inline(always)]
-fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
+fn begin_in_kernel(fault: &mut Fault, user: &mut UserRegisters, user_registers: u64) {
+    *user = UserRegisters { at: 0, sp: 0 };
     fault.flags = flag::KERNEL_MODE;
-    if maps::process(&fault.process).is_some_and(|process| process.threads > 1) {
+    if maps::process(&fault.process).is_some_and(|process| tree::is_threaded(process)) {
         fault.flags |= flag::THREADED;
     }
     fault.ip = 0;
@@ -149,9 +158,10 @@ fn begin_in_kernel(fault: &mut Fault, user_registers: u64) {
         return;
     }
     let Some(stack) = tree::field::<u64>(read::current_task(), config!(task_stack)) else { return };
-    if let Some(user) = read::kernel::<Interrupted>(stack + user_registers + INTERRUPTED) {
-        fault.ip = user.ip;
-        fault.syscall = user.orig_ax as i32;
+    if let Some(called) = read::kernel::<Interrupted>(stack + user_registers + INTERRUPTED) {
+        fault.ip = called.ip;
+        fault.syscall = called.orig_ax as i32;
+        *user = UserRegisters { at: stack + user_registers, sp: called.sp };
     }
 }
 
@@ -191,7 +201,10 @@ pub(crate) fn current() -> Option<&'static mut Thread> {
 #[inline(always)]
 pub(crate) fn allocated(page: u64, order: u32, zeroed: bool) {
     let Some(thread) = current() else { return };
-    if thread.pending & pending::ALLOCATED != 0 {
+    if thread.rss & rss::SWAP != 0 {
+        // The page from swap is mapped already: this one is for its copy.
+        thread.pending |= pending::COPIED_BACK;
+    } else if thread.pending & pending::ALLOCATED != 0 {
         return;
     }
     thread.page = page;
@@ -268,6 +281,7 @@ pub(crate) fn finish(thread: &mut Thread) {
         zeroed: bits & pending::ZEROED != 0,
         order: thread.fault.order,
         rss: thread.rss,
+        copied_back: bits & pending::COPIED_BACK != 0,
         refused: bits & pending::REFUSED != 0,
         threaded: thread.fault.flags & flag::THREADED != 0,
     };
@@ -332,6 +346,14 @@ pub(crate) fn ended() {
 pub(crate) fn refused() {
     if let Some(thread) = current() {
         thread.pending |= pending::REFUSED;
+    }
+}
+
+/// A translation of the current thread's process was flushed, by itself.
+#[inline(always)]
+pub(crate) fn flushed() {
+    if let Some(thread) = current() {
+        thread.fault.flags |= flag::FLUSHED;
     }
 }
 

@@ -14,6 +14,7 @@
 pub mod config;
 pub mod drops;
 pub mod event;
+pub mod native;
 pub mod outcome;
 pub mod plan;
 pub mod state;

@@ -6,8 +6,10 @@
 //! | `probes/` | entries: one attribute function each, arguments in, plain functions called |
 //! | `fault.rs` | the life of one fault: begun, marked, decided, written |
 //! | `tree.rs` | threads and processes: born, executing, gone |
+//! | `join.rs` | processes that were there before |
 //! | `walk.rs` | interpreter frames, by a plan from userspace |
 //! | `detail.rs` | registers, and the allocator's block, where the memory around the write does not tell enough |
+//! | `callers.rs` | native stacks, by templates from userspace |
 //! | `define.rs` | code objects, types and names that were not met before |
 //! | `read.rs` | the only reads of kernel and user memory |
 //! | `maps.rs`, `emit.rs` | maps; the ring buffer and what did not fit into it |
@@ -15,10 +17,12 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod callers;
 mod define;
 mod detail;
 mod emit;
 mod fault;
+mod join;
 mod maps;
 mod probes;
 mod read;

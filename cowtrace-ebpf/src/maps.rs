@@ -10,9 +10,10 @@ use cowtrace_ebpf::{
     config::Config,
     drops::DROP_REASONS,
     event::{Code, Exec, Fork, Stack, Text, Type},
+    native::{StackCopy, Template},
     outcome::OUTCOMES,
     plan::{FRAME_WORDS, IDENTITY_WORDS, MAX_PLANS, Plan},
-    state::{Assignment, Process, ProcessKey, Session, Thread, Totals},
+    state::{Assignment, Attaching, Follow, Process, ProcessKey, Session, Thread, Totals},
 };
 
 /// Offsets and switches; read-only for the kernel, so that the verifier knows the values.
@@ -29,8 +30,12 @@ pub(crate) static CONFIG: Config = Config {
     task_comm: 0,
     task_exit_code: 0,
     task_pagefault_disabled: 0,
+    task_real_parent: 0,
+    task_signal: 0,
+    signal_live: 0,
     mm_arg_start: 0,
     mm_arg_end: 0,
+    mm_start_stack: 0,
     mm_anon: 0,
     mm_swap: 0,
     bprm_filename: 0,
@@ -38,7 +43,7 @@ pub(crate) static CONFIG: Config = Config {
     gfp_movable: 0,
     gfp_direct_reclaim: 0,
     gfp_never: 0,
-    zero: 0,
+    own_pid: 0,
 };
 
 /// One field of [`CONFIG`].
@@ -63,6 +68,10 @@ pub(crate) static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(1638
 #[map]
 pub(crate) static PROCESSES: HashMap<ProcessKey, Process> = HashMap::with_max_entries(32768, 0);
 #[map]
+pub(crate) static FOLLOW: HashMap<u32, Follow> = HashMap::with_max_entries(32768, 0);
+#[map]
+pub(crate) static ATTACHING: Array<Attaching> = Array::with_max_entries(1, 0);
+#[map]
 pub(crate) static PLANS: Array<Plan> = Array::with_max_entries(MAX_PLANS, 0);
 #[map]
 pub(crate) static SESSION: Array<Session> = Array::with_max_entries(1, 0);
@@ -76,6 +85,9 @@ pub(crate) static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DROP_R
 /// Stacks, code objects and types that were sent already; the oldest make room and are sent again.
 #[map]
 pub(crate) static SEEN: LruHashMap<u64, u64> = LruHashMap::with_max_entries(131_072, 0);
+/// Native stacks that userspace has unwound; the oldest make room and are unwound again.
+#[map]
+pub(crate) static TEMPLATES: LruHashMap<u64, Template> = LruHashMap::with_max_entries(8192, 0);
 /// Code object of the plan's `argument_function` in each image, once met.
 #[map]
 pub(crate) static ARGUMENT_CODE: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
@@ -113,10 +125,31 @@ pub(crate) struct Scratch {
     pub(crate) image: u64,
     /// Index of the plan to walk by.
     pub(crate) plan: u32,
+    /// The words of a native stack that templates compare, if they lie near enough.
+    pub(crate) window: [u64; WINDOW],
+}
+
+/// 8-byte words of [`Scratch::window`], a power of two.
+pub(crate) const WINDOW: usize = 64;
+
+/// What limits the copies of stacks on one CPU.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Bucket {
+    /// Copies that may still be made.
+    pub(crate) tokens: u64,
+    /// When tokens were last added.
+    pub(crate) filled: u64,
+    /// Copies made.
+    pub(crate) copies: u64,
 }
 
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static STACK_COPY: PerCpuArray<StackCopy> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static BUCKET: PerCpuArray<Bucket> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static CODE: PerCpuArray<Code> = PerCpuArray::with_max_entries(1, 0);
 #[map]
@@ -165,6 +198,18 @@ pub(crate) fn session() -> Option<&'static mut Session> {
     value!(SESSION.get_ptr_mut(0))
 }
 
+/// The entry of a process that was there before, or came from one that was.
+#[inline(always)]
+pub(crate) fn follow(pid: u32) -> Option<Follow> {
+    FOLLOW.get_ptr(pid).and_then(copied)
+}
+
+/// Which processes are to be taken in.
+#[inline(always)]
+pub(crate) fn attaching() -> Attaching {
+    ATTACHING.get(0).copied().unwrap_or(Attaching { kin: 0, cgroup: 0 })
+}
+
 /// How many assignments userspace has made.
 #[inline(always)]
 pub(crate) fn assigned() -> u64 {
@@ -181,6 +226,24 @@ pub(crate) fn plan(index: u32) -> Option<&'static Plan> {
 #[inline(always)]
 pub(crate) fn scratch() -> Option<&'static mut Scratch> {
     value!(SCRATCH.get_ptr_mut(0))
+}
+
+/// A native stack that userspace has unwound.
+#[inline(always)]
+pub(crate) fn template(key: u64) -> Option<&'static mut Template> {
+    value!(TEMPLATES.get_ptr_mut(key))
+}
+
+/// This CPU's buffer for the copy of a stack.
+#[inline(always)]
+pub(crate) fn stack_copy() -> Option<&'static mut StackCopy> {
+    value!(STACK_COPY.get_ptr_mut(0))
+}
+
+/// What limits the copies of stacks on this CPU.
+#[inline(always)]
+pub(crate) fn bucket() -> Option<&'static mut Bucket> {
+    value!(BUCKET.get_ptr_mut(0))
 }
 
 /// This CPU's buffer for a code object.

@@ -93,6 +93,8 @@ pub struct Seen {
     pub order: u8,
     /// Resident-set counters that changed, bits of [`rss`].
     pub rss: u32,
+    /// A page was allocated after the one that came back from swap: that one is shared, and was copied at once.
+    pub copied_back: bool,
     /// The kernel answered with a signal, or page faults were switched off.
     pub refused: bool,
     /// Another thread of the process may have dealt with the page meanwhile.
@@ -109,6 +111,7 @@ pub struct Seen {
 /// | write, present: huge zero page | not zeroed, cleared later | anon |
 /// | write, absent: private file page | not zeroed (`do_cow_fault`) | anon |
 /// | write, absent: anonymous page | zeroed, or a large one cleared later | anon |
+/// | write, absent: swapped out, shared | one behind the counters (`do_swap_page` ends in `do_wp_page`) | anon and swap |
 #[must_use]
 pub const fn decide(seen: &Seen) -> Outcome {
     let file = seen.rss & (rss::FILE | rss::SHMEM) != 0;
@@ -117,7 +120,8 @@ pub const fn decide(seen: &Seen) -> Outcome {
         return Outcome::Failed;
     }
     if seen.rss & rss::SWAP != 0 {
-        return Outcome::SwapIn;
+        let copied = seen.copied_back && !seen.undone && seen.error & ERROR_WRITE != 0;
+        return if copied { Outcome::Copy } else { Outcome::SwapIn };
     }
     if seen.error & ERROR_WRITE == 0 {
         return if file {
@@ -162,6 +166,7 @@ mod tests {
         zeroed: false,
         order: 0,
         rss: 0,
+        copied_back: false,
         refused: false,
         threaded: false,
     };
@@ -189,6 +194,16 @@ mod tests {
             ("library's text", Seen { error: 4, allocated: false, rss: rss::FILE, ..SEEN }, Outcome::Read),
             ("zero page, read", Seen { error: 4, allocated: false, ..SEEN }, Outcome::ZeroFill),
             ("swap", Seen { error: WRITE, rss: rss::ANON | rss::SWAP, ..SEEN }, Outcome::SwapIn),
+            (
+                "swap, shared",
+                Seen { error: WRITE, rss: rss::ANON | rss::SWAP, copied_back: true, ..SEEN },
+                Outcome::Copy,
+            ),
+            (
+                "swap, shared, read ahead",
+                Seen { error: 4, rss: rss::ANON | rss::SWAP, copied_back: true, ..SEEN },
+                Outcome::SwapIn,
+            ),
             (
                 "system call, no access",
                 Seen { error: ERROR_WRITE, allocated: false, ..SEEN },

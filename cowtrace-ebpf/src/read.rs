@@ -5,9 +5,9 @@
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_probe_read_user,
     generated::{
-        bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel as read_kernel,
-        bpf_probe_read_kernel_str as read_kernel_string, bpf_probe_read_user as read_user,
-        bpf_probe_read_user_str as read_user_string,
+        bpf_get_current_ancestor_cgroup_id, bpf_get_current_task, bpf_ktime_get_ns,
+        bpf_probe_read_kernel as read_kernel, bpf_probe_read_kernel_str as read_kernel_string,
+        bpf_probe_read_user as read_user, bpf_probe_read_user_str as read_user_string,
     },
 };
 
@@ -95,6 +95,33 @@ pub(crate) fn current_task() -> u64 {
 #[inline(always)]
 pub(crate) fn current_tid() -> u32 {
     bpf_get_current_pid_tgid() as u32
+}
+
+/// The current process's id in the initial PID namespace.
+#[inline(always)]
+pub(crate) fn current_pid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// Levels of cgroups below the root that are looked at.
+const CGROUP_LEVELS: i32 = 16;
+
+/// Whether the current process is in this cgroup (v2), or in one below it.
+#[inline(always)]
+pub(crate) fn current_is_in_cgroup(id: u64) -> bool {
+    let mut level = 0;
+    while level < CGROUP_LEVELS {
+        // SAFETY: a helper that takes a number.
+        let found = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
+        if found == id {
+            return true;
+        }
+        if found == 0 {
+            return false;
+        }
+        level += 1;
+    }
+    false
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds.

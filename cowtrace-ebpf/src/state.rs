@@ -15,11 +15,19 @@ pub const DROPS: &str = "DROPS";
 /// Name of the array of one [`Session`].
 pub const SESSION: &str = "SESSION";
 
+/// Name of the hash map process id → [`Follow`], used with [`crate::config::ATTACH`] alone: every living process of the
+/// tree. Whoever puts a process in first, userspace or the kernel program, gives it its key; the kernel program takes it
+/// out at the exit of its last thread.
+pub const FOLLOW: &str = "FOLLOW";
+/// Name of the array of one [`Attaching`], written by userspace alone.
+pub const ATTACHING: &str = "ATTACHING";
+
 /// A process, told apart from an earlier one with the same number by its start time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
 #[repr(C)]
 pub struct ProcessKey {
-    /// `task_struct.start_time` of the group leader, nanoseconds of `CLOCK_MONOTONIC`.
+    /// `task_struct.start_time` of the group leader, nanoseconds of `CLOCK_MONOTONIC`. For the command itself and processes
+    /// that were there before, a time that userspace chose: about when they were made.
     pub start: u64,
     /// Process id (tgid) in the initial PID namespace.
     pub pid: u32,
@@ -45,6 +53,11 @@ pub const SHARES_MEMORY: u32 = 1 << 0;
 pub const ENDED: u32 = 1 << 1;
 /// [`Process::flags`]: userspace has looked and will not look again: no more hints.
 pub const NO_HINTS: u32 = 1 << 2;
+
+/// [`Process::flags`]: was there before; its threads were not counted one by one, the kernel's own count holds.
+pub const JOINED: u32 = 1 << 3;
+/// [`Process::flags`]: with [`JOINED`], its module table was looked for.
+pub const LOOKED: u32 = 1 << 4;
 
 /// Name of the hash map [`Process::image`] → [`Assignment`], written by userspace alone.
 pub const ASSIGNMENTS: &str = "ASSIGNMENTS";
@@ -86,7 +99,7 @@ pub struct Process {
     pub argument_code: u64,
     /// Value of [`Session::argument_codes`] when it was last looked for in vain.
     pub argument_checked: u64,
-    /// The module table at the last fork.
+    /// The module table at the last fork; with [`JOINED`] at the first look at its frames, if that was later.
     pub modules: ModuleTable,
     /// Who forked it; zeros for the command itself.
     pub parent: ProcessKey,
@@ -98,12 +111,38 @@ pub struct Process {
     pub flags: u32,
     /// Forks that write-protected this process's pages (as parent or child); tells writes to one page apart.
     pub epoch: u32,
-    /// Threads alive.
+    /// Threads alive; not right with [`JOINED`].
     pub threads: u64,
     /// Value of [`ASSIGNED`] when the assignments were last looked at.
     pub checked: u64,
     /// Totals of the threads that are gone.
     pub totals: Totals,
+}
+
+/// A living process of a tree that was there before, or came from one that was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Follow {
+    /// Its identity.
+    pub key: ProcessKey,
+    /// See [`Process::parent`].
+    pub parent: ProcessKey,
+    /// See [`Process::image`].
+    pub image: u64,
+    /// See [`Process::generation`].
+    pub generation: u32,
+    /// Not 0: its faults count. Before, userspace is still finding out what it is.
+    pub armed: u32,
+}
+
+/// Which processes the kernel program takes into [`FOLLOW`] by itself, at their next fork or exec.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Attaching {
+    /// Not 0 while userspace looks for the tree's processes: those with a parent, grandparent, … in the tree.
+    pub kin: u64,
+    /// Those in the cgroup (v2) with this id, or in one below it; 0 = none.
+    pub cgroup: u64,
 }
 
 /// Faults counted in the kernel: right even when details are lost.
@@ -164,6 +203,10 @@ pub struct Thread {
     /// One more than [`ASSIGNED`] was when the process was last seen to have one thread and no interpreter; 0 = it has to
     /// be looked at.
     pub plain: u64,
+    /// [`Process::image`] as it was then.
+    pub image: u64,
+    /// The program's own registers in this fault; those that it interrupted, or that its system call was made with.
+    pub user: UserRegisters,
     /// What the fault interrupted: to tell whether the kernel is still in it.
     pub interrupted: Interrupted,
     /// Totals since this thread began.
@@ -213,6 +256,16 @@ impl Run {
     }
 }
 
+/// Where the registers of a thread's own code lie while the kernel works for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct UserRegisters {
+    /// Kernel address of its `struct pt_regs`; 0 = not known.
+    pub at: u64,
+    /// Its stack pointer.
+    pub sp: u64,
+}
+
 /// The end of x86-64's `struct pt_regs`, from `orig_ax` on: what an exception interrupted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -250,6 +303,8 @@ pub mod pending {
     pub const REFUSED: u32 = 1 << 6;
     /// The instruction faulted again at the same place, with nothing in between.
     pub const REPEATED: u32 = 1 << 7;
+    /// A page was allocated behind the one that came back from swap.
+    pub const COPIED_BACK: u32 = 1 << 8;
 }
 
 /// State of the whole session.

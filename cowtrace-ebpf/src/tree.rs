@@ -7,12 +7,13 @@ use cowtrace_ebpf::{
     config::ABSENT,
     drops::DropReason,
     event::{Exec, Exit, Fork, Hint, exit_flag, fork_flag, kind},
-    state::{ENDED, ModuleTable, NO_HINTS, Process, ProcessKey, SHARES_MEMORY, Thread},
+    state::{ENDED, JOINED, LOOKED, ModuleTable, NO_HINTS, Process, ProcessKey, SHARES_MEMORY, Thread},
 };
 
 use crate::{
     emit::{self, Wake},
     fault,
+    join::{self, Wanted},
     maps::{self, config},
     read, walk,
 };
@@ -23,7 +24,7 @@ pub(crate) struct Task(pub(crate) u64);
 
 impl Task {
     #[inline(always)]
-    fn word<T: Copy>(self, offset: u32) -> Option<T> {
+    pub(crate) fn word<T: Copy>(self, offset: u32) -> Option<T> {
         field(self.0, offset)
     }
 
@@ -33,12 +34,12 @@ impl Task {
     }
 
     #[inline(always)]
-    fn pid(self) -> Option<u32> {
+    pub(crate) fn pid(self) -> Option<u32> {
         self.word(config!(task_tgid))
     }
 
     #[inline(always)]
-    fn start(self) -> Option<u64> {
+    pub(crate) fn start(self) -> Option<u64> {
         self.word(config!(task_start_time))
     }
 
@@ -48,7 +49,7 @@ impl Task {
     }
 
     #[inline(always)]
-    fn key(self) -> Option<ProcessKey> {
+    pub(crate) fn key(self) -> Option<ProcessKey> {
         let leader = Task(self.word(config!(task_group_leader))?);
         Some(ProcessKey { start: leader.start()?, pid: self.pid()?, zero: 0 })
     }
@@ -63,7 +64,7 @@ pub(crate) fn field<T: Copy>(structure: u64, offset: u32) -> Option<T> {
 /// The parent (the current thread) has made a child that does not run yet.
 #[inline(always)]
 pub(crate) fn forked<C: aya_ebpf::EbpfContext>(context: &C, parent: Task, child: Task) -> Option<()> {
-    let thread = maps::thread(parent.tid()?)?;
+    let thread = maps::thread(parent.tid()?).or_else(|| join::current(Wanted::Kin))?;
     fault::finish(thread);
     thread.plain = 0;
     let time = read::now();
@@ -92,8 +93,6 @@ pub(crate) fn forked<C: aya_ebpf::EbpfContext>(context: &C, parent: Task, child:
 
 #[inline(always)]
 fn new_process(thread: &mut Thread, record: &mut Fork, parent: Task, child: Task) -> Option<()> {
-    let key = child.key()?;
-    record.child = key;
     let forking = maps::process(&thread.process)?;
     adopt(forking);
     let entry = maps::new_process()?;
@@ -105,12 +104,15 @@ fn new_process(thread: &mut Thread, record: &mut Fork, parent: Task, child: Task
     entry.flags = forking.flags & NO_HINTS;
     record.generation = entry.generation;
     record.image = entry.image;
+    let key = join::forked(child.key()?, entry);
+    record.child = key;
     if parent.memory()? == child.memory()? {
         record.flags = fork_flag::SHARES_MEMORY;
         entry.flags |= SHARES_MEMORY;
     } else {
         record.inherited_pages = private_pages(child);
         forking.epoch += 1;
+        forking.flags |= LOOKED;
         record.stack = walk::forking_stack();
         entry.epoch = forking.epoch;
         entry.modules = forking.modules;
@@ -168,7 +170,11 @@ pub(crate) fn executed<C: aya_ebpf::EbpfContext>(
     program: u64,
 ) -> Option<()> {
     let tid = task.tid()?;
-    let slot = maps::thread(old)?;
+    // A thread that joins here has its new id already.
+    let (slot, old) = match maps::thread(old) {
+        Some(slot) => (slot, old),
+        None => (join::current(Wanted::Kin)?, tid),
+    };
     fault::finish(slot);
     let key = slot.process;
     fault::settle(slot, &key);
@@ -189,7 +195,12 @@ pub(crate) fn executed<C: aya_ebpf::EbpfContext>(
     process.argument_checked = 0;
     process.modules = ModuleTable::zeroed();
     process.epoch += 1;
-    process.flags &= !(SHARES_MEMORY | NO_HINTS);
+    process.flags &= !(SHARES_MEMORY | NO_HINTS | LOOKED);
+    if process.flags & JOINED != 0 {
+        // The others are gone by now.
+        process.flags &= !JOINED;
+        process.threads = 1;
+    }
 
     let record = maps::exec_scratch()?;
     record.header = emit::header(kind::EXEC, size_of::<Exec>(), time);
@@ -230,17 +241,23 @@ fn arguments(task: Task, record: &mut Exec) {
     }
 }
 
+/// Whether the current process has more than one thread.
+#[inline(always)]
+pub(crate) fn is_threaded(process: &Process) -> bool {
+    if process.flags & JOINED == 0 { process.threads > 1 } else { join::live(Task(read::current_task())) > 1 }
+}
+
 /// The current thread exits. It may still fault on its way out, so its slot stays until the task is freed.
 #[inline(always)]
 pub(crate) fn exited<C: aya_ebpf::EbpfContext>(context: &C, task: Task) -> Option<()> {
     let tid = task.tid()?;
-    let slot = maps::thread(tid)?;
+    let slot = maps::thread(tid).or_else(|| join::current(Wanted::Claimed))?;
     fault::finish(slot);
     let key = slot.process;
     fault::settle(slot, &key);
     let process = maps::process(&key)?;
     maps::add_shared(&mut process.threads, u64::MAX);
-    let last = process.threads == 0;
+    let last = join::is_last(process, task, process.threads == 0);
     if last {
         process.flags |= ENDED;
     }

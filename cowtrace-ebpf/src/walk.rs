@@ -4,13 +4,13 @@
 use bytemuck::Zeroable;
 use cowtrace_ebpf::{
     drops::DropReason,
-    event::{Frame, IMAGE_BEFORE, IMAGE_WORDS, STACK_HEAD, StackEnd, flag, kind},
+    event::{Frame, IMAGE_BEFORE, IMAGE_WORDS, Modules, STACK_HEAD, StackEnd, flag, kind},
     plan::{FRAME_WORDS, MAX_FRAMES, MAX_THREAD_STATES, Plan, UNUSED},
-    state::{Process, Thread, pending},
+    state::{JOINED, LOOKED, Process, Thread, pending},
 };
 
 use crate::{
-    define, detail, emit,
+    callers, define, detail, emit,
     maps::{self, Scratch, config},
     read, tree,
 };
@@ -38,7 +38,9 @@ pub(crate) fn capture() {
     thread.pending |= pending::BUSY;
     thread.fault.flags |= flag::WALKED;
     walk_stack();
+    look_for_modules();
     let Some(thread) = maps::thread(read::current_tid()) else { return };
+    callers::name_stack(thread);
     if let Some(process) = maps::process(&thread.process)
         && let Some(plan) = maps::plan(process.plan)
         && !image(thread, process, plan)
@@ -478,6 +480,26 @@ pub(crate) extern "C" fn note_modules() -> u64 {
         }
     }
     0
+}
+
+/// Tells where the module table of a process lies that was there before, once: no fork of it was seen.
+#[inline(always)]
+fn look_for_modules() {
+    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    let Some(process) = maps::process(&thread.process) else { return };
+    if process.flags & (JOINED | LOOKED) != JOINED || process.plan == 0 {
+        return;
+    }
+    process.flags |= LOOKED;
+    note_modules();
+    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    let Some(process) = maps::process(&thread.process) else { return };
+    let record = Modules {
+        header: emit::header(kind::MODULES, size_of::<Modules>(), read::now()),
+        process: thread.process,
+        modules: process.modules,
+    };
+    emit::record(&record, size_of::<Modules>(), emit::Wake::No, DropReason::RingDefinition);
 }
 
 #[inline(always)]

@@ -122,6 +122,28 @@ pub enum Notice {
         shown(path)
     )]
     UnknownInterpreter { name: String, version: String, path: PathBuf },
+    #[error("there is no process {pid} here: `pgrep -a NAME` lists those that there are{}", inner(*elsewhere))]
+    NoProcess { pid: u32, elsewhere: Option<u32> },
+    #[error("{pid} is a thread of process {process}: trace the process with `-p {process}`")]
+    IsThread { pid: u32, process: u32 },
+    #[error("{pid} is a thread of the kernel, which has no memory of its own: choose a program's process")]
+    KernelThread { pid: u32 },
+    #[error("process {pid} has ended and only waits for its parent, process {parent}, to ask for its status")]
+    Zombie { pid: u32, parent: u32 },
+    #[error("{pid} is cowtrace itself, which does not trace itself: choose another process")]
+    Itself { pid: u32 },
+    #[error(
+        "there is no cgroup of version 2 here (no file system of type cgroup2 is mounted): name processes with -p"
+    )]
+    NoCgroups,
+    #[error(
+        "there is no control group {} under {}: `cat /proc/PID/cgroup` shows that of a process in its line 0::",
+        shown(path),
+        shown(mount)
+    )]
+    NoCgroup { path: PathBuf, mount: PathBuf },
+    #[error("tracing {what}: press Ctrl-C to end the trace and see the report")]
+    Attached { what: String },
     #[error("the trace ended while the command was running (pid {pid}): it goes on, untraced")]
     StillRunning { pid: i32 },
     #[error(
@@ -213,6 +235,11 @@ fn shown(text: impl AsRef<OsStr>) -> String {
 fn reason(source: &io::Error) -> String {
     let known = source.raw_os_error().map(|number| nix::errno::Errno::from_raw(number).desc());
     known.map_or_else(|| source.to_string(), str::to_owned)
+}
+
+/// Where a process is that somebody in a container gave this number.
+fn inner(elsewhere: Option<u32>) -> String {
+    elsewhere.map_or_else(String::new, |pid| format!("; a container has one, which is process {pid} here"))
 }
 
 fn cannot_run_hint(source: &io::Error) -> &'static str {

@@ -37,3 +37,4 @@ pub mod session;
 pub mod symbolize;
 #[cfg(feature = "top")]
 pub mod top;
+pub mod unwind;

@@ -20,22 +20,31 @@
     reason = "the harness of the tests: it fails by panicking, and says on stdout what was skipped"
 )]
 
+pub mod attach;
 pub mod binary;
 pub mod builds;
 pub mod check;
 pub mod consumers;
 pub mod facts;
+pub mod http;
+pub mod named;
 pub mod needs;
+pub mod peak;
 pub mod process;
 pub mod programs;
 pub mod python;
 pub mod run;
+pub mod runs;
 pub mod seed;
+pub mod server;
+pub mod settings;
+pub mod software;
 pub mod terminal;
 pub mod trace;
 
 pub use process::{Finished, Started};
 pub use run::{Run, Traced};
+pub use server::Server;
 pub use trace::{Fault, Trace};
 
 /// How often a case is run: `COWTRACE_REPEAT`, or so often by default.

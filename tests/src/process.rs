@@ -187,6 +187,12 @@ impl Started {
         String::from_utf8_lossy(&self.stdout.lock().0).into_owned()
     }
 
+    /// What it has written to standard error so far.
+    #[must_use]
+    pub fn error_so_far(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.lock().0).into_owned()
+    }
+
     /// Waits until its standard error contains this text.
     pub fn expect_error(&self, text: &str) {
         expect(self, &self.stderr, text);
@@ -298,6 +304,12 @@ pub fn descendants(of: Pid) -> Vec<Pid> {
 fn stat_field(pid: i32, index: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(index).map(str::to_owned)
+}
+
+/// Who a process's parent is; `None` = there is no process of this id.
+#[must_use]
+pub fn parent_of(pid: Pid) -> Option<Pid> {
+    stat_field(pid.as_raw(), 1)?.parse().ok().map(Pid::from_raw)
 }
 
 /// The state of a process, e.g. `T` for stopped; `None` = there is none of this id.

@@ -50,6 +50,36 @@ pub const CASES: &[(&str, &str)] = &[
     ("huge", "huge_reuse"),
     ("huge", "huge_fresh"),
     ("huge", "huge_zero"),
+    ("kinds", "protected"),
+    ("kinds", "protected_alone"),
+    ("kinds", "dontfork"),
+    ("kinds", "dev_zero"),
+    ("kinds", "freed"),
+    ("kinds", "heap"),
+    ("kinds", "stack"),
+    ("kinds", "guarded"),
+    ("kinds", "memfd_read"),
+    ("kinds", "memfd_written"),
+    ("kinds", "memfd_hole"),
+    ("kinds", "memfd_shared"),
+    ("kinds", "system_v"),
+    ("folios", "folio_fresh"),
+    ("folios", "folio_written"),
+    ("folios", "folio_parent"),
+    ("hugetlb", "hugetlb_written"),
+    ("hugetlb", "hugetlb_parent"),
+    ("hugetlb", "hugetlb_reuse"),
+    ("hugetlb", "hugetlb_fresh"),
+    ("hugetlb", "hugetlb_shared"),
+    ("merged", "merged_alone"),
+    ("merged", "merged_shared"),
+    ("swapped", "swap_alone"),
+    ("swapped", "swap_shared"),
+    ("swapped", "swap_read"),
+    ("swapped", "swap_parent"),
+    ("userfault", "missing"),
+    ("userfault", "protected"),
+    ("userfault", "protected_own"),
 ];
 
 /// What the compiler is told for a program beside what it is told for all.
@@ -63,7 +93,7 @@ pub fn built(name: &str) -> PathBuf {
     let binary = folder.join(name);
     let program = sources.join(format!("{name}.c"));
     let shared = sources.join("ground.c");
-    let newest = [&program, &shared, &sources.join("ground.h")]
+    let newest = [&program, &shared, &sources.join("ground.h"), &sources.join("child.h")]
         .map(|path| modified(path).unwrap_or_else(|| panic!("{} does not exist", path.display())));
     if modified(&binary).is_some_and(|built| newest.iter().all(|source| *source < built)) {
         return binary;

@@ -56,6 +56,13 @@ impl Run {
         self
     }
 
+    /// More arguments of the program.
+    #[must_use]
+    pub fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+        self.arguments.extend(arguments.map(OsString::from));
+        self
+    }
+
     /// One more flag of cowtrace.
     #[must_use]
     pub fn flag(mut self, flag: impl Into<OsString>) -> Self {

@@ -20,6 +20,8 @@ enum Line {
     Process(Process),
     Fault(Box<Fault>),
     Collection(Collection),
+    Fork(Fork),
+    Latency(Latency),
     Page(Box<Page>),
     Loss(Loss),
     Summary(Summary),
@@ -34,6 +36,10 @@ pub struct Header {
     pub schema: u32,
     pub version: String,
     pub command: Vec<String>,
+    #[serde(default)]
+    pub attached: Vec<u32>,
+    #[serde(default)]
+    pub cgroup: Option<String>,
     pub start: String,
     pub kernel: String,
     #[serde(default)]
@@ -70,6 +76,12 @@ pub struct Process {
     pub exe: Option<String>,
     pub command: Vec<String>,
     pub inherited_bytes: u64,
+    #[serde(default)]
+    pub attached: bool,
+    #[serde(default)]
+    pub private_bytes: Option<u64>,
+    #[serde(default)]
+    pub container: Option<String>,
     pub exit_status: Option<i32>,
     pub totals: BTreeMap<String, Total>,
     pub copied_bytes: u64,
@@ -96,6 +108,8 @@ pub struct Fault {
     #[serde(deserialize_with = "address")]
     pub ip: u64,
     pub outcome: String,
+    #[serde(default)]
+    pub side: Option<String>,
     pub bytes: u64,
     pub latency: Option<u64>,
     pub region: Region,
@@ -188,6 +202,58 @@ pub struct PythonFrame {
 pub struct NativeFrame {
     pub symbol: Option<String>,
     pub object: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    #[serde(default)]
+    pub inlined: bool,
+    #[serde(default)]
+    pub approximate: bool,
+    pub reason: Option<String>,
+}
+
+/// What a fork cost while its child lived.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "README, JSON Lines")]
+pub struct Fork {
+    pub pid: u32,
+    pub ppid: u32,
+    pub start: u64,
+    pub end: Option<u64>,
+    pub ended: String,
+    pub by_child: Copies,
+    pub by_parent: Copies,
+    pub copied_bytes: u64,
+    pub lost: u64,
+}
+
+/// Pages that were copied.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[expect(missing_docs, reason = "README, JSON Lines")]
+pub struct Copies {
+    pub copies: u64,
+    pub copied_bytes: u64,
+}
+
+/// How long the copies of a process took, nanoseconds.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "README, JSON Lines")]
+pub struct Latency {
+    pub pid: u32,
+    pub copies: u64,
+    pub timed: u64,
+    pub p50: u64,
+    pub p99: u64,
+    pub max: u64,
+    pub total: u64,
+    pub buckets: Vec<Bucket>,
+}
+
+/// Copies that took less than `below`, and not less than half of it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[expect(missing_docs, reason = "README, JSON Lines")]
+pub struct Bucket {
+    pub below: u64,
+    pub copies: u64,
 }
 
 /// One garbage collection.
@@ -263,6 +329,8 @@ pub struct Trace {
     pub processes: Vec<Process>,
     pub faults: Vec<Fault>,
     pub collections: Vec<Collection>,
+    pub forks: Vec<Fork>,
+    pub latencies: Vec<Latency>,
     pub pages: Vec<Page>,
     pub losses: Vec<Loss>,
     pub summary: Summary,
@@ -292,6 +360,8 @@ impl Trace {
                 Ok(Line::Process(process)) => trace.processes.push(process),
                 Ok(Line::Fault(fault)) => trace.faults.push(*fault),
                 Ok(Line::Collection(collection)) => trace.collections.push(collection),
+                Ok(Line::Fork(fork)) => trace.forks.push(fork),
+                Ok(Line::Latency(latency)) => trace.latencies.push(latency),
                 Ok(Line::Page(page)) => trace.pages.push(*page),
                 Ok(Line::Loss(loss)) => trace.losses.push(loss),
                 Ok(Line::Summary(summary)) => {

@@ -2,11 +2,13 @@
 
 use cowtrace_tests::check::{self, Listing};
 use cowtrace_tests::facts::{Fact, parse};
+use cowtrace_tests::settings::Settings;
 use cowtrace_tests::trace::LISTED;
-use cowtrace_tests::{Run, Traced, needs, programs, repeats};
+use cowtrace_tests::{Fault, Run, Traced, needs, programs, repeats};
 
 /// Traces one case and checks what is true of every trace.
 fn trace(program: &str, case: &str, listing: Listing) -> (Traced, Vec<Fact>) {
+    let _settings = Settings::of(program);
     let run = Run::new(programs::built(program)).arg(case);
     let traced = if listing == Listing::All { run.flag("--all") } else { run }.trace();
     let facts = parse(&traced.finished.stdout_text());
@@ -115,6 +117,66 @@ cases! {
     huge_fresh: "huge", "huge_fresh";
     /// The huge zero page is filled, not copied.
     huge_zero: "huge", "huge_zero";
+    /// Memory that was read-only when it was forked.
+    kinds_protected: "kinds", "protected";
+    /// Memory that was read-only and that nobody shares.
+    kinds_protected_alone: "kinds", "protected_alone";
+    /// Memory that a fork leaves out.
+    kinds_dontfork: "kinds", "dontfork";
+    /// A private mapping of /dev/zero is anonymous memory.
+    kinds_dev_zero: "kinds", "dev_zero";
+    /// Pages that may be taken away and were not yet.
+    kinds_freed: "kinds", "freed";
+    /// Memory above the program break.
+    kinds_heap: "kinds", "heap";
+    /// A stack that grows.
+    kinds_stack: "kinds", "stack";
+    /// Guard pages refuse the access; without them there is nothing there.
+    kinds_guarded: "kinds", "guarded";
+    /// A private page of shared memory that was read is copied from there.
+    kinds_memfd_read: "kinds", "memfd_read";
+    /// The same when it is first written.
+    kinds_memfd_written: "kinds", "memfd_written";
+    /// The same when there is nothing yet.
+    kinds_memfd_hole: "kinds", "memfd_hole";
+    /// Shared memory with a file stays shared.
+    kinds_memfd_shared: "kinds", "memfd_shared";
+    /// So does that of System V.
+    kinds_system_v: "kinds", "system_v";
+    /// First touch of large folios.
+    folios_fresh: "folios", "folio_fresh";
+    /// A child copies a large folio page by page.
+    folios_written: "folios", "folio_written";
+    /// So does its parent.
+    folios_parent: "folios", "folio_parent";
+    /// A child copies a page of hugetlbfs as a whole.
+    hugetlb_written: "hugetlb", "hugetlb_written";
+    /// So does its parent.
+    hugetlb_parent: "hugetlb", "hugetlb_parent";
+    /// A page of hugetlbfs that has no other owner left.
+    hugetlb_reuse: "hugetlb", "hugetlb_reuse";
+    /// First touch of a page of hugetlbfs.
+    hugetlb_fresh: "hugetlb", "hugetlb_fresh";
+    /// A shared mapping of hugetlbfs stays shared.
+    hugetlb_shared: "hugetlb", "hugetlb_shared";
+    /// A merged page is copied, although no fork shared it.
+    merged_alone: "merged", "merged_alone";
+    /// A page that was merged and then forked is copied.
+    merged_shared: "merged", "merged_shared";
+    /// A page that nobody shares comes back from swap.
+    swapped_alone: "swapped", "swap_alone";
+    /// A page that is shared comes back from swap and is copied at once.
+    swapped_shared: "swapped", "swap_shared";
+    /// A page that was read from swap is copied when it is written.
+    swapped_read: "swapped", "swap_read";
+    /// The parent copies a page that comes back from swap.
+    swapped_parent: "swapped", "swap_parent";
+    /// Another thread fills the page.
+    userfault_missing: "userfault", "missing";
+    /// Another thread lifts the protection of a page that is shared.
+    userfault_protected: "userfault", "protected";
+    /// Another thread lifts the protection of a page that nobody shares.
+    userfault_protected_own: "userfault", "protected_own";
 }
 
 /// Two threads want the same page at the same moment: the one that comes second reuses nothing, since the parent holds
@@ -200,6 +262,28 @@ fn function_is_named() {
             "{fault:?}"
         );
         assert_eq!(fault.site.as_ref().and_then(|s| s.function.as_deref()), Some("store_loop"), "{fault:?}");
+    }
+}
+
+/// Where the kernel says what memory is for, faults there say so, too.
+#[test]
+fn kinds_are_named() {
+    if !needs::tracing() {
+        return;
+    }
+    for (program, case, kind) in [
+        ("kinds", "heap", "heap"),
+        ("kinds", "memfd_read", "file"),
+        ("kinds", "freed", "anonymous"),
+        ("hugetlb", "hugetlb_written", "anonymous"),
+    ] {
+        let (traced, facts) = trace(program, case, Listing::All);
+        for fact in facts.iter().filter(|fact| fact.generation == 1) {
+            let inside = |fault: &&Fault| (fact.start..fact.end).contains(&fault.address);
+            for fault in traced.trace.faults_of(fact.pid).filter(inside) {
+                assert_eq!(fault.region.kind, kind, "{program} {case}: {fault:?}");
+            }
+        }
     }
 }
 

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use cowtrace_tests::check::{self, Listing};
 use cowtrace_tests::facts::{Fact, parse};
+use cowtrace_tests::process::expect_state;
 use cowtrace_tests::trace::Process;
 use cowtrace_tests::{Finished, Run, Trace, Traced, needs, programs, python, repeats};
+use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
 
 const CHILDREN: usize = 200;
@@ -255,6 +257,46 @@ fn short_program_is_explained() {
             assert!(trace.faults.iter().any(|fault| fault.region.kind != "unknown"), "{what}: no region");
             assert!(trace.faults.iter().any(|fault| !fault.native.is_empty()), "{what}: no native frame");
             assert!(trace.faults.iter().any(|fault| !fault.python.is_empty()), "{what}: no Python frame");
+        }
+    }
+}
+
+/// A program that has begun and ended before cowtrace looks at it once: where it wrote, and which function did, is known.
+#[test]
+fn late_look_at_a_program() {
+    if !needs::tracing() {
+        return;
+    }
+    for _ in 0..repeats(3) {
+        let folder = TempDir::with_prefix("cowtrace-test-").expect("a temporary folder");
+        let (path, go) = (folder.path().join("trace.jsonl"), folder.path().join("go"));
+        let script = format!(
+            "echo ready; until [ -e '{}' ]; do sleep 0.02; done; exec '{}' gone",
+            go.display(),
+            programs::built("anonymous").display()
+        );
+        let run = Run::new("/bin/sh").arg("-c").arg(&script).flag("-q").flag("-o").flag(&path);
+        let started = run.start();
+        started.expect_output("ready");
+        kill(started.pid(), Signal::SIGSTOP).expect("cowtrace is there");
+        expect_state(started.pid(), "T");
+        std::fs::write(&go, "").expect("the folder is there");
+        started.expect_output("copy");
+        kill(started.pid(), Signal::SIGCONT).expect("cowtrace is there");
+        let finished = started.finish();
+        assert_eq!(finished.code(), 0, "{}", finished.stderr_text());
+        let trace = Trace::read(&path);
+        check::nothing_lost(&trace);
+        check::totals_add_up(&trace);
+        let facts = parse(finished.stdout_text().trim_start_matches("ready\n"));
+        let fact = facts.iter().find(|fact| fact.outcome == "copy").expect("a fact of the child");
+        let faults: Vec<_> =
+            trace.faults_of(fact.pid).filter(|f| (fact.start..fact.end).contains(&f.address)).collect();
+        assert_eq!(faults.len() as u64, fact.pages);
+        for fault in faults {
+            assert_eq!(fault.region.kind, "anonymous", "{fault:?}");
+            let symbol = fault.native.first().and_then(|frame| frame.symbol.as_deref());
+            assert_eq!(symbol, Some("store_loop"), "{fault:?}");
         }
     }
 }

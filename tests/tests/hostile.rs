@@ -4,15 +4,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use cowtrace_tests::check::{self, Listing};
 use cowtrace_tests::facts::{Fact, parse};
+use cowtrace_tests::peak::Peak;
 use cowtrace_tests::{Fault, Run, Trace, needs, programs, python};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// How much memory cowtrace may have had at any time.
@@ -39,21 +36,6 @@ impl Hostile {
     }
 }
 
-/// Follows a process's high-water mark of memory until it has ended; bytes.
-fn watch_memory(pid: Pid, ended: Arc<AtomicBool>) -> JoinHandle<u64> {
-    thread::spawn(move || {
-        let mut most = 0;
-        while !ended.load(Ordering::Relaxed) {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let kilobytes = line.and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-            most = most.max(kilobytes.unwrap_or(0) << 10);
-            thread::sleep(Duration::from_millis(5));
-        }
-        most
-    })
-}
-
 /// Runs one case with a report and a file, and checks what is true of every case.
 fn hostile(case: &str) -> Option<Hostile> {
     if !needs::tracing() {
@@ -71,12 +53,10 @@ fn hostile(case: &str) -> Option<Hostile> {
         .flag("-o")
         .flag(&path)
         .start();
-    let ended = Arc::new(AtomicBool::new(false));
-    let memory = watch_memory(started.pid(), Arc::clone(&ended));
+    let memory = Peak::watch(started.pid());
     let finished = started.finish();
     let end = SystemTime::now();
-    ended.store(true, Ordering::Relaxed);
-    let memory = memory.join().expect("the watcher does not panic");
+    let memory = memory.bytes();
     let stderr = finished.stderr_text();
     assert_eq!(finished.code(), 0, "{case}: {stderr}");
 

@@ -304,7 +304,8 @@ fn page_by_its_address() {
                 format!(" at fixed.py:{line} "),
                 format!(
                     "the page of {unwritten:#x}: {parent}: never written by this process after its last fork: still \
-                     shared {child}: never written by this process after its fork: still shared"
+                     shared, if it is mapped {child}: never written by this process after its fork: still shared, if it is \
+                     mapped"
                 ),
             ] {
                 assert!(report.contains(&sentence), "{sentence:?} is not in {report}");

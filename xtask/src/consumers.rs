@@ -11,7 +11,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result};
 
 use crate::say::say;
-use crate::{command, debian, workspace};
+use crate::{command, debian, venv, workspace};
 
 /// By this variable the tests are told of the folder: `python/bin/python` has the packages of PyPI, `npm/node_modules` those
 /// of npm. It is empty where they could not be installed.
@@ -23,7 +23,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("npm", "/usr/bin/npm"),
     ("python3-venv", "/usr/share/python-wheels"),
 ];
-/// Packages of PyPI, with all that they import: pip is not asked what else they would like, as it finds no set that pleases all.
+/// Packages of PyPI, with all that they import: pip finds no set that pleases all of them.
 const PYPI: &[&str] = &[
     "duckdb==2.0.1",
     "pyarrow==26.0.1",
@@ -43,6 +43,9 @@ const PYPI: &[&str] = &[
     "mdurl==0.1.2",
     "importlib_metadata==10.2.0",
     "zipp==4.1.2",
+    // A server that is attached to while it serves.
+    "gunicorn==27.0.1",
+    "packaging==26.4",
 ];
 /// Packages of npm.
 const NPM: &[&str] = &["speedscope@1.25.0"];
@@ -82,11 +85,7 @@ fn installed(folder: &Path) -> Result<()> {
     }
     let (python, npm) = (folder.join("python"), folder.join("npm"));
     fs::create_dir_all(&npm).with_context(|| format!("failed to make {}", npm.display()))?;
-    // Debian's interpreter, whatever comes first on PATH: a later one may have no build of the packages yet.
-    command::run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(&python))?;
-    let mut pip = Command::new(python.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
-    command::run(pip.args(PYPI))?;
+    venv::make(&python, PYPI)?;
     let mut install = Command::new("npm");
     install.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
     command::run(install.arg(&npm).args(NPM))?;

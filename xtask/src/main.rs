@@ -11,10 +11,12 @@ mod debian;
 mod digest;
 mod ebpf;
 mod layers;
+mod programs;
 mod pythons;
 mod say;
 mod test;
 mod trace;
+mod venv;
 mod workspace;
 
 use std::env;

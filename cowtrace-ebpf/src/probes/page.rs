@@ -1,4 +1,4 @@
-//! What happens inside a fault (`include/trace/events/kmem.h`, `signal.h`).
+//! What happens inside a fault (`include/trace/events/kmem.h`, `signal.h`, `tlb.h`).
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 
@@ -42,6 +42,18 @@ const REFUSALS: [u32; 2] = [7, 11];
 fn signal_generate(context: RawTracePointContext) -> i32 {
     if REFUSALS.contains(&(context.arg::<u64>(0) as u32)) {
         fault::refused();
+    }
+    0
+}
+
+/// `TLB_LOCAL_MM_SHOOTDOWN` (`include/linux/mm_types.h`): by the thread itself, of its own memory.
+const LOCAL: u64 = 3;
+
+// TP_PROTO(int reason, unsigned long pages)
+#[raw_tracepoint(tracepoint = "tlb_flush")]
+fn tlb_flush(context: RawTracePointContext) -> i32 {
+    if context.arg::<u64>(0) == LOCAL {
+        fault::flushed();
     }
     0
 }

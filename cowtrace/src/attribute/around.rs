@@ -7,9 +7,9 @@ use std::sync::Arc;
 use cowtrace_ebpf::event::{self as raw, flag};
 
 use super::code::Symbol;
-use super::places::{self, Query};
+use super::places::{self, At, Query};
 use super::stack::KnownStack;
-use super::{Attributor, Block, Owner, Structure};
+use super::{Attributor, Block, Heap, Owner, Structure, library};
 use crate::process::maps::{Kind, Mapping};
 use crate::process::tree::Mapped;
 use crate::symbolize::instruction::{self, Form, Store};
@@ -28,6 +28,7 @@ pub(super) struct Around {
     pub(super) owner: Option<Owner>,
     pub(super) structure: Option<Structure>,
     pub(super) data: Option<Arc<StaticData>>,
+    pub(super) heap: Option<Heap>,
     pub(super) near_stack: bool,
     pub(super) type_in_register: Option<String>,
     pub(super) stores_type: bool,
@@ -56,17 +57,16 @@ impl Attributor {
         };
         if let Some(found) = self.names.interpreter_of(image).map(Arc::clone) {
             let relatives = if detail { self.relatives(process) } else { Vec::new() };
-            let query = Query {
+            let at = At {
                 fault,
                 process,
                 image,
-                found: &found,
                 mapping,
                 relatives: &relatives,
                 kept: self.places.kept(image),
-                may_store_attribute: calls || op.ends_with("_ATTR"),
                 unchanged: OnceCell::new(),
             };
+            let query = Query { at, found: &found, may_store_attribute: calls || op.ends_with("_ATTR") };
             around.type_distance = found.plan.object_type.into();
             let block = self.places.block(&query, &mut self.names);
             let object = block.as_ref().and_then(|block| block.object.as_ref()).filter(|object| object.alive);
@@ -103,11 +103,42 @@ impl Attributor {
                 around.pool = fault.detail.pool..fault.detail.pool.saturating_add(size);
             }
             around.block = block;
+        } else if mapping.is_some_and(|mapping| matches!(mapping.kind, Kind::Anonymous | Kind::Heap)) {
+            around.heap = Some(self.heap(fault, process, mapping));
         }
         if around.block.is_none() {
             around.data = self.data(fault.address, process, mapping);
         }
         around
+    }
+
+    /// What memory tells of a process without interpreter.
+    fn heap(&mut self, fault: &raw::Fault, process: usize, mapping: Option<&Mapping>) -> Heap {
+        let image = self.tree.get(process).image;
+        let allocator = self.allocator(process, fault.address);
+        let relatives = self.relatives(process);
+        let at = At {
+            fault,
+            process,
+            image,
+            mapping,
+            relatives: &relatives,
+            kept: None,
+            unchanged: OnceCell::new(),
+        };
+        Heap { allocator: allocator.map(str::to_owned), chunk: self.places.heap_chunk(&at) }
+    }
+
+    /// The allocator that the program has loaded.
+    fn allocator(&mut self, process: usize, address: u64) -> Option<&'static str> {
+        let image = self.tree.get(process).image;
+        if let Some(known) = self.allocators.get(&image) {
+            return *known;
+        }
+        let Mapped { maps, .. } = self.tree.maps_at(process, address)?;
+        let found = maps.iter().find_map(|mapping| library::allocator(mapping.file_name()?));
+        self.allocators.insert(image, found);
+        found
     }
 
     /// The variable of a program or library.

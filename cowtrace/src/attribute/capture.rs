@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::library::Library;
 use super::stack::{KnownFrame, KnownStack};
-use super::{Allocator, Block, Evidence, KnownType, ModuleEntry, Owner, Phase, Structure, Types};
+use super::{Allocator, Block, Evidence, Heap, KnownType, ModuleEntry, Owner, Phase, Structure, Types};
 use crate::interp::python::layout::LAYOUTS;
 use crate::record::schema::{Confidence, PythonFrame, Table, Write};
 use crate::symbolize::instruction;
@@ -71,6 +71,9 @@ pub struct Capture {
     /// The variable of a program or library.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<StaticData>,
+    /// What memory tells of a process without interpreter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heap: Option<Heap>,
     /// The address lies next to the stack pointer.
     #[serde(default, skip_serializing_if = "is_false")]
     pub near_stack: bool,
@@ -299,6 +302,7 @@ impl Capture {
             owner: evidence.owner.clone(),
             structure: evidence.structure,
             data: evidence.data.cloned(),
+            heap: evidence.heap.clone(),
             near_stack: evidence.near_stack,
             module_entry: evidence.module_entry.clone(),
             modules: Hex(evidence.modules),
@@ -364,6 +368,7 @@ impl Replay<'_> {
             owner: capture.owner.clone(),
             structure: capture.structure,
             data: capture.data.as_ref(),
+            heap: capture.heap.clone(),
             near_stack: capture.near_stack,
             stored_name: capture.stored_name.clone(),
             type_in_register: capture.type_in_register.clone(),

@@ -4,36 +4,31 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Attributor;
 use crate::process::maps::Kind;
 use crate::process::tree::Mapped;
-use crate::record::schema::{Id, NativeFrame, Site};
+use crate::record::schema::NativeFrame;
 use crate::symbolize::instruction;
 
-/// The innermost native frame at one address.
+/// The innermost native code at one address.
 #[derive(Clone, Debug)]
 pub(super) struct Symbol {
+    /// Its innermost frame: of an inlined function, if there is one.
     pub(super) frame: NativeFrame,
+    /// All of the address: inlined functions, innermost first, and the one that holds it.
+    pub(super) frames: Arc<[NativeFrame]>,
+    /// The symbol of the function that holds the instruction, whatever was inlined into it.
+    pub(super) function: Option<String>,
     /// The instruction.
     pub(super) code: Option<[u8; instruction::LONGEST]>,
-    pub(super) id: Id<Vec<NativeFrame>>,
     pub(super) in_interpreter: bool,
     /// The instruction lies in no file: it was made while the program ran.
     pub(super) made: bool,
 }
 
 impl Attributor {
-    /// A place in native code: the user's own in the file that a process runs, if that is no interpreter.
-    pub(super) fn native_site(&mut self, process: usize, symbol: &Symbol) -> Site {
-        let NativeFrame { symbol, object, offset } = &symbol.frame;
-        let module = object.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or("(no file)");
-        let function = symbol.clone().unwrap_or_else(|| format!("{module}+{offset:#x}"));
-        let own = object.is_some() && *object == self.own_object(process);
-        let library = (!own).then(|| module.to_owned());
-        Site { file: object.clone(), line: None, approximate: false, function: Some(function), library }
-    }
-
     /// The file that a process runs, as its mappings name it; `None` = it holds or loads an interpreter.
     pub(super) fn own_object(&mut self, process: usize) -> Option<String> {
         let process = self.tree.get(process);
@@ -56,14 +51,15 @@ impl Attributor {
         let mapping = maps.find(ip)?;
         // The file is opened through a process that still has it; if none has, by its path from here.
         let pid = self.tree.witness(process);
-        let frame = self.native.frame(pid, mapping, ip);
+        let frames = self.native.frames(pid, mapping, ip);
+        let frame = frames.first().cloned().unwrap_or_default();
+        let function = frames.last().and_then(|frame| frame.symbol.clone());
         let interpreter = self.names.interpreter_of(self.tree.get(process).image);
         let in_interpreter =
             interpreter.is_some_and(|found| frame.object.as_deref() == Some(found.interpreter.path.as_str()));
-        let native = self.output.native.intern(vec![frame.clone()]);
         let code = self.native.code(pid, mapping, ip);
         let made = mapping.kind == Kind::Anonymous && mapping.executable;
-        let symbol = Symbol { frame, code, id: native, in_interpreter, made };
+        let symbol = Symbol { frame, frames: frames.into(), function, code, in_interpreter, made };
         self.symbols.insert((id, ip), symbol.clone());
         Some(symbol)
     }

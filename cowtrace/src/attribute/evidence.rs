@@ -40,6 +40,47 @@ pub enum Structure {
     Bytecode,
 }
 
+/// What memory tells of a process without interpreter.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Heap {
+    /// The allocator that it uses instead of the C library's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocator: Option<String>,
+    /// The chunk of glibc's `malloc` that holds the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<Chunk>,
+}
+
+/// A chunk of glibc's `malloc`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Chunk {
+    /// Where it begins: 16 bytes before the program's part.
+    pub address: u64,
+    /// Bytes from there to the next one.
+    pub size: u64,
+    /// Distance of the written address from its start; what the program may use reaches 8 bytes beyond the size.
+    pub offset: u64,
+    /// The part.
+    pub part: ChunkPart,
+}
+
+/// What of a chunk, or which chunk.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub enum ChunkPart {
+    /// The word with its size.
+    Size,
+    /// The program's part.
+    Data,
+    /// The same of a free chunk that is no small one.
+    Free,
+    /// What no chunk has been taken from yet.
+    Top,
+    /// A thread's lists of free chunks.
+    ThreadCache,
+    /// The arena of the heap of a thread.
+    Arena,
+}
+
 /// The place in `sys.modules` that was written.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct ModuleEntry {
@@ -93,6 +134,8 @@ pub struct Evidence<'a> {
     pub structure: Option<Structure>,
     /// The variable of a program or library that the address lies in.
     pub data: Option<&'a StaticData>,
+    /// What memory tells of a process without interpreter; `None` = it has one.
+    pub heap: Option<Heap>,
     /// The address lies next to the thread's stack pointer, in the same mapping.
     pub near_stack: bool,
     /// Name of the attribute or variable that the innermost frame's instruction stores.
@@ -142,6 +185,7 @@ impl<'a> Evidence<'a> {
             owner: None,
             structure: None,
             data: None,
+            heap: None,
             near_stack: false,
             stored_name: None,
             type_in_register: None,

@@ -34,7 +34,7 @@ pub(super) struct Forked<'a> {
     pub(super) found: &'a Found,
     /// As the kernel program saw it.
     pub(super) table: &'a state::ModuleTable,
-    /// Indices of the two processes.
+    /// Indices of the two processes; of one that was there before, its own twice.
     pub(super) parent: usize,
     pub(super) child: usize,
     /// When, in the record's time.
@@ -61,7 +61,8 @@ impl Keys {
                 self.tables.len() - 1
             }
         };
-        for process in [fork.parent, fork.child] {
+        let child = (fork.child != fork.parent).then_some(fork.child);
+        for process in [fork.parent].into_iter().chain(child) {
             self.last.insert(process, (shape.clone(), table));
             self.tables[table].seen.push((process, fork.time));
         }

@@ -297,6 +297,31 @@ pub fn is_loader(path: &str) -> bool {
     ["ld-linux", "ld-musl", "ld-2."].iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Allocators that a program may have instead of the C library's, by the names of their files.
+static ALLOCATORS: &[(&str, &str)] =
+    &[("libjemalloc", "jemalloc"), ("libtcmalloc", "tcmalloc"), ("libmimalloc", "mimalloc")];
+/// Starts of the names of their functions, where they are part of the program.
+static ALLOCATOR_FUNCTIONS: &[(&str, &str)] = &[
+    ("je_", "jemalloc"),
+    ("_rjem_je_", "jemalloc"),
+    ("tcmalloc::", "tcmalloc"),
+    ("tc_", "tcmalloc"),
+    ("mi_", "mimalloc"),
+    ("_mi_", "mimalloc"),
+];
+
+/// The allocator that is in a file of this name.
+#[must_use]
+pub fn allocator(file: &[u8]) -> Option<&'static str> {
+    ALLOCATORS.iter().find(|(start, _)| file.starts_with(start.as_bytes())).map(|(_, name)| *name)
+}
+
+/// The allocator that a function belongs to.
+#[must_use]
+pub fn allocator_of_function(symbol: &str) -> Option<&'static str> {
+    ALLOCATOR_FUNCTIONS.iter().find(|(start, _)| symbol.starts_with(start)).map(|(_, name)| *name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 
 mod around;
 mod block;
+mod callers;
 pub mod capture;
 mod code;
 mod collector;
@@ -27,11 +28,11 @@ use cowtrace_ebpf::event::{self as raw, exit_flag, flag, fork_flag};
 use cowtrace_ebpf::outcome::Outcome;
 
 pub use block::{Allocator, Block, Object};
-pub use evidence::{Evidence, ModuleEntry, Owner, Phase, Structure};
+pub use evidence::{Chunk, ChunkPart, Evidence, Heap, ModuleEntry, Owner, Phase, Structure};
 pub use output::{Amendment, Output};
 pub use types::{KnownType, Types};
 
-use crate::classify;
+use crate::classify::{self, Classified};
 use crate::event::Event;
 use crate::interp::Found;
 use crate::memory::{Live, Memories};
@@ -41,6 +42,7 @@ use crate::record::schema::{Confidence, Fault, Operation, Region};
 use crate::symbolize::native::{Native, StaticData};
 use crate::symbolize::syscalls;
 
+use callers::Callers;
 use code::Symbol;
 use collector::{Collections, Writer};
 use keys::{Forked, Keys};
@@ -54,10 +56,13 @@ pub struct Attributor {
     /// What is known by now.
     pub output: Output,
     list_all: bool,
+    /// Flushes of translations are seen (see [`classify`]).
+    flushes: bool,
     origin: u64,
     names: Names,
     native: Native,
     symbols: HashMap<(u64, u64), Symbol>,
+    callers: Callers,
     collections: Collections,
     keys: Keys,
     places: Places,
@@ -65,21 +70,25 @@ pub struct Attributor {
     ran: HashSet<(usize, u64)>,
     early: HashMap<u64, Vec<usize>>,
     executables: HashMap<u64, Option<String>>,
+    allocators: HashMap<u64, Option<&'static str>>,
     memories: Memories,
 }
 
 impl Attributor {
-    /// Begins with a tree. `origin` is the time that the record counts from.
+    /// Begins with a tree. `origin` is the time that the record counts from, `flushes` whether flushes of translations are
+    /// seen.
     #[must_use]
-    pub fn new(tree: Tree, origin: u64, list_all: bool) -> Self {
+    pub fn new(tree: Tree, origin: u64, list_all: bool, flushes: bool) -> Self {
         Self {
             tree,
             output: Output::default(),
             list_all,
+            flushes,
             origin,
             names: Names::default(),
             native: Native::default(),
             symbols: HashMap::new(),
+            callers: Callers::default(),
             collections: Collections::default(),
             keys: Keys::default(),
             places: Places::default(),
@@ -87,6 +96,7 @@ impl Attributor {
             ran: HashSet::new(),
             early: HashMap::new(),
             executables: HashMap::new(),
+            allocators: HashMap::new(),
             memories: Memories::default(),
         }
     }
@@ -155,7 +165,9 @@ impl Attributor {
                 }
                 self.tree.exit(exit);
             }
-            Event::Hint(_) => {}
+            Event::Modules(modules) => self.modules_of(modules),
+            // Copies are unwound before they come here.
+            Event::StackCopy(_) | Event::Hint(_) | Event::Join(_) => {}
         }
     }
 
@@ -188,6 +200,18 @@ impl Attributor {
         self.keys.fork(&Forked { found, table: &fork.modules, parent, child, time, readers: &readers });
     }
 
+    /// Where the entries of `sys.modules` lie in a process that was there before.
+    fn modules_of(&mut self, record: &raw::Modules) {
+        let Some(process) = self.tree.index(record.process) else { return };
+        self.tree.modules(process, record.modules);
+        let image = self.tree.get(process).image;
+        let Some(found) = self.names.interpreter_of(image) else { return };
+        let time = record.header.time.saturating_sub(self.origin);
+        let readers = self.tree.living_relatives(process);
+        let (parent, child) = (process, process);
+        self.keys.fork(&Forked { found, table: &record.modules, parent, child, time, readers: &readers });
+    }
+
     /// What there is, when every event has come.
     #[must_use]
     pub fn finish(mut self) -> (Tree, Output) {
@@ -203,15 +227,18 @@ impl Attributor {
         };
         let mapped = self.tree.maps_at(process, fault.address);
         let mapping = mapped.as_ref().and_then(|mapped| mapped.maps.find(fault.address));
-        let outcome = classify::outcome(fault, mapping);
-        if outcome as u8 != fault.outcome {
-            *self.output.shared_writes.entry(process).or_default() += 1;
-            if !self.list_all {
+        let classified = classify::classify(fault, mapping, self.flushes);
+        let decided = Outcome::from_number(fault.outcome).unwrap_or(Outcome::Other);
+        if classified.outcome != decided {
+            let corrected = self.output.corrected.entry((process, decided, classified.outcome)).or_default();
+            corrected.faults += 1;
+            corrected.bytes += classified.bytes;
+            if !self.list_all && !classified.outcome.is_listed() {
                 return;
             }
         }
         let symbol = self.symbol(process, fault.ip);
-        let attributed = self.attribute(fault, process, outcome, mapping, symbol.as_ref());
+        let attributed = self.attribute(fault, process, classified, mapping, symbol.as_ref());
         let image = self.tree.get(process).image;
         if self.names.interpreter_of(image).is_none() && self.tree.began(process) {
             self.early.entry(image).or_default().push(self.output.next_fault());
@@ -223,7 +250,7 @@ impl Attributor {
         &mut self,
         fault: &raw::Fault,
         process: usize,
-        outcome: Outcome,
+        classified: Classified,
         mapping: Option<&Mapping>,
         symbol: Option<&Symbol>,
     ) -> Fault {
@@ -253,13 +280,14 @@ impl Attributor {
             owner: around.owner,
             structure: around.structure,
             data: around.data.as_deref(),
+            heap: around.heap,
             near_stack: around.near_stack,
             stored_name: stack.as_ref().and_then(|stack| stack.stored.clone()),
             type_in_register: around.type_in_register,
             stores_type: around.stores_type,
             stack: stack.as_deref(),
             fork_stack: fork_stack.as_deref(),
-            symbol: symbol.and_then(|symbol| symbol.frame.symbol.as_deref()),
+            symbol: symbol.and_then(|symbol| symbol.function.as_deref()),
             in_interpreter: symbol.is_some_and(|symbol| symbol.in_interpreter),
             collector_run: false,
             object: symbol.and_then(|symbol| symbol.frame.object.as_deref()),
@@ -302,7 +330,8 @@ impl Attributor {
             Some(stack) => (stack.site(), stack.id),
             None => (None, self.output.python.intern(Vec::new())),
         };
-        let site = site.or_else(|| symbol.map(|symbol| self.native_site(process, symbol)));
+        let native = self.native_stack(process, fault, symbol);
+        let site = site.or_else(|| self.native_site(process, &native));
         let output = &mut self.output;
         Fault {
             time: fault.header.time.saturating_sub(self.origin),
@@ -310,15 +339,15 @@ impl Attributor {
             tid: fault.tid,
             address: fault.address,
             ip: fault.ip,
-            outcome: classify::recorded(outcome),
-            bytes: classify::copied_bytes(fault, outcome),
+            outcome: classify::recorded(classified.outcome),
+            bytes: classified.bytes,
             latency: NonZero::new(fault.latency).filter(|_| fault.flags & flag::LATENCY != 0),
             region: output.regions.intern(region),
             operation: output.operations.intern(operation),
             write: output.writes.intern(write),
             site: site.map(|site| output.sites.intern(site)),
             python,
-            native: symbol.map_or_else(|| output.native.intern(Vec::new()), |symbol| symbol.id),
+            native: native.id,
             collection,
         }
     }

@@ -1,7 +1,10 @@
 //! What attribution makes: faults one behind the other, and the tables that they refer to.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
+use cowtrace_ebpf::outcome::Outcome;
+
+use crate::classify::Corrected;
 use crate::record::schema::{
     Fault, Id, ModuleTable, NativeFrame, Operation, PythonFrame, Region, Site, Table, Write,
 };
@@ -32,9 +35,9 @@ pub struct Output {
     pub module_tables: Vec<ModuleTable>,
     /// Generations of the numbered collections, by [`Fault::collection`] − 1.
     pub generations: Vec<Option<u8>>,
-    /// Faults that the kernel program took for a reuse and that were writes to a shared mapping: by process, listed or
-    /// not.
-    pub shared_writes: HashMap<usize, u64>,
+    /// Faults whose outcome the mappings have corrected, listed or not: by process, by what the kernel program had taken
+    /// them for and by what they were.
+    pub corrected: BTreeMap<(usize, Outcome, Outcome), Corrected>,
 }
 
 /// What a fault was part of, found out after it.

@@ -7,16 +7,17 @@ use aya::{
 use bytemuck::Zeroable as _;
 use cowtrace_ebpf::{
     drops::DropReason,
+    native::{TEMPLATES, Template},
     plan::{MAX_PLANS, PLANS, Plan},
     state::{
-        ASSIGNED, ASSIGNMENTS, Assignment, DROPS, PROCESSES, Process, ProcessKey, SESSION, THREADS, Thread,
-        pending,
+        ASSIGNED, ASSIGNMENTS, Assignment, DROPS, PROCESSES, Process, ProcessKey, SESSION, Session, THREADS,
+        Thread, pending,
     },
 };
 
 use super::{
     BpfError,
-    pod::{AssignmentPod, KeyPod, PlanPod, ProcessPod, SessionPod, ThreadPod},
+    pod::{AssignmentPod, KeyPod, PlanPod, ProcessPod, SessionPod, TemplatePod, ThreadPod},
 };
 
 /// The kernel program's tables.
@@ -36,7 +37,7 @@ pub struct Plans {
     count: u64,
 }
 
-fn map<T: TryFrom<aya::maps::Map, Error = MapError>>(
+pub(super) fn map<T: TryFrom<aya::maps::Map, Error = MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<T, BpfError> {
@@ -69,6 +70,15 @@ impl Control {
         self.threads
             .insert(key.pid, ThreadPod(thread), 0)
             .map_err(|source| BpfError::Map { name: THREADS, source })
+    }
+
+    /// Lists faults from the start, for memory may be shared already. To be called before the probes are attached.
+    ///
+    /// # Errors
+    /// The map refuses the entry.
+    pub fn shared_from_the_start(&mut self) -> Result<(), BpfError> {
+        let session = Session { forked: 1, ..Session::zeroed() };
+        self.session.set(0, SessionPod(session), 0).map_err(|source| BpfError::Map { name: SESSION, source })
     }
 
     /// The entry of a process; `None` = it is not in the table.
@@ -161,6 +171,27 @@ impl Plans {
             .map_err(|source| BpfError::Map { name: ASSIGNMENTS, source })?;
         self.count += 1;
         self.assigned.set(0, self.count, 0).map_err(|source| BpfError::Map { name: ASSIGNED, source })
+    }
+}
+
+/// The table of native stacks that the kernel knows.
+pub struct Templates {
+    templates: HashMap<MapData, u64, TemplatePod>,
+}
+
+impl Templates {
+    pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+        Ok(Self { templates: map(ebpf, TEMPLATES)? })
+    }
+
+    /// Tells the kernel what a stack is known by.
+    ///
+    /// # Errors
+    /// The map refuses the entry.
+    pub fn put(&mut self, key: u64, template: &Template) -> Result<(), BpfError> {
+        self.templates
+            .insert(key, TemplatePod(*template), 0)
+            .map_err(|source| BpfError::Map { name: TEMPLATES, source })
     }
 }
 

@@ -3,7 +3,7 @@
 use aya::{Ebpf, EbpfLoader};
 use cowtrace_ebpf::{
     config::{CONFIG, Config},
-    state::RING,
+    state::{FOLLOW, PROCESSES, RING, THREADS},
 };
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
@@ -20,9 +20,17 @@ pub struct LoadOptions {
     pub config: Config,
     /// Bytes of the ring buffer: a power of two, at least a page.
     pub ring_bytes: u32,
+    /// Threads that there is room for, at least.
+    pub threads: u32,
+    /// Processes that there is room for, at least.
+    pub processes: u32,
     /// Whether the kernel program's own diagnostics are on.
     pub log: bool,
 }
+
+/// Room for threads and processes when nobody asks for more.
+const THREADS_AT_LEAST: u32 = 16_384;
+const PROCESSES_AT_LEAST: u32 = 32_768;
 
 /// Creates the maps and hands the object over; no program is loaded into the kernel yet.
 pub(super) fn load(options: &LoadOptions) -> Result<Ebpf, BpfError> {
@@ -35,6 +43,9 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf, BpfError> {
     loader
         .override_global(CONFIG, &config, true)
         .override_global("AYA_LOG_LEVEL", &level, false)
-        .map_max_entries(RING, options.ring_bytes);
+        .map_max_entries(RING, options.ring_bytes)
+        .map_max_entries(THREADS, options.threads.max(THREADS_AT_LEAST))
+        .map_max_entries(PROCESSES, options.processes.max(PROCESSES_AT_LEAST))
+        .map_max_entries(FOLLOW, options.processes.max(PROCESSES_AT_LEAST));
     loader.load(OBJECT).map_err(BpfError::Load)
 }

@@ -3,6 +3,7 @@
 //! Pipeline: kernel probes → **ring** → decode → … Nothing here interprets a record.
 
 mod attach;
+mod attaching;
 mod control;
 mod load;
 mod pod;
@@ -14,7 +15,8 @@ use cowtrace_ebpf::state::RING;
 use crate::kernel::hooks::Hook;
 
 pub use attach::Attached;
-pub use control::{Control, Plans, has_pending};
+pub use attaching::{Claim, Following};
+pub use control::{Control, Plans, Templates, has_pending};
 pub use load::LoadOptions;
 pub use ring::Ring;
 
@@ -91,12 +93,28 @@ impl Bpf {
         Control::new(&mut self.ebpf)
     }
 
+    /// Takes the table of processes that were there before; once.
+    ///
+    /// # Errors
+    /// It was taken already, or is of another kind.
+    pub fn following(&mut self) -> Result<Following, BpfError> {
+        Following::new(&mut self.ebpf)
+    }
+
     /// Takes the tables of plans; once.
     ///
     /// # Errors
     /// They were taken already, or are of another kind.
     pub fn plans(&mut self) -> Result<Plans, BpfError> {
         Plans::new(&mut self.ebpf)
+    }
+
+    /// Takes the table of native stacks; once.
+    ///
+    /// # Errors
+    /// It was taken already, or is of another kind.
+    pub fn templates(&mut self) -> Result<Templates, BpfError> {
+        Templates::new(&mut self.ebpf)
     }
 
     /// Attaches the probes.

@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "aya's marker for plain data is an unsafe trait")]
 
 use cowtrace_ebpf::{
-    config, plan,
-    state::{Assignment, Process, ProcessKey, Session, Thread},
+    config, native, plan,
+    state::{Assignment, Attaching, Follow, Process, ProcessKey, Session, Thread},
 };
 
 macro_rules! plain {
@@ -30,6 +30,9 @@ plain! {
     KeyPod(ProcessKey), "A process's key.";
     ProcessPod(Process), "A process's entry.";
     ThreadPod(Thread), "A thread's slot.";
+    FollowPod(Follow), "A process that was there before, or came from one that was.";
+    AttachingPod(Attaching), "Which processes are to be taken in.";
     SessionPod(Session), "The session's state.";
     AssignmentPod(Assignment), "An image's interpreter.";
+    TemplatePod(native::Template), "What a native stack is known by.";
 }

@@ -22,7 +22,7 @@ use clap_complete::Shell;
 pub use doctor::Doctor;
 pub use parts::Diff;
 pub use report::{Color, Export, Info, Report, Show};
-pub use trace::{Options, Output};
+pub use trace::{Options, Output, Target};
 pub use values::{RECORDING, format_names, format_of, output_names, report_names, sort_names};
 
 const EXAMPLES: &str = "\
@@ -30,11 +30,12 @@ Examples:
   sudo cowtrace -- python app.py             what was copied after fork, and why
   sudo cowtrace --by site -- python app.py   the same by line of code
   sudo cowtrace -d 30 -- gunicorn app        the first 30 seconds
+  sudo cowtrace -p 4711                      a pool that runs already, until Ctrl-C
   sudo cowtrace record -o run.cow -- ./app   keep everything; look later, without root:
   cowtrace report run.cow                    the same answer, and other cuts of it
   cowtrace diff before.cow after.cow         did the change help?
   cowtrace export run.cow -o run.html        a timeline to look at, or the format of another tool
-  sudo cowtrace top -- gunicorn app          look at it while it runs
+  sudo cowtrace top -p 4711                  look at it while it runs; also with a command
   cowtrace doctor                            what this machine lets it see, and what is missing
   sudo env PATH=\"$PATH\" cowtrace -- python app.py
                         with your own PATH (a virtual environment): sudo has another
@@ -52,7 +53,7 @@ Exit status: the command's own, or 128+n if signal n ended it;
     name = "cowtrace",
     version,
     about = "Names the write that caused each copy-on-write page copy in a forked program",
-    override_usage = "cowtrace [OPTIONS] [--] COMMAND [ARGS]...\n       cowtrace SUBCOMMAND",
+    override_usage = "cowtrace [OPTIONS] [--] COMMAND [ARGS]...\n       cowtrace [OPTIONS] --pid PID\n       cowtrace SUBCOMMAND",
     after_help = EXAMPLES,
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
@@ -83,11 +84,16 @@ struct Bare {
 #[derive(Debug, Subcommand)]
 enum Sub {
     /// Trace a command and keep everything in a file, to be looked at later
-    #[command(override_usage = "cowtrace record [OPTIONS] [--] COMMAND [ARGS]...")]
+    #[command(
+        override_usage = "cowtrace record [OPTIONS] [--] COMMAND [ARGS]...\n       cowtrace record [OPTIONS] --pid PID"
+    )]
     Record(Box<trace::TraceArguments>),
-    /// Trace a command and look at it in the terminal while it runs
+    /// Trace a command, or processes that run already, and look at them in the terminal meanwhile
     #[cfg(feature = "top")]
-    #[command(override_usage = "cowtrace top [OPTIONS] [--] COMMAND [ARGS]...", after_help = top::NOTES)]
+    #[command(
+        override_usage = "cowtrace top [OPTIONS] [--] COMMAND [ARGS]...\n       cowtrace top [OPTIONS] --pid PID",
+        after_help = top::NOTES
+    )]
     Top(Box<top::TopArguments>),
     /// The answer to a recording, and other cuts of it
     Report(report::ShowArguments),

@@ -5,7 +5,9 @@ use std::time::Duration;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 
-use super::{Arguments, Color, Options, Task, format_names, format_of, parse_from, report_names, sort_names};
+use super::{
+    Arguments, Color, Options, Target, Task, format_names, format_of, parse_from, report_names, sort_names,
+};
 use crate::process::identity::RunAs;
 
 fn parsed(words: &str) -> Result<Task, clap::Error> {
@@ -23,6 +25,18 @@ fn trace(task: Task) -> Options {
     }
 }
 
+/// The command that is to be run, and whom as.
+fn command(options: Options) -> (Vec<OsString>, RunAs) {
+    match options.target {
+        Target::Command { words, run_as } => (words, run_as),
+        other @ Target::Attach { .. } => panic!("{other:?}"),
+    }
+}
+
+fn command_of(words: &str) -> Vec<OsString> {
+    command(options(words)).0
+}
+
 /// Refused with status 2 and these words.
 fn refused(words: &str, with: &str) {
     let error = parsed(words).unwrap_err();
@@ -37,7 +51,7 @@ fn the_definition_is_sound() {
 
 #[test]
 fn what_follows_the_command_belongs_to_it() {
-    for (words, command) in [
+    for (words, expected) in [
         ("ls", vec!["ls"]),
         ("-- ls", vec!["ls"]),
         ("-q ls -q --by x", vec!["ls", "-q", "--by", "x"]),
@@ -48,7 +62,7 @@ fn what_follows_the_command_belongs_to_it() {
         ("-- -odd --version", vec!["-odd", "--version"]),
         ("--limit 3 python -m http.server -d .", vec!["python", "-m", "http.server", "-d", "."]),
     ] {
-        assert_eq!(options(words).command, command, "{words}");
+        assert_eq!(command_of(words), expected, "{words}");
     }
 }
 
@@ -57,15 +71,15 @@ fn a_command_may_be_any_bytes() {
     use std::os::unix::ffi::OsStringExt;
     let odd = OsString::from_vec(vec![b'a', 0xff]);
     let words = ["cowtrace".into(), "x".into(), odd.clone(), String::new().into()];
-    assert_eq!(trace(parse_from(words).unwrap()).command, ["x".into(), odd, OsString::new()]);
+    assert_eq!(command(trace(parse_from(words).unwrap())).0, ["x".into(), odd, OsString::new()]);
 }
 
 #[test]
 fn options_have_their_defaults() {
     let options = options("ls");
-    assert_eq!(options.run_as, RunAs::Caller);
     assert_eq!((options.duration, options.output, options.buffer), (None, None, 64 << 20));
     assert!(!options.latency && !options.all && options.verbose == 0);
+    assert_eq!(command(options.clone()).1, RunAs::Caller);
     let report = options.report.unwrap();
     assert_eq!((report.by, report.sort, report.limit, report.json), (None, None, None, false));
     assert_eq!(report.color, Color::Auto);
@@ -73,14 +87,37 @@ fn options_have_their_defaults() {
 
 #[test]
 fn options_are_read() {
-    assert_eq!(options("--as-root ls").run_as, RunAs::AsIs);
-    assert_eq!(options("--user ann ls").run_as, RunAs::User("ann".into()));
+    assert_eq!(command(options("--as-root ls")).1, RunAs::AsIs);
+    assert_eq!(command(options("--user ann ls")).1, RunAs::User("ann".into()));
     assert_eq!(options("-d 0.25 ls").duration, Some(Duration::from_millis(250)));
     assert_eq!(options("-vv ls").verbose, 2);
     assert_eq!(options("-q ls").report, None);
     let report = options("--by site --sort pages --limit 0 --json --color never ls").report.unwrap();
     assert_eq!((report.by.as_deref(), report.sort.as_deref()), (Some("site"), Some("pages")));
     assert_eq!((report.limit, report.json, report.color), (Some(0), true, Color::Never));
+}
+
+/// Processes and a control group stand for a command, and for nothing that is about one.
+#[test]
+fn processes_may_be_named() {
+    let attach = |words: &str| match options(words).target {
+        Target::Attach { pids, cgroup } => (pids, cgroup),
+        other @ Target::Command { .. } => panic!("{other:?}"),
+    };
+    assert_eq!(attach("-p 7"), (vec![7], None));
+    assert_eq!(attach("-p 7,8 --pid 9 -d 3"), (vec![7, 8, 9], None));
+    assert_eq!(attach("record -p 7 -o x.cow"), (vec![7], None));
+    assert_eq!(attach("--cgroup a/b.service"), (vec![], Some("a/b.service".into())));
+    assert_eq!(options("-p 7,8").target.name(), "7, 8");
+    refused("-p 7 ls", "cannot be used with");
+    refused("-p 7 -- ls", "cannot be used with");
+    refused("--cgroup x ls", "cannot be used with");
+    refused("-p 7 --as-root", "cannot be used with");
+    refused("-p 7 --user ann", "cannot be used with");
+    for odd in ["0", "-1", "x", "4294967295", "7,x", "7,", "''"] {
+        refused(&format!("-p {odd}"), "number of a process");
+    }
+    refused("-p", "PID");
 }
 
 #[test]
@@ -186,10 +223,10 @@ fn subcommands_are_told_from_commands() {
         matches!(parsed("report run.cow").unwrap(), Task::Report(show) if show.file == Path::new("run.cow"))
     );
     assert!(matches!(parsed("info run.cow --json").unwrap(), Task::Info(info) if info.json));
-    assert_eq!(options("-- report run.cow").command, ["report", "run.cow"]);
-    assert_eq!(options("env report run.cow").command, ["env", "report", "run.cow"]);
+    assert_eq!(command_of("-- report run.cow"), ["report", "run.cow"]);
+    assert_eq!(command_of("env report run.cow"), ["env", "report", "run.cow"]);
     let recorded = options("record -d 2 -- ls -o x");
-    assert_eq!(recorded.command, ["ls", "-o", "x"]);
+    assert_eq!(command(recorded.clone()).0, ["ls", "-o", "x"]);
     assert_eq!((recorded.report, recorded.duration), (None, Some(Duration::from_secs(2))));
     let output = recorded.output.unwrap();
     assert!(output.is_recording() && !output.force && output.path == Path::new("cowtrace.cow"));
@@ -214,16 +251,17 @@ fn a_trace_that_is_looked_at() {
         other => panic!("{other:?}"),
     };
     let plain = top("top -- ls --by x");
-    assert_eq!(plain.command, ["ls", "--by", "x"]);
+    assert_eq!(command(plain.clone()).0, ["ls", "--by", "x"]);
     assert_eq!(plain.output, None, "it writes no recording unless it is told to");
     let report = plain.report.unwrap();
     assert!(report.filter.is_everything() && !report.json && report.color == Color::Auto);
     let told = top("top --by site --json -d 2 -o x.cow --as-root ls");
+    assert_eq!((told.duration, command(told.clone()).1), (Some(Duration::from_secs(2)), RunAs::AsIs));
     assert_eq!(told.report.map(|report| (report.by, report.json)), Some((Some("site".to_owned()), true)));
-    assert_eq!((told.duration, told.run_as), (Some(Duration::from_secs(2)), RunAs::AsIs));
     assert!(told.output.is_some_and(|output| output.is_recording()));
     assert_eq!(top("top -q ls").report, None);
-    assert_eq!(options("-- top ls").command, ["top", "ls"]);
+    assert_eq!(command_of("-- top ls"), ["top", "ls"]);
+    assert!(matches!(top("top -p 7").target, Target::Attach { .. }));
     refused("top", "COMMAND");
     refused("top --page 0x7f00 ls", "--page");
 }

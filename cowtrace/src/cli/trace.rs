@@ -9,7 +9,7 @@ use clap::{ArgAction, Args};
 
 use super::parts::BudgetArguments;
 use super::report::{Report, ReportArguments};
-use super::values::{DEFAULT_BUFFER, buffer, duration, format_of, output_names};
+use super::values::{DEFAULT_BUFFER, buffer, duration, format_of, output_names, process};
 use super::{invalid, values};
 use crate::process::identity::RunAs;
 use crate::report::budget::Budget;
@@ -22,8 +22,19 @@ const RECORDED: &str = "cowtrace.cow";
 #[derive(Args, Debug)]
 pub(super) struct TraceArguments {
     /// The program to run and trace, and its arguments; what follows it belongs to it
-    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    #[arg(required_unless_present_any = ["pid", "cgroup"], conflicts_with_all = ["pid", "cgroup"],
+          trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+
+    /// Trace a process that runs already, everything below it, and what it forks, until Ctrl-C or their end (repeatable,
+    /// or with commas)
+    #[arg(short, long, value_name = "PID", value_delimiter = ',', value_parser = process)]
+    pid: Vec<u32>,
+
+    /// Trace every process in this control group (v2), now and later, as of a service: a path below /sys/fs/cgroup, or as in
+    /// /proc/PID/cgroup
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<PathBuf>,
 
     /// End the trace after so many seconds (fractions allowed); the command goes on
     #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
@@ -43,11 +54,11 @@ pub(super) struct TraceArguments {
     force: bool,
 
     /// Run the command as root instead of the user who called sudo
-    #[arg(long, conflicts_with = "user")]
+    #[arg(long, conflicts_with_all = ["user", "pid", "cgroup"])]
     as_root: bool,
 
     /// Run the command as this user
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["pid", "cgroup"])]
     user: Option<String>,
 
     /// Room for records on their way out of the kernel, a power of two (units K, M, G)
@@ -77,11 +88,9 @@ pub(super) struct TraceArguments {
 /// What the user asked to be traced, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// The command and its arguments; never empty.
-    pub command: Vec<OsString>,
-    /// Whom it runs as.
-    pub run_as: RunAs,
-    /// How long to trace; `None` = until the command ends.
+    /// What is traced.
+    pub target: Target,
+    /// How long to trace; `None` = until the command, or every process, ends.
     pub duration: Option<Duration>,
     /// File to write.
     pub output: Option<Output>,
@@ -101,6 +110,42 @@ pub struct Options {
     pub budget: Option<Budget>,
     /// How much cowtrace says of itself: 0, 1, 2, 3.
     pub verbose: u8,
+}
+
+/// What is traced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A command.
+    Command {
+        /// It and its arguments; never empty.
+        words: Vec<OsString>,
+        /// Whom it runs as.
+        run_as: RunAs,
+    },
+    /// Processes that run already; one of the two at least is there.
+    Attach {
+        /// Those with these numbers, with all below them.
+        pids: Vec<u32>,
+        /// Those in this control group.
+        cgroup: Option<PathBuf>,
+    },
+}
+
+impl Target {
+    /// How it may be called in a word: the program, or the processes.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Command { words, .. } => {
+                words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default()
+            }
+            Self::Attach { pids, cgroup: None } => {
+                let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+                pids.join(", ")
+            }
+            Self::Attach { cgroup: Some(path), .. } => path.display().to_string(),
+        }
+    }
 }
 
 /// A file to write.
@@ -138,12 +183,16 @@ pub(super) fn record(arguments: TraceArguments, always: bool) -> Result<Options,
         (false, Some(name)) => RunAs::User(name),
         (false, None) => RunAs::Caller,
     };
+    let target = if arguments.pid.is_empty() && arguments.cgroup.is_none() {
+        Target::Command { words: arguments.command, run_as }
+    } else {
+        Target::Attach { pids: arguments.pid, cgroup: arguments.cgroup }
+    };
     let path = arguments.output.or_else(|| always.then(|| PathBuf::from(RECORDED)));
     let output =
         path.map(|path| output(path, arguments.format, arguments.force, &output_names())).transpose()?;
     Ok(Options {
-        command: arguments.command,
-        run_as,
+        target,
         duration: arguments.duration,
         output,
         buffer: arguments.buffer,

@@ -18,6 +18,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     seconds.ok_or_else(|| "not a number of seconds above 0, as in 10 or 0.5".to_owned())
 }
 
+/// The number of a process.
+pub(super) fn process(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (1..=i32::MAX.cast_unsigned()).contains(number));
+    number.ok_or_else(|| "not the number of a process: `pgrep -a NAME` lists those that there are".to_owned())
+}
+
 /// Bytes from a number with a unit, up to the next power of two that a ring buffer can have.
 pub(super) fn buffer(text: &str) -> Result<u32, String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));

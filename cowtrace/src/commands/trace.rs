@@ -5,7 +5,7 @@ use std::io::{self, Seek as _, Write as _};
 use std::os::fd::AsFd as _;
 
 use super::{About, Screen, tell_verdict, write_export, write_report};
-use crate::cli::{Options, Output};
+use crate::cli::{Options, Output, Target};
 use crate::diag::{self, FAILED, Failure, Notice};
 use crate::process::child::Child;
 use crate::process::launch::Inherited;
@@ -25,8 +25,10 @@ pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failur
 pub(super) fn request(options: &Options) -> Request<'_> {
     let recorded = options.output.as_ref().is_some_and(Output::is_recording);
     Request {
-        command: &options.command,
-        run_as: &options.run_as,
+        target: match &options.target {
+            Target::Command { words, run_as } => session::Target::Command { words, run_as },
+            Target::Attach { pids, cgroup } => session::Target::Attach { pids, cgroup: cgroup.as_deref() },
+        },
         duration: options.duration,
         output: options.output.as_ref().map(|output| output.path.as_path()),
         force: options.output.as_ref().is_some_and(|output| output.force),
@@ -88,10 +90,9 @@ pub(super) fn finish(options: &Options, ended: Ended) -> Result<Finished, Failur
             None
         })
     });
-    let verdict = options.budget.map(|budget| {
-        let name = options.command.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-        budget.check(&Sums::of(&trace, &name, None, part.as_ref()))
-    });
+    let verdict = options
+        .budget
+        .map(|budget| budget.check(&Sums::of(&trace, &options.target.name(), None, part.as_ref())));
     let reported = shown(options, &trace, part.as_ref(), verdict.as_ref());
     for notice in &notices {
         diag::tell(notice);

@@ -134,7 +134,7 @@ fn attempt(types: &Types, ring_bytes: u32) -> Trial {
         return Trial::Untried;
     }
     let begin = Instant::now();
-    let options = LoadOptions { config: fields.config, ring_bytes, log: false };
+    let options = LoadOptions { config: fields.config, ring_bytes, threads: 0, processes: 0, log: false };
     let mut bpf = match Bpf::load(&options) {
         Ok(bpf) => bpf,
         Err(error) => return Trial::Failed(words(error)),

@@ -40,7 +40,7 @@ fn tracepoints(machine: &Machine) -> Vec<Row> {
         let next = "boot a kernel for x86-64 of version 5.8 or later that was built with CONFIG_FTRACE";
         rows.push(match hook.need {
             Need::Required => Row::missing(CHECK, found, next),
-            Need::Optional | Need::Latency => Row::limited(CHECK, found, next),
+            Need::Optional | Need::Latency | Need::Hugetlb => Row::limited(CHECK, found, next),
         });
     }
     rows

@@ -7,10 +7,11 @@ use bytemuck::Pod;
 use cowtrace_ebpf::event::{
     self as raw, ARGUMENTS, CODE_HEAD, EXEC_FILE, FAULT_HEAD, Header, LINE_TABLE, STACK_HEAD, StackEnd, kind,
 };
+use cowtrace_ebpf::native::{self, COPY_HEAD};
 use cowtrace_ebpf::outcome::Outcome;
 use cowtrace_ebpf::plan::MAX_FRAMES;
 
-use super::{Code, Event, Exec, Stack};
+use super::{Code, Event, Exec, Stack, StackCopy};
 
 /// Why a record cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,10 +56,13 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         kind::CODE => Event::Code(Box::new(code(bytes)?)),
         kind::TYPE => Event::Type(prefix(bytes, kind)?),
         kind::TEXT => Event::Text(prefix(bytes, kind)?),
+        kind::STACK_COPY => Event::StackCopy(Box::new(stack_copy(bytes)?)),
         kind::FORK => Event::Fork(prefix(bytes, kind)?),
         kind::EXEC => Event::Exec(Box::new(exec(bytes)?)),
         kind::EXIT => Event::Exit(prefix(bytes, kind)?),
         kind::HINT => Event::Hint(prefix(bytes, kind)?),
+        kind::MODULES => Event::Modules(prefix(bytes, kind)?),
+        kind::JOIN => Event::Join(prefix(bytes, kind)?),
         other => return Err(DecodeError::Kind(other)),
     })
 }
@@ -102,6 +106,20 @@ fn stack(bytes: &[u8]) -> Result<Stack, DecodeError> {
     let end = u8::try_from(record.end).ok().and_then(StackEnd::from_number);
     let end = end.ok_or(DecodeError::Number { what: "end of a stack", number: record.end })?;
     Ok(Stack { process: record.process, hash: record.hash, end, frames: record.frames[..depth].to_vec() })
+}
+
+fn stack_copy(bytes: &[u8]) -> Result<StackCopy, DecodeError> {
+    let record: native::StackCopy = padded(bytes, COPY_HEAD, kind::STACK_COPY)?;
+    let len = (record.len as usize).min(bytes.len() - COPY_HEAD) / 8;
+    Ok(StackCopy {
+        process: record.process,
+        id: record.id,
+        key: record.key,
+        interpreter_stack: record.interpreter_stack,
+        end: record.end,
+        registers: record.registers,
+        words: record.red_zone.iter().chain(&record.stack).copied().take(len).collect(),
+    })
 }
 
 fn code(bytes: &[u8]) -> Result<Code, DecodeError> {
@@ -191,6 +209,14 @@ mod tests {
             panic!("no code")
         };
         assert!(code.lines.is_empty());
+
+        let mut copy = native::StackCopy::zeroed();
+        copy.header = Header { kind: kind::STACK_COPY, cpu: 0, len: COPY_HEAD as u32 + 20, time: 0 };
+        copy.len = u32::MAX;
+        let Ok(Event::StackCopy(copy)) = decode(&bytemuck::bytes_of(&copy)[..COPY_HEAD + 20]) else {
+            panic!("no copy")
+        };
+        assert_eq!(copy.words.len(), 2);
     }
 
     /// A number that no outcome or kind has is named in the error.

@@ -20,6 +20,8 @@ pub enum Event {
     Type(raw::Type),
     /// The text of a string, met in the stack that follows.
     Text(raw::Text),
+    /// A native stack that the kernel program does not know.
+    StackCopy(Box<StackCopy>),
     /// A new process or thread.
     Fork(raw::Fork),
     /// Another program runs.
@@ -28,6 +30,10 @@ pub enum Event {
     Exit(raw::Exit),
     /// A process without a known interpreter goes on faulting.
     Hint(raw::Hint),
+    /// A process that was there before is followed.
+    Join(raw::Join),
+    /// Where the module table of such a process lies.
+    Modules(raw::Modules),
 }
 
 /// An interpreter stack, innermost frame first.
@@ -41,6 +47,25 @@ pub struct Stack {
     pub end: raw::StackEnd,
     /// The frames.
     pub frames: Vec<raw::Frame>,
+}
+
+/// The part of a native stack that a thread has in use, at a fault.
+#[derive(Clone, Debug)]
+pub struct StackCopy {
+    /// The process.
+    pub process: ProcessKey,
+    /// Its number, which the thread's next fault has.
+    pub id: u64,
+    /// Key of the place in the table of templates.
+    pub key: u64,
+    /// Identity of the interpreter's stack; 0 = none.
+    pub interpreter_stack: u64,
+    /// Why it ends, one of [`cowtrace_ebpf::native::copy_end`].
+    pub end: u32,
+    /// The registers, in the order of `struct pt_regs`.
+    pub registers: [u64; raw::REGISTERS],
+    /// The stack from [`cowtrace_ebpf::native::first_word`] on.
+    pub words: Vec<u64>,
 }
 
 /// A code object.

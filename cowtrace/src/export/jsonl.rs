@@ -10,11 +10,12 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::Format;
+use crate::record::forks::{Side, Sides};
 use crate::record::schema::{
     Fault, Header, Loss, NativeFrame, Operation, Outcome, OutcomeTotal, Process, ProcessTotals, PythonFrame,
     Region, Site, Trace, Write,
 };
-use crate::record::{collections, json, page};
+use crate::record::{collections, forks, json, latency, page};
 
 /// The format.
 pub(super) const FORMAT: Format = Format {
@@ -47,6 +48,12 @@ struct ProcessLine<'a> {
     exe: Option<&'a str>,
     command: &'a [String],
     inherited_bytes: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    attached: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a str>,
     exit_status: Option<i32>,
     totals: Totals<'a>,
     copied_bytes: u64,
@@ -63,6 +70,8 @@ struct FaultLine<'a> {
     address: Address,
     ip: Address,
     outcome: Outcome,
+    /// Of a copy; null = no fork that was watched shared the page, or it is no copy.
+    side: Option<Side>,
     bytes: u64,
     latency: Option<u64>,
     region: Option<&'a Region>,
@@ -130,18 +139,25 @@ impl Serialize for Totals<'_> {
     }
 }
 
-/// Writes a trace: header, processes, faults, collections, pages that were asked about, losses, summary.
+/// Writes a trace: header, processes, faults, collections, forks, latencies, pages that were asked about, losses, summary.
 fn write(trace: &Trace, out: &mut dyn io::Write) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 16, out);
     line(&mut out, &Line::<&Header> { kind: "header", fields: &trace.header })?;
     for process in &trace.processes {
         line(&mut out, &process_line(process))?;
     }
+    let sides = Sides::new(trace);
     for fault in &trace.faults {
-        line(&mut out, &fault_line(trace, fault))?;
+        line(&mut out, &fault_line(trace, &sides, fault))?;
     }
     for collection in &trace.collections {
         line(&mut out, &Line { kind: "collection", fields: collections::line(trace, collection) })?;
+    }
+    for fork in forks::forks(trace) {
+        line(&mut out, &Line { kind: "fork", fields: forks::line(trace, &fork) })?;
+    }
+    for latency in latency::latencies(trace) {
+        line(&mut out, &Line { kind: "latency", fields: latency::line(trace, &latency) })?;
     }
     for asked in &trace.pages {
         line(&mut out, &page::line(trace, asked))?;
@@ -172,6 +188,9 @@ pub(super) fn process_line(process: &Process) -> impl Serialize + '_ {
         exe: process.exe.as_deref(),
         command: &process.command,
         inherited_bytes: process.inherited_bytes,
+        attached: process.attached,
+        private_bytes: process.private_bytes,
+        container: process.container.as_deref(),
         exit_status: process.exit_status,
         totals: Totals(&process.totals),
         copied_bytes: process.totals.copied_bytes,
@@ -179,7 +198,7 @@ pub(super) fn process_line(process: &Process) -> impl Serialize + '_ {
     }
 }
 
-fn fault_line<'a>(trace: &'a Trace, fault: &Fault) -> FaultLine<'a> {
+fn fault_line<'a>(trace: &'a Trace, sides: &Sides<'_>, fault: &Fault) -> FaultLine<'a> {
     FaultLine {
         kind: "fault",
         time: fault.time,
@@ -188,6 +207,7 @@ fn fault_line<'a>(trace: &'a Trace, fault: &Fault) -> FaultLine<'a> {
         address: Address(fault.address),
         ip: Address(fault.ip),
         outcome: fault.outcome,
+        side: (fault.outcome == Outcome::Copy).then(|| sides.of(fault.process, fault.time)).flatten(),
         bytes: fault.bytes,
         latency: fault.latency.map(NonZero::get),
         region: trace.regions.get(fault.region),

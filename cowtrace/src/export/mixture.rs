@@ -31,7 +31,12 @@ pub(super) fn trace() -> Trace {
     };
     swap.python = vec![frame("f;g", 9), frame("<module>", 12)];
     let object = Some("/usr/lib/libpython3.11.so.1.0".to_owned());
-    swap.native = vec![NativeFrame { symbol: Some("insertdict".to_owned()), object, offset: 0x1d_0042 }];
+    swap.native = vec![NativeFrame {
+        symbol: Some("insertdict".to_owned()),
+        object,
+        offset: 0x1d_0042,
+        ..NativeFrame::default()
+    }];
     b.faults(child, 3, &swap);
     let mut import = operation("import", "a");
     import.chain = vec!["a".to_owned(), "a.b".to_owned()];

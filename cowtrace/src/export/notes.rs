@@ -10,7 +10,7 @@ pub(super) fn notes(trace: &Trace) -> Vec<String> {
     let lost = if summary.lost == 0 {
         "Lost: nothing.".to_owned()
     } else {
-        let stages = trace.losses.iter().filter(|loss| loss.count > 0);
+        let stages = trace.losses.iter().filter(|loss| loss.count > 0 && loss.is_of_records());
         let stages: Vec<String> = stages
             .map(|loss| {
                 format!("{} on CPU {} of stage {}", count(loss.count), loss.cpu, bounded(&loss.stage))
@@ -25,8 +25,16 @@ pub(super) fn notes(trace: &Trace) -> Vec<String> {
         let all = count(summary.faults);
         format!("Not listed: {} of {all} faults, taken before any fork or not asked for.", count(unlisted))
     });
+    let callers: u64 = trace.losses.iter().filter(|loss| !loss.is_of_records()).map(|loss| loss.count).sum();
+    let callers = (callers > 0).then(|| {
+        format!(
+            "Not recorded: the callers of {}, beyond the stacks that are copied.",
+            counted(callers, "fault")
+        )
+    });
     [lost]
         .into_iter()
+        .chain(callers)
         .chain(unlisted)
         .chain(trace.header.missing.iter().map(|sentence| bounded(sentence)))
         .collect()

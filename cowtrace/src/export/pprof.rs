@@ -18,7 +18,7 @@ use prost::Message as _;
 use self::proto::{Label, Profile, Sample, ValueType};
 use self::tables::Places;
 use super::notes::notes;
-use super::stacks::{Frame, bounded, is_copy};
+use super::stacks::{Frame, bounded, called, is_copy};
 use super::{Format, told, word};
 use crate::record::schema::{Fault, Id, NativeFrame, Operation, Outcome, Process, PythonFrame, Trace, Write};
 
@@ -145,7 +145,7 @@ struct Samples<'a, 'p> {
     places: &'p mut Places<'a>,
     /// Locations of a stack, by its id.
     python: HashMap<usize, Vec<u64>>,
-    native: HashMap<usize, Vec<u64>>,
+    native: HashMap<(usize, bool), Vec<u64>>,
 }
 
 impl<'a, 'p> Samples<'a, 'p> {
@@ -159,9 +159,10 @@ impl<'a, 'p> Samples<'a, 'p> {
             let frames = trace.python.get(key.python).into_iter().flatten();
             frames.map(|frame| self.places.of(Frame::python(frame))).collect()
         });
-        let native = self.native.entry(key.native.index()).or_insert_with(|| {
-            let frames = trace.native.get(key.native).into_iter().flatten();
-            frames.map(|frame| self.places.native(frame)).collect()
+        let interpreted = !python.is_empty();
+        let native = self.native.entry((key.native.index(), interpreted)).or_insert_with(|| {
+            let frames = trace.native.get(key.native).map_or(&[][..], Vec::as_slice);
+            called(frames, interpreted).iter().map(|frame| self.places.native(frame)).collect()
         });
         let location_id = [key.write].iter().chain(&*native).chain(&*python).copied().collect();
         Sample {

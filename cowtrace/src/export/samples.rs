@@ -34,7 +34,7 @@ fn imported(chain: &[&str], name: &str) -> Page {
     };
     page.python = vec![python("f", 6), python("<module>", 12)];
     let (symbol, object) = (Some("insertdict".to_owned()), Some("/usr/lib/libpython3.11.so.1.0".to_owned()));
-    page.native = vec![NativeFrame { symbol, object, offset: 0x1d_0042 }];
+    page.native = vec![NativeFrame { symbol, object, offset: 0x1d_0042, ..NativeFrame::default() }];
     page
 }
 

@@ -1,6 +1,10 @@
 //! The mixed stack of a fault, for every format that shows stacks: the interpreter's frames, outermost first, then the
 //! native ones, then the write.
 //!
+//! Of the native frames those are shown that an interpreter's innermost loop called: what lies outside it is how the
+//! interpreter was started and how its frames called each other, which its own frames tell better. The formats that
+//! have the native stack by itself have all of it.
+//!
 //! Stacks of a trace share their beginnings, so they are one tree; a stack is the node of its innermost frame.
 
 #[cfg(test)]
@@ -37,6 +41,10 @@ pub(super) enum Frame<'a> {
         object: Option<&'a str>,
         /// Offset in that file where no symbol tells more; `None` = there is a symbol.
         offset: Option<u64>,
+        /// Source file; `None` = no debug information tells.
+        file: Option<&'a str>,
+        /// Line in it.
+        line: Option<u32>,
     },
     /// The write that caused the fault, always innermost.
     Write {
@@ -59,7 +67,8 @@ impl<'a> Frame<'a> {
     /// The frame of native code.
     pub(super) fn native(frame: &'a NativeFrame) -> Self {
         let (symbol, object) = (frame.symbol.as_deref(), frame.object.as_deref());
-        Self::Native { symbol, object, offset: symbol.is_none().then_some(frame.offset) }
+        let offset = symbol.is_none().then_some(frame.offset);
+        Self::Native { symbol, object, offset, file: frame.file.as_deref(), line: frame.line }
     }
 
     /// The frame of the write; `None` = it is not in its table.
@@ -101,6 +110,9 @@ impl<'a> Frame<'a> {
                 let line = line.map_or_else(String::new, |line| format!(":{near}{line}"));
                 format!("{} ({}{line})", self.name(), bounded(last_two(file)))
             }
+            Self::Native { symbol: Some(_), file: Some(file), line: Some(line), .. } => {
+                format!("{} ({}:{line})", self.name(), bounded(last_two(file)))
+            }
             Self::Native { symbol: Some(_), object: Some(object), .. } => {
                 format!("{} ({})", self.name(), bounded(file_name(object)))
             }
@@ -108,11 +120,11 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Its file, of bounded length; `None` = a write, or not known.
+    /// Its source file, or the file that holds its code, of bounded length; `None` = a write, or not known.
     pub(super) fn file(&self) -> Option<String> {
         match *self {
             Self::Python { file, .. } => Some(bounded(file)),
-            Self::Native { object, .. } => object.map(bounded),
+            Self::Native { file, object, .. } => file.or(object).map(bounded),
             Self::Write { .. } => None,
         }
     }
@@ -120,10 +132,26 @@ impl<'a> Frame<'a> {
     /// Its line; `None` = it has none.
     pub(super) const fn line(&self) -> Option<u32> {
         match *self {
-            Self::Python { line, .. } => line,
-            Self::Native { .. } | Self::Write { .. } => None,
+            Self::Python { line, .. } | Self::Native { line, .. } => line,
+            Self::Write { .. } => None,
         }
     }
+}
+
+/// Functions that run an interpreter's frames: CPython's, also by the names of its parts (`.cold`).
+const LOOPS: [&str; 1] = ["_PyEval_EvalFrameDefault"];
+
+/// The native frames that belong behind an interpreter's, if there are such: those inside its innermost loop, and the
+/// innermost frame in any case, which is the one that wrote. All, if no frame is known to be the loop.
+pub(super) fn called(native: &[NativeFrame], interpreted: bool) -> &[NativeFrame] {
+    let is_loop = |frame: &NativeFrame| {
+        let symbol = frame.symbol.as_deref().unwrap_or_default();
+        LOOPS.iter().any(|name| {
+            symbol.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    let end = native.iter().position(is_loop).filter(|_| interpreted);
+    end.map_or(native, |end| &native[..end.max(1)])
 }
 
 /// The text, or its beginning and its end around `…` where it is too long.
@@ -235,6 +263,7 @@ impl<'a> Stacks<'a> {
         let trace = self.trace;
         let python = trace.python.get(fault.python).map_or(&[][..], Vec::as_slice);
         let native = trace.native.get(fault.native).map_or(&[][..], Vec::as_slice);
+        let native = called(native, !python.is_empty());
         let frames = python.iter().rev().map(Frame::python).chain(native.iter().rev().map(Frame::native));
         let mut caller = None;
         for frame in frames {

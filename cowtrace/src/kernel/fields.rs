@@ -74,6 +74,7 @@ const NO_COMMAND: &str = "Command lines of processes that start while tracing ar
 
 /// Every field. Structs:
 /// <https://github.com/torvalds/linux/blob/v6.18/include/linux/sched.h>,
+/// <https://github.com/torvalds/linux/blob/v6.18/include/linux/sched/signal.h>,
 /// <https://github.com/torvalds/linux/blob/v6.18/include/linux/mm_types.h>,
 /// <https://github.com/torvalds/linux/blob/v6.18/include/linux/binfmts.h>.
 pub static FIELDS: &[Field] = &[
@@ -84,6 +85,9 @@ pub static FIELDS: &[Field] = &[
     required("task_struct", &["group_leader"], 8, |c| &mut c.task_group_leader),
     required("task_struct", &["stack"], 8, |c| &mut c.task_stack),
     required("task_struct", &["comm"], 16, |c| &mut c.task_comm),
+    required("task_struct", &["real_parent"], 8, |c| &mut c.task_real_parent),
+    required("task_struct", &["signal"], 8, |c| &mut c.task_signal),
+    required("signal_struct", &["live"], 4, |c| &mut c.signal_live),
     optional(
         "task_struct",
         &["thread.fsbase"],
@@ -107,6 +111,7 @@ pub static FIELDS: &[Field] = &[
     ),
     optional("mm_struct", &["arg_start"], 8, |c| &mut c.mm_arg_start, NO_COMMAND),
     optional("mm_struct", &["arg_end"], 8, |c| &mut c.mm_arg_end, NO_COMMAND),
+    optional("mm_struct", &["start_stack"], 8, |c| &mut c.mm_start_stack, ""),
     // One `struct percpu_counter` for each kind of page since 6.2, before that one array of atomics:
     // https://github.com/torvalds/linux/commit/f1a7941243c1
     optional(
@@ -198,8 +203,8 @@ mod tests {
             *(flag.slot)(&mut config) = 1;
             assert_eq!(flag.before.count_ones(), 1);
         }
-        let rest = Config { flags: 1, zero: 1, ..config };
-        assert!(bytemuck::cast_ref::<Config, [u32; 21]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
+        let rest = Config { flags: 1, own_pid: 1, ..config };
+        assert!(bytemuck::cast_ref::<Config, [u32; 25]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
     }
 
     /// Needs a kernel with BTF.

@@ -39,6 +39,8 @@ pub enum Need {
     Optional,
     /// When latencies are asked for.
     Latency,
+    /// When there are pages of hugetlbfs.
+    Hugetlb,
 }
 
 /// One place to attach to.
@@ -142,6 +144,13 @@ pub static HOOKS: &[Hook] = &[
         "A copy that the kernel gave up half-way counts as one.",
     ),
     tracepoint("mm_page_alloc", 4, Need::Required, "a page was allocated in a fault", "Copies are not seen."),
+    Hook {
+        role: "a page of hugetlbfs was replaced in a fault",
+        program: FLUSHES,
+        attach: Attach::RawTracepoint { tracepoint: FLUSHES, arguments: 1 },
+        need: Need::Hugetlb,
+        without: "Copies of hugetlbfs pages are not told from writes in place: both count as `other`.",
+    },
     end(SoftwareEvent::MinorFaults, "a fault has ended"),
     end(SoftwareEvent::MajorFaults, "a fault that waited for a disk has ended"),
     tracepoint(
@@ -159,6 +168,9 @@ pub static HOOKS: &[Hook] = &[
         "Faults of the program are not seen.",
     ),
 ];
+
+/// The hook that tells copies of hugetlbfs pages.
+pub const FLUSHES: &str = "tlb_flush";
 
 /// What none of these hooks sees.
 pub const BASE_RUNG: &str =
@@ -184,17 +196,22 @@ pub fn is_present(btf: &Btf, hook: &Hook) -> bool {
     }
 }
 
-/// Chooses from [`HOOKS`].
+/// Chooses from [`HOOKS`]: with those that tell the time inside faults, with those that pages of hugetlbfs need.
 ///
 /// # Errors
 /// If the kernel lacks a required one.
-pub fn select(btf: &Btf, latency: bool) -> Result<Selection, Error> {
+pub fn select(btf: &Btf, latency: bool, hugetlb: bool) -> Result<Selection, Error> {
     let mut selection = Selection { attach: Vec::new(), missing: Vec::new() };
-    for hook in HOOKS.iter().filter(|hook| latency || hook.need != Need::Latency) {
+    let is_wanted = |hook: &&Hook| match hook.need {
+        Need::Required | Need::Optional => true,
+        Need::Latency => latency,
+        Need::Hugetlb => hugetlb,
+    };
+    for hook in HOOKS.iter().filter(is_wanted) {
         match (is_present(btf, hook), hook.need) {
             (true, _) => selection.attach.push(hook),
             (false, Need::Required) => return Err(Error::NoTracepoint(hook.name())),
-            (false, Need::Optional | Need::Latency) => selection.missing.push(hook),
+            (false, Need::Optional | Need::Latency | Need::Hugetlb) => selection.missing.push(hook),
         }
     }
     Ok(selection)
@@ -228,9 +245,10 @@ mod tests {
             return;
         };
         let btf = Btf::parse(bytes).unwrap();
-        let without = select(&btf, false).unwrap();
+        let without = select(&btf, false, false).unwrap();
         assert!(without.missing.is_empty());
         assert!(without.attach.iter().all(|hook| hook.program != "fault_end"));
-        assert_eq!(select(&btf, true).unwrap().attach.len(), HOOKS.len());
+        assert_eq!(select(&btf, false, true).unwrap().attach.len(), without.attach.len() + 1);
+        assert_eq!(select(&btf, true, true).unwrap().attach.len(), HOOKS.len());
     }
 }

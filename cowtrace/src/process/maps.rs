@@ -1,6 +1,6 @@
 //! A process's mappings: what lies at an address, which file to open for it and which name to show.
 
-mod parse;
+pub(super) mod parse;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -142,9 +142,15 @@ impl Maps {
             })?;
             mappings.push(mapping);
         }
+        Ok(Self::from_mappings(mappings))
+    }
+
+    /// Mappings that do not overlap.
+    #[must_use]
+    pub fn from_mappings(mut mappings: Vec<Mapping>) -> Self {
         // The kernel sorts them, but a text read in pieces may repeat a mapping that changed in between.
-        mappings.sort_by_key(|mapping: &Mapping| mapping.start);
-        Ok(Self { mappings })
+        mappings.sort_by_key(|mapping| mapping.start);
+        Self { mappings }
     }
 
     /// The mapping that holds an address.

@@ -4,6 +4,7 @@
 //! now. So they are read, never mapped, and only their tables, within [`MAX_TABLE`].
 
 mod bounded;
+mod debug;
 mod file;
 mod open;
 
@@ -19,6 +20,7 @@ use self::bounded::Bounded;
 use super::maps::{Mapping, PAGE};
 
 pub use self::bounded::MAX_TABLE;
+pub use self::debug::DebugLink;
 pub use self::file::{Libraries, Names, Part};
 pub use self::open::{open, open_mapped};
 
@@ -95,7 +97,7 @@ impl Object {
     /// # Errors
     /// When it is not a regular ELF file of 64 bits.
     pub fn open(path: &Path) -> Result<Self, ObjectError> {
-        Self::read(open(path)?, path)
+        Self::of_file(open(path)?, path)
     }
 
     /// The same for the file that a mapping shows.
@@ -103,10 +105,14 @@ impl Object {
     /// # Errors
     /// As [`Object::open`].
     pub fn of_mapping(pid: u32, mapping: &Mapping) -> Result<Self, ObjectError> {
-        Self::read(open_mapped(pid, mapping)?, mapping.path.as_deref().unwrap_or(Path::new("")))
+        Self::of_file(open_mapped(pid, mapping)?, mapping.path.as_deref().unwrap_or(Path::new("")))
     }
 
-    fn read(file: File, path: &Path) -> Result<Self, ObjectError> {
+    /// The same for a regular file that is open; `path` is for messages.
+    ///
+    /// # Errors
+    /// When it is no ELF file of 64 bits.
+    pub fn of_file(file: File, path: &Path) -> Result<Self, ObjectError> {
         let data = Bounded::new(file);
         let headers = || {
             let header = Header::parse(&data)?;
@@ -138,6 +144,27 @@ impl Object {
         };
         let segment = self.segments.iter().find(holds)?;
         Some(segment.address.wrapping_add(file_offset - segment.offset))
+    }
+
+    /// Bytes of the file that are loaded from an address on.
+    #[must_use]
+    pub fn loaded_behind(&self, address: u64) -> Option<u64> {
+        self.segment_of(address).map(|(segment, inside)| segment.file_size - inside)
+    }
+
+    fn segment_of(&self, address: u64) -> Option<(&Segment, u64)> {
+        let inside = |segment: &Segment| {
+            address.checked_sub(segment.address).filter(|inside| *inside < segment.file_size)
+        };
+        self.segments.iter().find_map(|segment| Some((segment, inside(segment)?)))
+    }
+
+    /// The linker's index of the unwind information (`PT_GNU_EH_FRAME`).
+    #[must_use]
+    pub fn unwind_index(&self) -> Option<Place> {
+        let headers = Header::parse(&self.data).ok()?.program_headers(ENDIAN, &self.data).ok()?;
+        let index = headers.iter().find(|header| header.p_type(ENDIAN) == elf::PT_GNU_EH_FRAME)?;
+        Some(Place { address: index.p_vaddr(ENDIAN), size: index.p_filesz(ENDIAN) })
     }
 
     /// Whether an address as in the file belongs to it, data that begins as zeros included.

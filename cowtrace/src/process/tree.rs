@@ -9,7 +9,10 @@ use std::sync::Arc;
 use cowtrace_ebpf::event::{self as raw, exit_flag, fork_flag};
 use cowtrace_ebpf::state::{ModuleTable, ProcessKey};
 
+use super::baseline::Baseline;
+use super::existing::Arrival;
 use super::maps::Maps;
+use super::mmap_log::{Life, MmapLog};
 use crate::event::Exec;
 
 /// Times that mappings are read again for one process because an address was in none of them.
@@ -38,8 +41,12 @@ pub struct Process {
     pub exe: Vec<u8>,
     /// The command line of what it runs.
     pub command: Vec<Vec<u8>>,
-    /// Pages it inherited.
+    /// Pages it inherited; of one that was there before its baseline tells.
     pub inherited_pages: u64,
+    /// It was there before, and what it had when it began to be followed.
+    pub attached: Option<Attached>,
+    /// The container that it is in.
+    pub container: Option<Arc<str>>,
     /// As `wait` has it.
     pub exit_code: Option<u32>,
     /// Identity of what it runs: shared with those it was forked from since the last exec.
@@ -51,6 +58,58 @@ pub struct Process {
     forked: bool,
     maps: Option<Mapped>,
     reads: u32,
+}
+
+/// What is known of a process that was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// Its memory was not looked at yet, or could not be.
+    Unknown,
+    /// It had this.
+    Had(Baseline),
+}
+
+impl Process {
+    /// A process of which only its identity is known.
+    fn new(key: ProcessKey) -> Self {
+        Self {
+            key,
+            parent_pid: 0,
+            parent: None,
+            generation: 0,
+            start: key.start,
+            end: None,
+            execs: Vec::new(),
+            comm: [0; 16],
+            exe: Vec::new(),
+            command: Vec::new(),
+            inherited_pages: 0,
+            attached: None,
+            container: None,
+            exit_code: None,
+            image: 0,
+            modules: bytemuck::Zeroable::zeroed(),
+            fork_stack: 0,
+            forked: true,
+            maps: None,
+            reads: 0,
+        }
+    }
+
+    /// What a process that was there before had when it began to be followed.
+    #[must_use]
+    pub const fn baseline(&self) -> Option<Baseline> {
+        match self.attached {
+            Some(Attached::Had(baseline)) => Some(baseline),
+            Some(Attached::Unknown) | None => None,
+        }
+    }
+
+    /// Memory that it inherited, or shared when it began to be followed. `page` is the size of a page.
+    #[must_use]
+    pub fn inherited_bytes(&self, page: u64) -> u64 {
+        self.baseline().map_or_else(|| self.inherited_pages.saturating_mul(page), |baseline| baseline.shared)
+    }
 }
 
 /// What a process had mapped when it was last read.
@@ -68,33 +127,22 @@ pub struct Tree {
     processes: Vec<Process>,
     indices: HashMap<ProcessKey, usize>,
     readings: u64,
+    /// What the kernel told of mappings.
+    log: MmapLog,
 }
 
 impl Tree {
-    /// Begins with the command itself.
+    /// Begins without a process.
     #[must_use]
-    pub fn new(key: ProcessKey, parent_pid: u32) -> Self {
-        let mut tree = Self::default();
-        tree.add(Process {
-            key,
-            parent_pid,
-            parent: None,
-            generation: 0,
-            start: key.start,
-            end: None,
-            execs: Vec::new(),
-            comm: [0; 16],
-            exe: Vec::new(),
-            command: Vec::new(),
-            inherited_pages: 0,
-            exit_code: None,
-            image: key.start,
-            modules: bytemuck::Zeroable::zeroed(),
-            fork_stack: 0,
-            forked: false,
-            maps: None,
-            reads: 0,
-        });
+    pub fn empty(log: MmapLog) -> Self {
+        Self { log, ..Self::default() }
+    }
+
+    /// Begins with the command itself; of mappings that cannot be read any more, the log is asked.
+    #[must_use]
+    pub fn new(key: ProcessKey, parent_pid: u32, log: MmapLog) -> Self {
+        let mut tree = Self::empty(log);
+        tree.add(Process { parent_pid, image: key.start, forked: false, ..Process::new(key) });
         tree
     }
 
@@ -127,10 +175,12 @@ impl Tree {
     /// with it; it may be gone before it can be asked itself.
     pub fn saw(&mut self, key: ProcessKey, maps: Arc<Maps>, exe: Option<Vec<u8>>) {
         let Some(index) = self.index(key) else { return };
-        self.readings += 1;
-        let mapped = Mapped { id: self.readings, maps };
         let process = &mut self.processes[index];
-        process.maps = Some(mapped);
+        // A process that forks again and again has mapped the same each time: all its children share one reading.
+        if process.maps.as_ref().is_none_or(|mapped| mapped.maps != maps) {
+            self.readings += 1;
+            process.maps = Some(Mapped { id: self.readings, maps });
+        }
         if let Some(exe) = exe {
             process.exe = exe;
         }
@@ -138,26 +188,43 @@ impl Tree {
 
     /// A process whose fork was lost on the way: only that it was there is known, until [`Tree::complete`].
     pub fn lost(&mut self, key: ProcessKey) -> usize {
-        self.add(Process {
-            key,
-            parent_pid: 0,
-            parent: None,
-            generation: 0,
-            start: key.start,
-            end: None,
-            comm: [0; 16],
-            exe: Vec::new(),
-            execs: Vec::new(),
-            command: Vec::new(),
-            inherited_pages: 0,
-            exit_code: None,
-            image: 0,
-            modules: bytemuck::Zeroable::zeroed(),
-            fork_stack: 0,
-            forked: true,
-            maps: None,
-            reads: 0,
-        })
+        self.add(Process::new(key))
+    }
+
+    /// A process that was there before is followed from now on. One of which events have come already is filled in; one
+    /// that turned out to be forked while it was looked for is left as it is.
+    pub fn attach(&mut self, found: &Arrival) {
+        let index = self.index(found.key).unwrap_or_else(|| self.lost(found.key));
+        if self.processes[index].image != 0 {
+            return;
+        }
+        let parent = self.index(found.parent).filter(|&parent| parent != index);
+        let same = parent.is_some_and(|parent| self.processes[parent].image == found.image);
+        let process = &mut self.processes[index];
+        process.parent_pid = found.parent_pid;
+        process.parent = parent;
+        process.generation = found.generation;
+        // It was forked by its parent and then ran what it runs.
+        process.execs = if parent.is_some() && !same { vec![0] } else { Vec::new() };
+        process.comm = found.comm;
+        process.exe.clone_from(&found.exe);
+        process.command.clone_from(&found.command);
+        process.attached = Some(Attached::Unknown);
+        process.container.clone_from(&found.container);
+        process.image = found.image;
+    }
+
+    /// Where the module table of a process lies.
+    pub fn modules(&mut self, index: usize, modules: ModuleTable) {
+        self.processes[index].modules = modules;
+    }
+
+    /// What a process had when it began to be followed.
+    pub fn had(&mut self, key: ProcessKey, baseline: Baseline) {
+        let process = self.index(key).map(|index| &mut self.processes[index]);
+        if let Some(attached) = process.and_then(|process| process.attached.as_mut()) {
+            *attached = Attached::Had(baseline);
+        }
     }
 
     /// What the kernel's table tells of a process whose fork was lost.
@@ -199,7 +266,8 @@ impl Tree {
         if fork.flags & fork_flag::THREAD != 0 {
             return;
         }
-        let parent = self.index(fork.parent);
+        // A parent that was there before may fork before all is known of it.
+        let parent = Some(self.index(fork.parent).unwrap_or_else(|| self.lost(fork.parent)));
         if let Some(parent) = parent {
             let process = &mut self.processes[parent];
             if fork.flags & fork_flag::SHARES_MEMORY == 0 {
@@ -222,6 +290,8 @@ impl Tree {
             exe: from.map(|process| process.exe.clone()).unwrap_or_default(),
             command: from.map(|process| process.command.clone()).unwrap_or_default(),
             inherited_pages: fork.inherited_pages,
+            attached: None,
+            container: from.and_then(|process| process.container.clone()),
             exit_code: None,
             image: fork.image,
             modules: fork.modules,
@@ -230,7 +300,12 @@ impl Tree {
             maps: from.and_then(|process| process.maps.clone()),
             reads: 0,
         };
-        self.add(process);
+        match self.index(fork.child) {
+            Some(index) => self.processes[index] = process,
+            None => {
+                self.add(process);
+            }
+        }
     }
 
     /// A process runs another program: its memory is new.
@@ -257,9 +332,14 @@ impl Tree {
     pub fn exit(&mut self, exit: &raw::Exit) {
         let Some(index) = self.index(exit.process) else { return };
         let process = &mut self.processes[index];
-        process.comm = exit.comm;
         let last = exit.flags & exit_flag::LAST != 0;
+        // Threads have names of their own; a process is called as its first one.
+        if exit.tid == exit.process.pid {
+            process.comm = exit.comm;
+        }
         if exit.tid == exit.process.pid || (last && process.exit_code.is_none()) {
+            // Other threads have names of their own.
+            process.comm = exit.comm;
             process.exit_code = Some(exit.code);
         }
         if last {
@@ -272,8 +352,10 @@ impl Tree {
         if !self.is_mapped(index, address) && self.processes[index].reads < MOST_READS {
             self.read_maps(index);
             if !self.is_mapped(index, address) {
-                // Gone already? What its parent has since mapped was mapped before the fork, as likely as not.
-                if let Some(mapped) = self.ancestors_maps(index, address) {
+                // Gone already? The kernel told what it mapped, or, if that was too much, what its parent has since mapped
+                // was mapped before the fork, as likely as not.
+                let told = self.told_maps(index, address);
+                if let Some(mapped) = told.or_else(|| self.ancestors_maps(index, address)) {
                     self.processes[index].maps = Some(mapped);
                 }
             }
@@ -283,6 +365,22 @@ impl Tree {
 
     fn is_mapped(&self, index: usize, address: u64) -> bool {
         self.processes[index].maps.as_ref().is_some_and(|mapped| mapped.maps.find(address).is_some())
+    }
+
+    /// What the kernel told that a process had mapped, if the address is in it.
+    fn told_maps(&mut self, index: usize, address: u64) -> Option<Mapped> {
+        let image = self.processes[index].image;
+        let mut line = Vec::new();
+        let (mut at, mut until) = (Some(index), u64::MAX);
+        while let Some(process) = at.map(|at| &self.processes[at]).filter(|process| process.image == image) {
+            line.push(Life { pid: process.key.pid, from: process.start, until });
+            until = process.start;
+            at = process.parent;
+        }
+        line.reverse();
+        let maps = self.log.maps(&line, image).filter(|maps| maps.find(address).is_some())?;
+        self.readings += 1;
+        Some(Mapped { id: self.readings, maps: Arc::new(maps) })
     }
 
     fn ancestors_maps(&mut self, index: usize, address: u64) -> Option<Mapped> {

@@ -287,7 +287,7 @@ fn summary(processes: &[Process], losses: &[Loss], own: &Summary) -> Summary {
         copied_bytes: processes.iter().map(|process| process.totals.copied_bytes).sum(),
         file_copies: sum(Outcome::FileCopy),
         reuses: sum(Outcome::Reuse),
-        lost: losses.iter().map(|loss| loss.count).sum(),
+        lost: losses.iter().filter(|loss| loss.is_of_records()).map(|loss| loss.count).sum(),
         ..own.clone()
     }
 }

@@ -69,6 +69,8 @@ impl Builder {
             schema: SCHEMA,
             version: "0.1.0".to_owned(),
             command: command.iter().map(|word| (*word).to_owned()).collect(),
+            attached: Vec::new(),
+            cgroup: None,
             start: "2026-01-02T03:04:05.000000006Z".to_owned(),
             kernel: "6.18.5".to_owned(),
             rung: "base".to_owned(),
@@ -112,6 +114,9 @@ impl Builder {
             exe: Some("/usr/bin/".to_owned() + comm),
             command: self.trace.header.command.clone(),
             inherited_bytes,
+            attached: false,
+            private_bytes: None,
+            container: None,
             exit_status: Some(0),
             totals: ProcessTotals {
                 outcomes: Outcome::ALL.map(|outcome| (outcome, OutcomeTotal::default())).to_vec(),

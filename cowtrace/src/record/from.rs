@@ -10,7 +10,7 @@ use super::piece::{self, Definitions, Piece};
 use super::schema::{self, Loss, OutcomeTotal, ProcessTotals, Table};
 use super::sink::Sink;
 use crate::attribute::Output;
-use crate::classify;
+use crate::classify::{self, Corrected};
 use crate::process::tree::{Process, Tree};
 
 /// Bytes of a page, in which the kernel counts what is inherited.
@@ -81,8 +81,8 @@ impl Recorder {
         let mut changed = Vec::new();
         for (index, process) in tree.processes().iter().enumerate() {
             let counted = totals.get(&process.key).copied().unwrap_or_default();
-            let shared = output.shared_writes.get(&index).copied().unwrap_or_default();
-            let process = recorded_process(process, &counted, shared, self.list_all, self.origin);
+            let totals = process_totals(&counted, &corrections(output, index), self.list_all);
+            let process = recorded_process(process, totals, self.origin);
             match self.told.processes.get_mut(index) {
                 Some(told) if *told == process => continue,
                 Some(told) => *told = process.clone(),
@@ -119,13 +119,7 @@ fn new<T: Clone>(table: &Table<T>, told: &mut usize) -> Vec<T> {
     values
 }
 
-fn recorded_process(
-    process: &Process,
-    counted: &Totals,
-    shared: u64,
-    list_all: bool,
-    origin: u64,
-) -> schema::Process {
+fn recorded_process(process: &Process, totals: ProcessTotals, origin: u64) -> schema::Process {
     schema::Process {
         pid: process.key.pid,
         ppid: process.parent_pid,
@@ -137,9 +131,12 @@ fn recorded_process(
         comm: text(process.comm.split(|&byte| byte == 0).next().unwrap_or_default()),
         exe: (!process.exe.is_empty()).then(|| text(&process.exe)),
         command: process.command.iter().map(|argument| text(argument)).collect(),
-        inherited_bytes: process.inherited_pages.saturating_mul(PAGE),
+        inherited_bytes: process.inherited_bytes(PAGE),
+        attached: process.attached.is_some(),
+        private_bytes: process.baseline().map(|baseline| baseline.own),
+        container: process.container.as_deref().map(str::to_owned),
         exit_status: process.end.and(process.exit_code).map(exit_status),
-        totals: process_totals(counted, shared, list_all),
+        totals,
     }
 }
 
@@ -153,33 +150,39 @@ fn exit_status(code: u32) -> i32 {
     if signal == 0 { ((code >> 8) & 0xff).cast_signed() } else { 128 + signal }
 }
 
-/// Totals in the record's words; `shared` faults move from reuse to shared writes (see [`crate::classify`]).
-fn process_totals(counted: &Totals, shared: u64, list_all: bool) -> ProcessTotals {
-    let mut outcomes: Vec<(schema::Outcome, OutcomeTotal)> = Outcome::ALL
-        .iter()
-        .map(|&outcome| {
-            let at = outcome as usize;
-            let total = OutcomeTotal {
-                faults: counted.faults[at],
-                unlisted: counted.unlisted[at],
-                lost: counted.lost[at],
-            };
-            (classify::recorded(outcome), total)
-        })
-        .collect();
-    for (outcome, total) in &mut outcomes {
-        match outcome {
-            schema::Outcome::Reuse => total.faults = total.faults.saturating_sub(shared),
-            schema::Outcome::SharedWrite => {
-                total.faults += shared;
-                total.unlisted += if list_all { 0 } else { shared };
+/// What the kernel program took for one outcome and was another, of one process.
+type Correction = (Outcome, Outcome, Corrected);
+
+fn corrections(output: &Output, process: usize) -> Vec<Correction> {
+    let of = output.corrected.range((process, Outcome::Copy, Outcome::Copy)..);
+    let of = of.take_while(|((index, ..), _)| *index == process);
+    of.map(|((_, from, to), corrected)| (*from, *to, *corrected)).collect()
+}
+
+/// Totals in the record's words, corrected (see [`crate::classify`]).
+fn process_totals(counted: &Totals, corrections: &[Correction], list_all: bool) -> ProcessTotals {
+    let total = |outcome: Outcome| {
+        let at = outcome as usize;
+        let mut total = OutcomeTotal {
+            faults: counted.faults[at],
+            unlisted: counted.unlisted[at],
+            lost: counted.lost[at],
+        };
+        for (from, to, corrected) in corrections {
+            if *from == outcome {
+                total.faults = total.faults.saturating_sub(corrected.faults);
             }
-            _ => {}
+            if *to == outcome {
+                total.faults += corrected.faults;
+                total.unlisted += if list_all || outcome.is_listed() { 0 } else { corrected.faults };
+            }
         }
-    }
+        (classify::recorded(outcome), total)
+    };
+    let copied = corrections.iter().filter(|(_, to, _)| *to == Outcome::Copy);
     ProcessTotals {
-        outcomes,
-        copied_bytes: counted.copied_bytes,
+        outcomes: Outcome::ALL.iter().map(|outcome| total(*outcome)).collect(),
+        copied_bytes: counted.copied_bytes + copied.map(|(.., corrected)| corrected.bytes).sum::<u64>(),
         file_copied_bytes: counted.file_copied_bytes,
     }
 }

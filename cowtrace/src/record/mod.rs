@@ -5,8 +5,10 @@ pub mod collections;
 pub mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod forks;
 pub mod from;
 pub mod json;
+pub mod latency;
 mod order;
 pub mod page;
 pub mod piece;

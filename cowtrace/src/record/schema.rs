@@ -59,8 +59,15 @@ pub struct Header {
     pub schema: u32,
     /// Version of cowtrace.
     pub version: String,
-    /// The command that was run.
+    /// The command that was run; with [`Header::attached`] the command line of the first of them.
     pub command: Vec<String>,
+    /// Processes that ran already and were named to be traced, with their trees; empty = the command was run, or a cgroup
+    /// was followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attached: Vec<u32>,
+    /// The cgroup that was followed, as in `/proc/PID/cgroup`; `None` = none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
     /// Wall clock at the start, RFC 3339.
     pub start: String,
     /// Release of the kernel.
@@ -73,6 +80,14 @@ pub struct Header {
     pub missing: Vec<String>,
     /// Interpreters that were recognised.
     pub interpreters: Vec<Interpreter>,
+}
+
+impl Header {
+    /// True when processes were traced that ran already: they may have shared memory from the start.
+    #[must_use]
+    pub const fn is_attached(&self) -> bool {
+        !self.attached.is_empty() || self.cgroup.is_some()
+    }
 }
 
 /// An interpreter build that was recognised, or met and not known.
@@ -99,11 +114,11 @@ pub struct Process {
     pub parent: Option<usize>,
     /// 0 for the command itself, +1 for each fork.
     pub generation: u32,
-    /// When it was forked.
+    /// When it was forked; 0 for one that was there before the trace.
     pub start: u64,
     /// When its last thread exited; `None` = it was running when the trace ended.
     pub end: Option<u64>,
-    /// When it began to run another program, by exec.
+    /// When it began to run another program, by exec; 0 = before the trace, after its parent had forked it.
     pub execs: Vec<u64>,
     /// Last name.
     pub comm: String,
@@ -112,7 +127,25 @@ pub struct Process {
     /// Command line of what it runs.
     pub command: Vec<String>,
     /// Private memory at the moment it was forked; 0 for one that began by sharing all of its parent's memory (vfork).
+    ///
+    /// With [`Process::attached`] a baseline from `/proc/PID/smaps`, read right after the process began to be followed:
+    /// the anonymous memory that it still shared with another process then, in memory. That is `Shared_Clean` and
+    /// `Shared_Dirty` of every private mapping without a file, and of private mappings of files as much of `Shared_Dirty`
+    /// as `Anonymous` allows. What was swapped out is not in it: who shares that is not told. 0 also if it could not be
+    /// read: then [`Process::private_bytes`] is `None`.
     pub inherited_bytes: u64,
+    /// It was there before the trace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attached: bool,
+    /// With `attached`: anonymous memory that was its own when [`Process::inherited_bytes`] was read, in memory or swapped
+    /// out. Which writes had made it its own nobody saw. `None` = not read, or it was forked while traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_bytes: Option<u64>,
+    /// The container that it was in when the trace, or the process, began: the runtime's id of it (64 hexadecimal digits for
+    /// Docker, Podman, containerd and CRI-O), or the name that LXC or systemd-nspawn gave it; by its cgroup. `None` = none
+    /// that its cgroup names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Exit status, 128+n for a signal; `None` = not ended.
     pub exit_status: Option<i32>,
     /// Totals of this process.
@@ -305,7 +338,7 @@ pub enum PageState {
     Private,
     /// A write had made it private before the last fork by the process; since then it is shared again.
     PrivateBeforeFork,
-    /// No write to it since the fork.
+    /// No write to it since the fork: shared, if there is such a page.
     Shared,
     /// The key's table had no free entry at the fork, so that the import that added the key replaced it: the page is a part of
     /// the old one.
@@ -377,6 +410,7 @@ pub const WRITE_KINDS: &[&str] = &[
     "c_stack",
     "library_data",
     "malloc",
+    "native_data",
     "buffer",
     "kernel_copy",
     "unknown",
@@ -402,10 +436,11 @@ pub struct Write {
     pub reason: Option<String>,
 }
 
-/// The innermost line of the user's own code; for native code the innermost symbol.
+/// The innermost line of the user's own code; for native code the innermost function outside the libraries that come with
+/// its language, allocators among them.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub struct Site {
-    /// Source file, or the object of native code.
+    /// Source file, or the object of native code without lines.
     pub file: Option<String>,
     /// Line; `None` = native code without lines.
     pub line: Option<u32>,
@@ -435,16 +470,33 @@ pub struct PythonFrame {
     pub op: Option<&'static str>,
 }
 
-/// One native frame.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
+/// One native frame. The outermost one of a stack that is not whole stands for what is missing: it has no object, and why
+/// in brackets as its symbol.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Hash, Serialize)]
 pub struct NativeFrame {
-    /// Symbol whose size covers the address; `None` = there is none.
+    /// Symbol whose size covers the address, or an inlined function; `None` = there is none.
     pub symbol: Option<String>,
     /// File that holds the code.
     pub object: Option<String>,
-    /// Offset of the address in that file.
+    /// Offset in that file: of the instruction that faulted; of a caller's frame that of the last byte of its call, which is
+    /// what lines are looked up by.
     #[serde(serialize_with = "hexadecimal", deserialize_with = "read::hexadecimal")]
     pub offset: u64,
+    /// Source file, as the debug information names it; `None` = there is none that tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Line in it; `None` as for `file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// The function was compiled into the one of the next frame, which has the same address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inlined: bool,
+    /// What names the code may be out of date: a list of compiled functions that has changed since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approximate: bool,
+    /// Why there is no symbol, where more can be said than that the file has none for this address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 fn hexadecimal<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -460,6 +512,17 @@ pub struct Loss {
     pub cpu: u32,
     /// How much.
     pub count: u64,
+}
+
+/// [`Loss::stage`] of callers that were not recorded: the fault itself was.
+pub const CALLERS: &str = "native_stack";
+
+impl Loss {
+    /// Whether what was lost are records; else something of faults that are recorded.
+    #[must_use]
+    pub fn is_of_records(&self) -> bool {
+        self.stage != CALLERS
+    }
 }
 
 /// Totals of the whole trace.

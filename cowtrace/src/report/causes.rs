@@ -7,10 +7,13 @@ use super::escape::escape;
 use super::groups::Group;
 use super::scope::{Copied, Scope};
 use super::words;
-use crate::record::schema::{Fault, Id, Operation, Site, Write};
+use crate::record::schema::{Fault, Id, NativeFrame, Operation, Site, Write};
 
 /// Functions that are named for a file of native code.
 const SYMBOLS: usize = 2;
+
+/// Callers that are named with a function of native code.
+const CALLERS: usize = 2;
 
 /// One row: copies with the same key.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub(super) struct Cause {
     pub(super) site: Option<Id<Site>>,
     /// What was mostly written, in words.
     pub(super) written: String,
+    /// Who called the function, nearest first, if it is native code and most of its copies have these callers.
+    pub(super) callers: Vec<String>,
 }
 
 impl Cause {
@@ -115,6 +120,7 @@ struct Tally {
     sites: HashMap<Id<Site>, u64>,
     writes: HashMap<Id<Write>, u64>,
     operations: HashMap<Id<Operation>, u64>,
+    native: HashMap<Id<Vec<NativeFrame>>, u64>,
 }
 
 impl Tally {
@@ -127,6 +133,7 @@ impl Tally {
             sites: HashMap::new(),
             writes: HashMap::new(),
             operations: HashMap::new(),
+            native: HashMap::new(),
         }
     }
 
@@ -138,6 +145,7 @@ impl Tally {
         }
         *self.writes.entry(fault.write).or_default() += copied.all_bytes();
         *self.operations.entry(fault.operation).or_default() += copied.all_bytes();
+        *self.native.entry(fault.native).or_default() += copied.all_bytes();
     }
 
     fn finish(&self, key: Key, scope: &Scope<'_>, cut: Cut) -> Cause {
@@ -156,6 +164,7 @@ impl Tally {
             operation: self.operation,
             site: self.site,
             written,
+            callers: self.callers(scope),
         }
     }
 
@@ -163,6 +172,32 @@ impl Tally {
     fn chain(&self, scope: &Scope<'_>) -> Option<String> {
         let known = |id: &Id<Operation>| scope.trace.operations.get(*id);
         words::chain(self.operations.iter().filter_map(|(id, bytes)| Some((known(id)?, *bytes))))
+    }
+
+    /// The callers of the place, as far as more than half of the copies agree.
+    fn callers(&self, scope: &Scope<'_>) -> Vec<String> {
+        let site = self.site.filter(|_| self.sites.len() == 1).and_then(|site| scope.trace.sites.get(site));
+        let Some(function) =
+            site.filter(|site| site.line.is_none()).and_then(|site| site.function.as_deref())
+        else {
+            return Vec::new();
+        };
+        let mut stacks: Vec<(Vec<&str>, u64)> = Vec::new();
+        for (id, bytes) in &self.native {
+            let frames = scope.trace.native.get(*id).map_or(&[][..], Vec::as_slice);
+            stacks.push((callers_of(function, frames), *bytes));
+        }
+        let half: u64 = stacks.iter().map(|(_, bytes)| bytes).sum::<u64>() / 2;
+        let mut agreed: Vec<String> = Vec::new();
+        while agreed.len() < CALLERS {
+            let at = agreed.len();
+            let next =
+                stacks.iter().filter_map(|(names, bytes)| Some(((*names.get(at)?).to_owned(), *bytes)));
+            let Some((name, ..)) = most(next).filter(|(_, bytes, _)| *bytes > half) else { break };
+            stacks.retain(|(names, _)| names.get(at).is_some_and(|other| *other == name));
+            agreed.push(name);
+        }
+        agreed.iter().map(|name| escape(name)).collect()
     }
 
     /// What was mostly written: exactly if it was one thing.
@@ -194,6 +229,19 @@ impl Tally {
             _ => format!(" ({})", names.join(", ")),
         }
     }
+}
+
+/// Names of the functions that called the innermost one of this name; one that calls itself counts once.
+fn callers_of<'a>(function: &str, frames: &'a [NativeFrame]) -> Vec<&'a str> {
+    let is_place = |frame: &&NativeFrame| frame.symbol.as_deref() == Some(function);
+    let mut names: Vec<&str> = frames
+        .iter()
+        .skip_while(|frame| !is_place(frame))
+        .filter(|frame| frame.object.is_some())
+        .filter_map(|frame| frame.symbol.as_deref())
+        .collect();
+    names.dedup();
+    names.into_iter().skip(1).collect()
 }
 
 /// Why something is not known: copies that have no answer, and the main reason.

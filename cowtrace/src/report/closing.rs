@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::escape::escape;
 use super::filter::Part;
 use super::numbers::{count, counted, joined, percent, size, time};
-use super::scope::Scope;
+use super::scope::{Copied, Scope};
 use super::starts;
 use super::table::Tone;
 use super::words;
@@ -35,6 +35,8 @@ pub(super) fn lines(scope: &Scope<'_>) -> Vec<Line> {
     let plain = |label| move |text| Line { label, text, tone: Tone::Plain };
     let tone = if is_complete(trace) { Tone::Plain } else { Tone::Strong };
     let mut lines = vec![Line { label: "lost", text: lost(scope), tone }];
+    lines.extend(attached(trace).map(plain("attached")));
+    lines.extend(no_callers(trace).map(plain("callers")));
     lines.extend(no_copy(trace).map(plain("no copy")));
     lines.extend(not_counted(scope).map(plain("not counted")));
     lines.extend(not_listed(scope).map(plain("not listed")));
@@ -56,7 +58,7 @@ fn bounded<'a, T>(items: &'a [T], words: impl Fn(&'a T) -> String + 'a) -> impl 
 }
 
 fn is_complete(trace: &Trace) -> bool {
-    trace.summary.lost == 0 && trace.losses.iter().all(|loss| loss.count == 0)
+    trace.summary.lost == 0 && trace.losses.iter().all(|loss| loss.count == 0 || !loss.is_of_records())
 }
 
 /// What part of a trace the report is about, and how its totals come about.
@@ -83,7 +85,7 @@ fn lost(scope: &Scope<'_>) -> String {
         return format!("nothing{whole}");
     }
     let mut stages: BTreeMap<&str, (u64, Vec<u32>)> = BTreeMap::new();
-    for loss in trace.losses.iter().filter(|loss| loss.count > 0) {
+    for loss in trace.losses.iter().filter(|loss| loss.count > 0 && loss.is_of_records()) {
         let (sum, cpus) = stages.entry(&loss.stage).or_default();
         *sum += loss.count;
         cpus.push(loss.cpu);
@@ -104,6 +106,15 @@ fn lost(scope: &Scope<'_>) -> String {
     format!("{where_}{whole}; totals count what was lost, its causes are not known")
 }
 
+/// Faults whose native code has no callers.
+fn no_callers(trace: &Trace) -> Option<String> {
+    let lost: u64 = trace.losses.iter().filter(|loss| !loss.is_of_records()).map(|loss| loss.count).sum();
+    let of = counted(lost, "fault");
+    (lost > 0).then(|| {
+        format!("of {of} are not known: more new stacks came than are copied; the innermost function is")
+    })
+}
+
 /// `CPU 3`, `CPUs 0 to 3, 8`.
 fn cpu_list(cpus: &[u32]) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
@@ -122,6 +133,24 @@ fn cpu_list(cpus: &[u32]) -> String {
     format!("{word} {}", ranges.collect::<Vec<_>>().join(", "))
 }
 
+/// What is known of the time before the trace, of processes that ran already.
+fn attached(trace: &Trace) -> Option<String> {
+    let attached: Vec<_> = trace.processes.iter().filter(|process| process.attached).collect();
+    let own: u64 = attached.iter().filter_map(|process| process.private_bytes).sum();
+    let unknown = attached.iter().filter(|process| process.private_bytes.is_none()).count();
+    let them = if attached.len() == 1 { "it" } else { "each" };
+    let mut text = format!(
+        "to {} that ran already; inherited is what {them} still shared when the trace began; {} were private by then, \
+         and what wrote to them is not known",
+        counted(attached.len() as u64, "process"),
+        size(own)
+    );
+    if unknown > 0 {
+        text += &format!(" (the memory of {} could not be read)", counted(unknown as u64, "process"));
+    }
+    (!attached.is_empty()).then_some(text)
+}
+
 fn no_copy(trace: &Trace) -> Option<String> {
     let reuses = trace.summary.reuses;
     (reuses > 0).then(|| {
@@ -131,12 +160,14 @@ fn no_copy(trace: &Trace) -> Option<String> {
 }
 
 /// What belongs to a fork's memory in no way, although it came after the first fork.
-fn not_counted(scope: &Scope<'_>) -> Option<String> {
-    let unshared = scope.unshared();
-    let pages = counted(unshared.all_pages(), "page");
-    let bytes = size(unshared.all_bytes());
-    (unshared.all_pages() > 0)
-        .then(|| format!("{pages} ({bytes}) written by programs as they started, shared with nobody"))
+fn not_counted(scope: &Scope<'_>) -> impl Iterator<Item = String> {
+    let Copied { pages, bytes, file_pages, file_bytes } = scope.unshared();
+    let said = |pages, bytes, what| {
+        (pages > 0).then(|| format!("{} ({}) {what}", counted(pages, "page"), size(bytes)))
+    };
+    let files = said(file_pages, file_bytes, "written by programs as they started, shared with nobody");
+    let others = "copied that no fork had shared: merged by KSM, or shared before the trace began";
+    files.into_iter().chain(said(pages, bytes, others))
 }
 
 /// Faults that are only counted, by outcome.

@@ -191,6 +191,13 @@ static ROWS: &[Row] = &[
     ),
     row(
         ANY,
+        "native_data",
+        "A program without interpreter wrote its own data: to blocks that it had allocated, or to memory that it had \
+         mapped.",
+        "Write to memory that was allocated after the fork, or keep what changes often apart from what is only read.",
+    ),
+    row(
+        ANY,
         "buffer",
         "The content of a buffer was written: bytes, an array, a mapping's data.",
         "Write to buffers made after the fork, or share them on purpose (multiprocessing.shared_memory).",

@@ -11,9 +11,11 @@ use super::explain::{self, Explained};
 use super::filter::PartLine;
 use super::imports::{self, ImportLine};
 use super::scope::{Copied, Scope, Untouched};
-use super::{Options, closing};
+use super::{Options, closing, forks};
 use crate::record::collections::{self, CollectionLine};
+use crate::record::forks::ForkLine;
 use crate::record::json;
+use crate::record::latency::LatencyLine;
 use crate::record::page::{self, PageLine};
 use crate::record::schema::{Header, Interpreter, Loss, Operation, Outcome, SCHEMA, Site, Trace};
 
@@ -25,6 +27,12 @@ struct Document<'a> {
     schema: u32,
     version: &'a str,
     command: &'a [String],
+    /// Processes that ran already and were named.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    attached: &'a [u32],
+    /// The cgroup that was followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<&'a str>,
     start: &'a str,
     kernel: &'a str,
     rung: &'a str,
@@ -45,6 +53,10 @@ struct Document<'a> {
     imports: Vec<ImportLine<'a>>,
     /// Garbage collections that copied pages.
     collections: Vec<CollectionLine<'a>>,
+    /// What forks cost while their children lived.
+    forks: Vec<ForkLine>,
+    /// How long copies took, by process; empty unless it was measured.
+    latencies: Vec<LatencyLine>,
     losses: &'a [Loss],
     /// Every cause explained, if that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -107,6 +119,13 @@ struct Process<'a> {
     end: Option<u64>,
     exit_status: Option<i32>,
     inherited_bytes: u64,
+    /// It was there before the trace; `inherited_bytes` is a baseline.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    attached: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a str>,
     #[serde(flatten)]
     amount: Amount,
     /// Pages that it wrote in place as their last owner.
@@ -165,7 +184,8 @@ pub(super) fn write(
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
     let Trace { header, losses, .. } = scope.trace;
-    let Header { version, command, start, kernel, rung, probes, missing, interpreters, schema: _ } = header;
+    let Header { version, command, attached, start, kernel, rung, .. } = header;
+    let Header { probes, missing, interpreters, .. } = header;
     let limit = if options.all { usize::MAX } else { options.limit.unwrap_or(usize::MAX) };
     let total = scope.total().all_bytes();
     let notes = closing::lines(scope).into_iter().map(|line| Note { about: line.label, text: line.text });
@@ -174,6 +194,8 @@ pub(super) fn write(
         schema: SCHEMA,
         version,
         command,
+        attached,
+        cgroup: header.cgroup.as_deref(),
         start,
         kernel,
         rung,
@@ -188,6 +210,8 @@ pub(super) fn write(
         processes: (0..scope.trace.processes.len()).map(|index| process(scope, index)).collect(),
         imports: imports::lines(scope),
         collections: collections(scope),
+        forks: forks::lines(scope),
+        latencies: forks::latency_lines(scope),
         losses,
         explain: if options.explain { explain::causes(scope) } else { Vec::new() },
         pages: scope.trace.pages.iter().map(|page| page::line(scope.trace, page)).collect(),
@@ -238,6 +262,9 @@ fn process<'a>(scope: &Scope<'a>, index: usize) -> Process<'a> {
         end: process.end,
         exit_status: process.exit_status,
         inherited_bytes: process.inherited_bytes,
+        attached: process.attached,
+        private_bytes: process.private_bytes,
+        container: process.container.as_deref(),
         amount: scope.copied(index).into(),
         reuses: process.totals.faults(Outcome::Reuse),
         still_shared_bytes: match scope.untouched(index) {

@@ -13,6 +13,7 @@ pub mod diff;
 pub mod escape;
 mod explain;
 pub mod filter;
+mod forks;
 mod groups;
 mod imports;
 mod json;
@@ -150,6 +151,15 @@ pub fn write(trace: &Trace, options: &Options<'_>, out: &mut dyn io::Write) -> i
     if trace.processes.len() > 1 {
         paper.line(Tone::Plain, "")?;
         processes::grid(&scope, options.all).write(&mut paper)?;
+    }
+    let by_process = options.by.name == "process";
+    if let Some(forks) = forks::grid(&scope, by_process, options.all) {
+        paper.line(Tone::Plain, "")?;
+        forks.write(&mut paper)?;
+    }
+    if let Some(latencies) = forks::latencies(&scope, options.all) {
+        paper.line(Tone::Plain, "")?;
+        latencies.write(&mut paper)?;
     }
     if let Some(imports) = imports::grid(&scope, options.all) {
         paper.line(Tone::Plain, "")?;

@@ -145,6 +145,7 @@ mod tests {
             symbol: Some("malloc".to_owned()),
             object: Some("/lib/libc.so.6".to_owned()),
             offset: 1,
+            ..NativeFrame::default()
         }];
         b.faults(child, 5, &native);
         b.faults(child, 6, &page(operation("unknown", ""), write("unknown", "", ""), None));

@@ -213,8 +213,9 @@ pub(super) fn write(
             paper.paragraph(Tone::Plain, "  ", nobody(question))?;
         }
         let most = if all { usize::MAX } else { ROWS };
+        let met = is_met(scope.trace, question);
         for answer in answers.iter().take(most) {
-            paper.paragraph(Tone::Plain, "  ", &sentence(scope, question, answer))?;
+            paper.paragraph(Tone::Plain, "  ", &sentence(scope, question, answer, met))?;
         }
         if answers.len() > most {
             let more = counted((answers.len() - most) as u64, "more process");
@@ -234,8 +235,16 @@ const fn nobody(question: &Question) -> &'static str {
     }
 }
 
+/// Whether something is known to lie there: any address may be asked about, but what processes had mapped is not recorded.
+fn is_met(trace: &Trace, question: &Question) -> bool {
+    match question {
+        Question::Key(_) => true,
+        Question::Page(address) => trace.faults.iter().any(|fault| fault.address / PAGE == address / PAGE),
+    }
+}
+
 /// `7001 python3 (0x7f…): copied at 123.0 ms by refcount of str, import of json at a.py:3 (f)`.
-fn sentence(scope: &Scope<'_>, question: &Question, answer: &Answer) -> String {
+fn sentence(scope: &Scope<'_>, question: &Question, answer: &Answer, met: bool) -> String {
     let who = scope.trace.processes.get(answer.process).map_or_else(String::new, words::process);
     let at = match (question, answer.added) {
         (Question::Page(_), _) => String::new(),
@@ -249,6 +258,7 @@ fn sentence(scope: &Scope<'_>, question: &Question, answer: &Answer) -> String {
     let forked = process.is_some_and(|process| process.parent.is_some());
     let shared = epoch(scope.trace, answer.process) > 0;
     let by = |fault| cause(scope, fault);
+    let mapped = if met { "" } else { ", if it is mapped" };
     let fault = answer.fault.and_then(|fault| scope.trace.faults.get(fault));
     let became = match (answer.state, fault) {
         (PageState::Private, Some(fault)) => by(fault),
@@ -262,8 +272,8 @@ fn sentence(scope: &Scope<'_>, question: &Question, answer: &Answer) -> String {
             let lost: u64 = process.map_or(0, |p| p.totals.outcomes.iter().map(|(_, t)| t.lost).sum());
             format!("no write to it is listed, but {} of this process have lost their details", count(lost))
         }
-        _ if forked => "never written by this process after its fork: still shared".to_owned(),
-        _ if shared => "never written by this process after its last fork: still shared".to_owned(),
+        _ if forked => format!("never written by this process after its fork: still shared{mapped}"),
+        _ if shared => format!("never written by this process after its last fork: still shared{mapped}"),
         _ => "this process has shared no memory by a fork".to_owned(),
     };
     format!("{who}{at}: {became}")

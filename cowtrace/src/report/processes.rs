@@ -49,18 +49,36 @@ pub(super) fn grid(scope: &Scope<'_>, all: bool) -> Grid {
         columns.push(column("file pages", true));
     }
     columns.push(column("exit", true));
+    let containers = scope.trace.processes.iter().any(|process| process.container.is_some());
+    if containers {
+        columns.push(column("container", false));
+    }
     let mut grid = Grid::new(&columns);
     for row in rows(scope, all) {
-        let (tone, cells) = match row {
+        let container = match &row {
+            Row::One(process) => scope.trace.processes[*process].container.as_deref().map(container),
+            Row::Folded { .. } => None,
+        };
+        let (tone, mut cells) = match row {
             Row::One(process) if !scope.is_chosen(process) => (Tone::Faint, vec![name(scope, process)]),
             Row::One(process) => (Tone::Plain, one(scope, process, rests, files)),
             Row::Folded { depth, processes, what } => {
                 (Tone::Faint, folded(scope, depth, &processes, &what, [rests, files]))
             }
         };
+        if containers {
+            cells.resize(columns.len() - 1, String::new());
+            cells.push(container.unwrap_or_default());
+        }
         grid.push(tone, cells);
     }
     grid
+}
+
+/// The beginning of an id that runtimes show, a name as it is.
+fn container(name: &str) -> String {
+    let is_id = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    escape(if is_id { &name[..12] } else { name })
 }
 
 fn indent(depth: usize) -> String {
@@ -213,13 +231,18 @@ fn family(scope: &Scope<'_>, children: &[Vec<usize>], parent: usize, all: bool) 
     for &child in children[parent].iter().filter(|child| is_leaf(**child)) {
         alike.entry(name(child)).or_default().push(child);
     }
+    // Chosen once for all of a name: there can be very many.
+    let folded: HashMap<&str, (&[usize], Vec<usize>)> = alike
+        .iter()
+        .filter(|(_, group)| !all && group.len() > ALIKE)
+        .map(|(name, group)| (*name, (group.as_slice(), typical(scope, group))))
+        .collect();
     let mut rows = Vec::new();
     for &child in &children[parent] {
-        let Some(group) = alike.get(name(child)).filter(|g| !all && is_leaf(child) && g.len() > ALIKE) else {
+        let Some((group, shown)) = folded.get(name(child)).filter(|_| is_leaf(child)) else {
             rows.push(Row::One(child));
             continue;
         };
-        let shown = typical(scope, group);
         if shown.contains(&child) {
             rows.push(Row::One(child));
         }

@@ -32,6 +32,11 @@ pub(super) struct Programs {
     main: Option<Program>,
 }
 
+/// Whether the trace began with processes that ran already.
+const fn is_before(trace: &Trace) -> bool {
+    trace.header.command.is_empty() || trace.header.is_attached()
+}
+
 impl Programs {
     /// Follows every process from its fork through its execs.
     pub(super) fn new(trace: &Trace) -> Self {
@@ -48,7 +53,7 @@ impl Programs {
             let parent = process.parent.filter(|parent| *parent < index);
             let first = match parent {
                 Some(parent) => programs.at(trace, parent, process.start),
-                None if trace.header.command.is_empty() => Program::Before,
+                None if is_before(trace) => Program::Before,
                 None => Program::Begun { process: index, exec: 0 },
             };
             programs.first.push(first);
@@ -63,7 +68,7 @@ impl Programs {
                 }
             }
         }
-        if trace.header.command.is_empty() {
+        if is_before(trace) {
             programs.shared_since.insert(Program::Before, 0);
         }
         let since = |program| programs.shared_since.get(program).copied();

@@ -246,7 +246,7 @@ impl<'a> Scope<'a> {
 
     /// True when cowtrace ran the command itself, so that nothing was shared at the start.
     pub(super) const fn launched(&self) -> bool {
-        !self.trace.header.command.is_empty()
+        !self.trace.header.command.is_empty() && !self.trace.header.is_attached()
     }
 }
 

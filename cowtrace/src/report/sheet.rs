@@ -37,7 +37,8 @@ impl Sheet {
     /// Rows of one part of the table, and how much those are that do not fit.
     fn part(&mut self, rows: &[&Cause], indent: &str, tone: Tone, limit: usize) {
         for row in rows.iter().take(limit) {
-            let place = format!("{indent}{}", row.place);
+            let callers = row.callers.iter().map(|name| format!(" ← {name}")).collect::<String>();
+            let place = format!("{indent}{}{callers}", row.place);
             self.row(tone, &place, &row.what, &row.copied, Some(row.processes()));
         }
         let mut hidden = Copied::default();

@@ -176,7 +176,8 @@ impl Sums {
 /// Why the true numbers may be higher.
 fn doubts(scope: &Scope<'_>) -> Vec<String> {
     let trace = scope.trace;
-    let lost = trace.summary.lost.max(trace.losses.iter().map(|loss| loss.count).sum());
+    let records = trace.losses.iter().filter(|loss| loss.is_of_records());
+    let lost = trace.summary.lost.max(records.map(|loss| loss.count).sum());
     let running =
         (0..trace.processes.len()).filter(|p| scope.is_chosen(*p) && trace.processes[*p].end.is_none());
     let running = running.count() as u64;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use unicode_width::UnicodeWidthStr;
 
 use super::*;
-use crate::record::fixture::{Builder, line, operation, page, symbol, unknown, write as wrote};
+use crate::record::fixture::{Builder, Page, line, operation, page, symbol, unknown, write as wrote};
 use crate::record::json::is_invisible;
-use crate::record::schema::{Outcome, Region, Site, Write};
+use crate::record::schema::{Outcome, Region, Site, Summary, Write};
 
 const MULTI: &str = "/home/ann/multi.py";
 const MIB: u64 = 1 << 20;
@@ -221,7 +221,10 @@ fn shim() -> Trace {
     let root = b.process(None, "bash", 0);
     let native =
         |function| page(operation("native", ""), wrote("unknown", "", ""), symbol(function, "/usr/bin/bash"));
-    let start = |name| page(operation("startup", name), wrote("library_data", "", ""), None);
+    let start = |name| Page {
+        outcome: Outcome::FileCopy,
+        ..page(operation("startup", name), wrote("library_data", "", ""), None)
+    };
     for nth in 0..12 {
         let helper = b.process(Some(root), "bash", 45 * 4096);
         b.faults(helper, 30, &native("make_child"));
@@ -363,11 +366,26 @@ fn other_programs() {
     let trace = shim();
     let scope = Scope::new(&trace, None);
     let (total, unshared) = (scope.total(), scope.unshared());
-    assert_eq!(total.all_pages() + unshared.all_pages(), trace.summary.copies);
-    assert_eq!(unshared.pages, 3 * 14 + 85);
+    let Summary { copies, file_copies, .. } = trace.summary;
+    assert_eq!(total.all_pages() + unshared.all_pages(), copies + file_copies);
+    assert_eq!((unshared.pages, unshared.file_pages), (0, 3 * 14 + 85));
     let rows = causes::causes(&scope, &REPORTS[0]);
     let own: u64 = rows.iter().filter(|row| row.class == cuts::Class::Own).map(Cause::pages).sum();
     assert_eq!(own, 4, "only lines of the program that was meant are its own");
+}
+
+/// A page that is copied although no fork shared it is not said to have been.
+#[test]
+fn merged_pages() {
+    let mut b = Builder::new(&["./prog"]);
+    let root = b.process(None, "prog", 0);
+    b.process(Some(root), "prog", MIB);
+    let other = b.process(Some(root), "prog", MIB);
+    b.exec(other, "other");
+    b.faults(other, 3, &page(operation("native", ""), wrote("unknown", "", ""), None));
+    let report = text(&b.finish(), &options());
+    let told = "not counted  3 pages (12.0 KiB) copied that no fork had shared: merged by KSM,";
+    assert!(report.contains(told), "{report}");
 }
 
 #[test]

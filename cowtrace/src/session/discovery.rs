@@ -27,6 +27,8 @@ pub(super) struct Discovery {
     processes: HashMap<ProcessKey, u64>,
     /// Every interpreter that was met, with the reason if its frames are not seen.
     pub(super) met: Vec<(Interpreter, Option<String>)>,
+    /// What processes have mapped that were looked at since this was last emptied.
+    pub(super) seen: Vec<(ProcessKey, Arc<Maps>)>,
 }
 
 #[derive(Default)]
@@ -35,16 +37,28 @@ struct Image {
     looks: u32,
     /// The file it runs, as it was seen right after the exec; `None` = by then the process ran something else, or was gone.
     exe: Option<Vec<u8>>,
+    /// The mappings in which no interpreter was found: as long as they are the same, there is none.
+    without: Option<Arc<Maps>>,
 }
 
 impl Discovery {
-    pub(super) fn new(plans: Plans, root: ProcessKey) -> Self {
-        Self {
-            plans,
-            images: HashMap::new(),
-            processes: HashMap::from([(root, root.start)]),
-            met: Vec::new(),
+    /// Begins with the command itself, if one is run.
+    pub(super) fn new(plans: Plans, root: Option<ProcessKey>) -> Self {
+        let processes = root.into_iter().map(|root| (root, root.start)).collect();
+        Self { plans, images: HashMap::new(), processes, met: Vec::new(), seen: Vec::new() }
+    }
+
+    /// Looks at what a process runs that was there before, so that the kernel can walk its frames from the first fault on.
+    pub(super) fn image(&mut self, image: u64, pid: u32, to: &SyncSender<Message>) {
+        self.images.entry(image).or_default().exe = exe(pid);
+        if let Ok(maps) = Maps::of(pid) {
+            self.recognise(pid, image, &Arc::new(maps), to);
         }
+    }
+
+    /// A process that was there before runs this image.
+    pub(super) fn runs(&mut self, process: ProcessKey, image: u64) {
+        self.processes.insert(process, image);
     }
 
     /// Looks at a process when an event says that it is worth it.
@@ -88,13 +102,21 @@ impl Discovery {
         let maps = Arc::new(maps);
         // The other thread ends only after this one.
         let _ = to.send(Message::Saw(process, Arc::clone(&maps), seen));
+        self.seen.push((process, Arc::clone(&maps)));
         if !settled {
-            self.recognise(process, image, &maps, to);
+            self.recognise(process.pid, image, &maps, to);
         }
     }
 
-    fn recognise(&mut self, process: ProcessKey, image: u64, maps: &Maps, to: &SyncSender<Message>) {
-        let answer = interp::discover(process.pid, maps, &Live::new(process.pid));
+    fn recognise(&mut self, pid: u32, image: u64, maps: &Arc<Maps>, to: &SyncSender<Message>) {
+        let known = self.images.get(&image).and_then(|image| image.without.as_ref());
+        if known.is_some_and(|without| without == maps) {
+            return;
+        }
+        let answer = interp::discover(pid, maps, &Live::new(pid));
+        if matches!(answer, interp::Discovery::None) {
+            self.images.entry(image).or_default().without = Some(Arc::clone(maps));
+        }
         let settled = match answer {
             interp::Discovery::Found(found) => {
                 self.found(image, &Arc::new(*found), to);

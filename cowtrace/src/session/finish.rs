@@ -13,10 +13,12 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike as _;
 
-use super::{End, Ended, Request, Run, other};
+use super::run::{End, Run, Subject};
+use super::{Ended, Request, other};
 use crate::bpf::has_pending;
 use crate::diag::{Failure, Notice};
 use crate::process::child::{Change, Child};
+use crate::process::mmap_log::MmapLog;
 use crate::process::signals::{Received, Signals};
 use crate::process::tree::Tree;
 use crate::record::from::losses;
@@ -30,14 +32,26 @@ pub(super) struct Facts<'a> {
     pub(super) duration: u64,
     pub(super) setup_ns: u64,
     pub(super) header: Header,
+    pub(super) mmap_log: MmapLog,
     pub(super) request: &'a Request<'a>,
 }
 
 impl Run {
     /// Reads what is left, and puts the trace together. The probes are detached.
     pub(super) fn finish(self, facts: Facts<'_>, end: End, output: Option<File>) -> Result<Ended, Failure> {
-        let Self { child, control, pipeline, gone, mut notices, .. } = self;
+        let Self { subject, control, pipeline, gone, .. } = self;
+        let mut notices = Vec::new();
         let (met, drained) = pipeline.drain().map_err(other("cannot read the ring buffer"))?;
+        let child = match subject {
+            Subject::Command { child, .. } => Some(child),
+            Subject::Attached(attached) => {
+                let count = attached.without_room;
+                attached.end();
+                let what = DropReason::ProcessTable.about();
+                notices.extend((count > 0).then_some(Notice::LostElsewhere { count, what }));
+                None
+            }
+        };
         let mut kernel_processes = gone;
         kernel_processes.extend(control.processes());
         let mut totals: HashMap<ProcessKey, Totals> =
@@ -52,6 +66,13 @@ impl Run {
         let mut attributed = drained.join().map_err(other("cannot attribute the faults"))?;
         complete(&mut attributed.tree, &kernel_processes, facts.origin + facts.duration);
         let mut header = facts.header;
+        let untold = facts.mmap_log.lost();
+        if untold > 0 {
+            header.missing.push(format!(
+                "{untold} pieces of news of what processes map were lost: of processes that ended at once, regions and \
+                 symbols may be unknown."
+            ));
+        }
         for (interpreter, reason) in met {
             if let Some(reason) = reason {
                 header.missing.push(format!(
@@ -80,8 +101,8 @@ impl Run {
             losses: losses(&control.drops(), attributed.undecoded),
         }));
         let Taken { trace, file: recording } = recorder.sink.finish();
-        let pid = child.pid().as_raw();
-        if !matches!(end, End::Command(_)) {
+        if let Some(child) = child.as_ref().filter(|_| !matches!(end, End::Command(_))) {
+            let pid = child.pid().as_raw();
             notices.push(match stopped(pid) {
                 Some(_) => Notice::LeftStopped { pid },
                 None => Notice::StillRunning { pid },
@@ -90,7 +111,8 @@ impl Run {
         notices.extend(lost(&trace, facts.request.buffer));
         let (status, child) = match end {
             End::Command(status) => (Some(status), None),
-            End::Deadline | End::Seen => (None, Some(child)),
+            End::Deadline | End::Seen => (None, child),
+            End::Detached => (Some(0), None),
             End::Interrupted => (Some(INTERRUPTED), None),
         };
         Ok(Ended { trace, output, recording, status, child, notices })
@@ -160,6 +182,7 @@ pub(super) fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
         zeroed: bits & pending::ZEROED != 0,
         order: fault.order,
         rss: thread.rss,
+        copied_back: bits & pending::COPIED_BACK != 0,
         refused: bits & pending::REFUSED != 0,
         threaded: fault.flags & flag::THREADED != 0,
     });

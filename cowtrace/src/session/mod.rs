@@ -1,56 +1,61 @@
-//! One session from the first check to the last line: starts the command, attaches the probes, runs the threads, puts the
-//! trace together. The only module that sees all stages.
+//! One session from the first check to the last line: starts the command or finds the processes, attaches the probes, runs
+//! the threads, puts the trace together. The only module that sees all stages.
 
+mod attached;
+mod baselines;
+mod callers;
 mod discovery;
 mod finish;
+mod mappings;
 mod reader;
+mod run;
+mod target;
 mod watch;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cowtrace_ebpf::config::{Config, LATENCY, LIST_ALL};
-use cowtrace_ebpf::state::{Process as KernelProcess, ProcessKey, Totals};
+use cowtrace_ebpf::config::{ATTACH, Config, LATENCY, LIST_ALL};
+use cowtrace_ebpf::state::ProcessKey;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::attribute::Attributor;
-use crate::bpf::{Attached, Bpf, BpfError, Control, LoadOptions};
+use crate::bpf::{self, Bpf, BpfError, LoadOptions};
 use crate::diag::{self, Failure, Notice};
 use crate::kernel;
-use crate::process::child::{Change, Child};
-use crate::process::command::Command;
-use crate::process::identity::{self, RunAs};
+use crate::process::child::Child;
+use crate::process::identity;
 use crate::process::launch::{self, Inherited};
-use crate::process::output;
-use crate::process::signals::{Received, Signals};
+use crate::process::signals::Signals;
 use crate::process::tree::Tree;
+use crate::process::{hugetlb, output};
 use crate::record::file::{Unwritten, Writer};
-use crate::record::from::{self, Recorder};
-use crate::record::piece::State;
+use crate::record::from::Recorder;
 use crate::record::schema::{Header, SCHEMA, Trace};
 use crate::record::sink::Sink;
-use reader::{Counted, Pipeline, Work};
+use attached::Attached;
+use mappings::Mappings;
+use reader::{Pipeline, Tables, Work};
+use run::{Clock, End, Run, Subject, TIDY};
+use target::{Prepared, Wanted};
+
+pub use target::Target;
 pub use watch::Watch;
 
-/// How long processes that outlive the command are waited for.
-const STRAGGLERS: Duration = Duration::from_millis(300);
-/// How often the tables of processes are tidied.
-const TIDY: Duration = Duration::from_millis(500);
+/// Processes or threads that room is made for at most.
+const MOST_ROOM: u32 = 1 << 20;
 
 /// What to trace and how.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// The command and its arguments.
-    pub command: &'a [std::ffi::OsString],
-    /// Whom it runs as.
-    pub run_as: &'a RunAs,
-    /// How long to trace; `None` = until the command ends.
+    /// What to trace.
+    pub target: Target<'a>,
+    /// How long to trace; `None` = until the command, or the last process, ends.
     pub duration: Option<Duration>,
-    /// File to open before the command starts.
+    /// File to open before anything starts.
     pub output: Option<&'a Path>,
     /// It may exist, and is written over.
     pub force: bool,
@@ -117,22 +122,22 @@ fn other(what: &'static str) -> impl Fn(io::Error) -> Failure {
     move |error| Notice::Other(format!("{what}: {error}")).into()
 }
 
-/// Runs a command and traces it.
+/// Traces a command, or processes that run already.
 ///
 /// # Errors
-/// Something that is needed is missing, or the command cannot be run.
+/// Something that is needed is missing, the command cannot be run, or there are no such processes.
 pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failure> {
     kernel::check_privileges()?;
     let types = kernel::types()?;
     let fields = kernel::fields::config(&types)?;
-    let hooks = kernel::hooks::select(&types, request.latency)?;
+    let hooks = kernel::hooks::select(&types, request.latency, hugetlb::is_in_use())?;
     drop(types);
-    let account = identity::resolve(request.run_as)?;
+    let wanted = Wanted::of(&request.target)?;
     let caller = identity::caller();
     let output =
         request.output.map(|path| output::create(path, caller.as_ref(), request.force)).transpose()?;
     let streams = request.watch.map(|watch| watch.streams).unwrap_or_default();
-    let command = Command::new(request.command, account)?.with(streams);
+    let prepared = wanted.prepare(streams)?;
     let mut missing: Vec<String> = fields.missing.iter().map(|&what| what.to_owned()).collect();
     missing.extend(hooks.missing.iter().map(|hook| hook.without.to_owned()));
     missing.push(kernel::hooks::BASE_RUNG.to_owned());
@@ -141,7 +146,7 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
         .enable_all()
         .build()
         .map_err(other("cannot start the runtime"))?;
-    runtime.block_on(trace(request, inherited, &command, setup))
+    runtime.block_on(trace(request, inherited, &prepared, setup))
 }
 
 fn configuration(mut config: Config, request: &Request<'_>) -> Config {
@@ -151,6 +156,10 @@ fn configuration(mut config: Config, request: &Request<'_>) -> Config {
     if request.latency {
         config.flags |= LATENCY;
     }
+    if let Target::Attach { .. } = request.target {
+        config.flags |= ATTACH;
+    }
+    config.own_pid = std::process::id();
     config
 }
 
@@ -165,65 +174,77 @@ struct Setup {
 async fn trace(
     request: &Request<'_>,
     inherited: &Inherited,
-    command: &Command,
+    prepared: &Prepared,
     mut setup: Setup,
 ) -> Result<Ended, Failure> {
     let mut signals = Signals::listen().map_err(other("cannot listen to signals"))?;
-    let suspended = launch::suspend(command, inherited)?;
-    let options = LoadOptions { config: setup.config, ring_bytes: request.buffer, log: request.kernel_log };
-    let mut bpf = Bpf::load(&options)?;
+    let suspended = match prepared {
+        Prepared::Command(command) => Some(launch::suspend(command, inherited)?),
+        Prepared::Existing(_) => None,
+    };
+    let mut bpf = Bpf::load(&load_options(request, prepared, setup.config))?;
     let ring = bpf.ring()?;
-    let plans = bpf.plans()?;
+    let tables = Tables { plans: bpf.plans()?, templates: bpf.templates()? };
     let mut control = bpf.control()?;
-    let pid = u32::try_from(suspended.pid().as_raw()).unwrap_or_default();
-    let root = ProcessKey { start: monotonic(), pid, zero: 0 };
-    control.follow(root)?;
+    let root = suspended.as_ref().map(|suspended| {
+        let pid = u32::try_from(suspended.pid().as_raw()).unwrap_or_default();
+        ProcessKey { start: monotonic(), pid, zero: 0 }
+    });
+    let mappings = Mappings::listen(root, &mut setup.missing);
+    let mmap_log = mappings.log.clone();
+    match root {
+        Some(root) => control.follow(root)?,
+        None => control.shared_from_the_start()?,
+    }
     let attached = bpf.attach(&setup.hooks)?;
     setup.missing.extend(attached.missing.iter().cloned());
     let _log = request.kernel_log.then(|| kernel_log(&mut bpf)).flatten();
 
     let origin = monotonic();
     let (sink, output) = sink(request, setup.output)?;
-    let header = Header {
-        schema: SCHEMA,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        command: request.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
-        start: jiff::Timestamp::now().to_string(),
-        kernel: kernel::release(),
-        rung: "base".to_owned(),
-        probes: probes(&attached),
-        missing: setup.missing,
-        interpreters: Vec::new(),
-    };
+    let header = header(request, prepared, &attached, setup.missing);
     let all = request.all;
     let begun = header.clone();
+    let log = mmap_log.clone();
+    let flushes = attached.probes.iter().any(|probe| probe == kernel::hooks::FLUSHES);
     let work = move || Work {
-        attributor: Attributor::new(Tree::new(root, std::process::id()), origin, all),
+        attributor: Attributor::new(
+            match root {
+                Some(root) => Tree::new(root, std::process::id(), log),
+                None => Tree::empty(log),
+            },
+            origin,
+            all,
+            flushes,
+        ),
         recorder: Recorder::new(sink, origin, all),
         header: begun,
     };
-    let pipeline =
-        Pipeline::start(ring, request.buffer, plans, root, work).map_err(other("cannot start a thread"))?;
+    let (asking, asked) = baselines::asking();
+    let pipeline = Pipeline::start(ring, request.buffer, tables, mappings, root, asking.clone(), work)
+        .map_err(other("cannot start a thread"))?;
     let setup_ns = finish::own_cpu_ns();
-    let child = suspended.release()?;
+    let subject = match (prepared, suspended) {
+        (Prepared::Existing(existing), _) => {
+            let mut attached =
+                Attached::start(existing.clone(), bpf.following()?, (asking, asked), &pipeline)?;
+            let followed = attached.follow(&pipeline)?;
+            diag::tell(&attached.begun(followed));
+            Subject::Attached(Box::new(attached))
+        }
+        (_, Some(suspended)) => Subject::Command { child: suspended.release()?, stopped: false },
+        (Prepared::Command(_), None) => return Err(Notice::Other("no command was started".to_owned()).into()),
+    };
     if let Some(watch) = request.watch {
         watch.begin();
     }
-    let mut run = Run {
-        child,
-        stopped: false,
-        control,
-        pipeline,
-        gone: HashMap::new(),
-        leaving: Vec::new(),
-        notices: Vec::new(),
-        told: (request.keep != Keep::Memory || request.watch.is_some()).then_some(Clock {
-            origin,
-            setup_ns,
-            pending: request.watch.is_some(),
-            all,
-        }),
-    };
+    let told = (request.keep != Keep::Memory || request.watch.is_some()).then_some(Clock {
+        origin,
+        setup_ns,
+        pending: request.watch.is_some(),
+        all,
+    });
+    let mut run = Run::new(subject, control, pipeline, told);
     let end = run.wait(&mut signals, request).await?;
     if matches!(end, End::Command(_)) {
         run.stragglers().await;
@@ -232,8 +253,53 @@ async fn trace(
     // Every probe is gone when this returns; what one of them was doing on another CPU is over a moment later.
     drop(bpf);
     tokio::time::sleep(Duration::from_millis(2)).await;
-    let facts = finish::Facts { origin, duration, setup_ns, header, request };
+    let facts = finish::Facts { origin, duration, setup_ns, header, mmap_log, request };
     run.finish(facts, end, output)
+}
+
+/// What the maps are made for: processes that are there already need room from the start.
+fn load_options(request: &Request<'_>, prepared: &Prepared, config: Config) -> LoadOptions {
+    let (processes, threads) = match prepared {
+        Prepared::Command(_) => (0, 0),
+        Prepared::Existing(existing) => {
+            let threads = existing.processes.iter().map(|brief| brief.threads).sum::<u32>();
+            // As many again may come.
+            let room = |there: u32| there.saturating_mul(2).min(MOST_ROOM);
+            (room(u32::try_from(existing.processes.len()).unwrap_or(u32::MAX)), room(threads))
+        }
+    };
+    LoadOptions { config, ring_bytes: request.buffer, threads, processes, log: request.kernel_log }
+}
+
+fn header(
+    request: &Request<'_>,
+    prepared: &Prepared,
+    attached: &bpf::Attached,
+    missing: Vec<String>,
+) -> Header {
+    let (command, pids, cgroup) = match (&request.target, prepared) {
+        (Target::Command { words, .. }, _) => {
+            (words.iter().map(|word| word.to_string_lossy().into_owned()).collect(), Vec::new(), None)
+        }
+        (Target::Attach { .. }, Prepared::Existing(existing)) => {
+            let cgroup = existing.cgroup.as_ref().map(|cgroup| cgroup.name.clone());
+            (existing.command(), existing.pids.clone(), cgroup)
+        }
+        (Target::Attach { .. }, Prepared::Command(_)) => (Vec::new(), Vec::new(), None),
+    };
+    Header {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command,
+        attached: pids,
+        cgroup,
+        start: jiff::Timestamp::now().to_string(),
+        kernel: kernel::release(),
+        rung: "base".to_owned(),
+        probes: attached.probes.clone(),
+        missing,
+        interpreters: Vec::new(),
+    }
 }
 
 /// Where the trace goes, and the output if it is for something else.
@@ -270,154 +336,6 @@ fn kernel_log(bpf: &mut Bpf) -> Option<tokio::task::JoinHandle<()>> {
     }))
 }
 
-/// What ends a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// The command has ended with this status.
-    Command(u8),
-    /// The time is over; the command goes on.
-    Deadline,
-    /// The user does not want to wait for the command any more.
-    Interrupted,
-    /// Who watches has seen enough; the command goes on.
-    Seen,
-}
-
-/// A session while the command runs.
-struct Run {
-    child: Child,
-    /// The command is stopped.
-    stopped: bool,
-    control: Control,
-    pipeline: Pipeline,
-    /// Processes that were taken out of the kernel's table.
-    gone: HashMap<ProcessKey, KernelProcess>,
-    /// Processes that have ended and may still move their totals.
-    leaving: Vec<ProcessKey>,
-    notices: Vec<Notice>,
-    /// Somebody is to be told from time to time what the kernel has counted: a recording, or who watches.
-    told: Option<Clock>,
-}
-
-/// What a session's figures are counted from.
-#[derive(Clone, Copy)]
-struct Clock {
-    origin: u64,
-    setup_ns: u64,
-    /// The faults count that the kernel program has not decided: each thread's last one. Who watches sees them, as they will
-    /// stand at the end; to a recording that ends here they would be missing.
-    pending: bool,
-    /// Every fault is listed.
-    all: bool,
-}
-
-impl Run {
-    /// Waits until the trace ends.
-    async fn wait(&mut self, signals: &mut Signals, request: &Request<'_>) -> Result<End, Failure> {
-        let deadline = request.duration.map(|duration| tokio::time::Instant::now() + duration);
-        let mut tidy = tokio::time::interval(TIDY);
-        loop {
-            let received = tokio::select! {
-                received = signals.next() => received,
-                () = until(deadline) => return Ok(End::Deadline),
-                () = watch::seen(request.watch) => return Ok(End::Seen),
-                _ = tidy.tick() => {
-                    self.tidy();
-                    continue;
-                }
-            };
-            match received {
-                Received::Child => {
-                    if let Some(status) = self.changed()? {
-                        return Ok(End::Command(status));
-                    }
-                }
-                // The terminal makes no signals of its keys for who watches: somebody else sent this one.
-                Received::Interrupt if request.watch.is_some() => return Ok(End::Seen),
-                Received::Interrupt if self.stopped => return Ok(End::Interrupted),
-                Received::Interrupt => diag::tell(&Notice::Interrupted),
-                Received::InterruptAgain => return Ok(End::Interrupted),
-                Received::Quit => {}
-                Received::PassOn(signal) => {
-                    if let Err(error) = self.child.signal(signal) {
-                        log::warn!("cannot pass {signal} on: {error}");
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes note of what became of the command.
-    fn changed(&mut self) -> Result<Option<u8>, Failure> {
-        while let Some(change) = self.child.poll().map_err(other("cannot wait for the command"))? {
-            match change {
-                Change::Ended(status) => return Ok(Some(status)),
-                Change::Stopped(signal) => {
-                    self.stopped = true;
-                    diag::tell(&Notice::Stopped { signal: signal.as_str(), pid: self.child.pid().as_raw() });
-                }
-                Change::Continued => self.stopped = false,
-            }
-        }
-        Ok(None)
-    }
-
-    /// Takes processes that are gone out of the kernel's table, so that it does not fill.
-    fn tidy(&mut self) {
-        let mut leaving = std::mem::take(&mut self.leaving);
-        leaving.extend(self.pipeline.ended.try_iter());
-        for key in leaving {
-            if self.control.has_thread(key) {
-                self.leaving.push(key);
-            } else if let Some(process) = self.control.forget(key) {
-                self.gone.insert(key, process);
-            }
-        }
-        if let Some(clock) = self.told {
-            self.count(clock);
-        }
-    }
-
-    /// Tells what the kernel has counted by now: for a recording it may be the last that it is told.
-    fn count(&self, clock: Clock) {
-        let mut processes = self.gone.clone();
-        processes.extend(self.control.processes());
-        let mut totals: HashMap<ProcessKey, Totals> =
-            processes.iter().map(|(key, process)| (*key, process.totals)).collect();
-        for mut thread in self.control.threads() {
-            if clock.pending {
-                finish::last_fault(&mut thread, clock.all);
-            }
-            totals.entry(thread.process).or_default().add(&thread.totals);
-        }
-        let state = State {
-            closed: false,
-            duration: monotonic().saturating_sub(clock.origin),
-            own_cpu_ns: finish::own_cpu_ns(),
-            setup_ns: clock.setup_ns,
-            probe_ns: totals.values().map(|totals| totals.probe_ns).sum(),
-            losses: from::losses(&self.control.drops(), 0),
-        };
-        self.pipeline.counted(Counted { totals, state });
-    }
-
-    /// Gives processes that outlive the command a moment to end with it.
-    async fn stragglers(&self) {
-        let until = Instant::now() + STRAGGLERS;
-        while self.pipeline.any_alive() && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-}
-
-/// A point in time that may never come.
-async fn until(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Waits for a command that outlived its trace; returns the status to exit with. A command that is stopped, or whose
 /// end is not waited for any more, is left to itself.
 ///
@@ -430,9 +348,4 @@ pub fn wait_untraced(child: Child) -> Result<u8, Failure> {
         .map_err(other("cannot start the runtime"))?;
     let _ = io::stderr().flush();
     runtime.block_on(finish::wait_untraced(child))
-}
-
-/// Which probes a session had.
-fn probes(attached: &Attached) -> Vec<String> {
-    attached.probes.clone()
 }

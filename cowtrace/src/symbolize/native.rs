@@ -1,55 +1,49 @@
-//! Innermost symbols of native code, from the symbol tables of the files that hold it.
+//! Names for native code and data: from the symbol tables of the files that hold it, and from debug information, where
+//! there is some, with source lines and the functions that were inlined.
 //!
 //! Only symbols that say how far they reach count: in a stripped file the nearest symbol before an address is mostly
 //! another function.
-//!
-//! The symbolizer maps the files into this process: one that is cut short in that moment would end cowtrace by `SIGBUS`.
+
+mod debug;
+mod dwarf;
+mod elf;
+mod files;
+mod mini;
+mod perf_map;
+mod plt;
+mod vdso;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use blazesym::symbolize::source::{Elf, Source};
-use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 use serde::{Deserialize, Serialize};
 
+use self::elf::Function;
+use self::files::{Files, Number, Position};
+use self::perf_map::PerfMap;
+use self::vdso::Vdso;
 use super::instruction::LONGEST;
 use crate::memory::{Live, Memory as _};
 use crate::process::maps::{Kind, Mapping, Maps};
-use crate::process::object::{self, Object};
 use crate::record::schema::NativeFrame;
 
-/// Files that are kept open at most; code in further ones gets no symbol.
-const MAX_FILES: usize = 512;
-/// Answers that are remembered at most.
+/// Answers of each kind that are remembered at most.
 const MAX_FOUND: usize = 1 << 20;
-/// Bytes of a symbol's name that are kept.
-const MAX_NAME: usize = 512;
-
-/// Which file a mapping shows.
-type Key = ((u32, u32), u64, Option<PathBuf>);
+/// Processes of which the list of compiled functions is kept.
+const MAX_PERF_MAPS: usize = 64;
+/// Longest text that is read from a file.
+const LONGEST_TEXT: usize = 128;
 
 /// Looks up symbols and remembers what it found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Native {
-    symbolizer: Symbolizer,
-    /// Open files: the symbolizer goes by path, and that of an open file means the same file while it is open.
-    files: HashMap<Key, File>,
-    /// Their headers, for data.
-    objects: HashMap<Key, Object>,
-    found: HashMap<(Key, Position), Option<String>>,
-}
-
-/// Where in a file to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Position {
-    /// Offset in the file.
-    Offset(u64),
-    /// Address as in the file's headers: data that is all zeros at the start has no offset.
-    Address(u64),
+    files: Files,
+    functions: HashMap<(Number, u64), Arc<[Function]>>,
+    variables: HashMap<(Number, u64), Option<String>>,
+    /// By process; `None` = it was gone.
+    perf_maps: HashMap<u32, Option<PerfMap>>,
+    vdso: Vdso,
 }
 
 /// Data of a program or library.
@@ -61,32 +55,57 @@ pub struct StaticData {
     pub object: String,
 }
 
-/// Longest text that is read from a file.
-const LONGEST_TEXT: usize = 128;
-
-impl Default for Native {
-    fn default() -> Self {
-        let symbolizer = Symbolizer::builder()
-            .enable_auto_reload(false)
-            .enable_code_info(false)
-            .enable_inlined_fns(false)
-            .enable_demangling(true)
-            .build();
-        Self { symbolizer, files: HashMap::new(), objects: HashMap::new(), found: HashMap::new() }
-    }
-}
-
 impl Native {
-    /// The frame of an address that lies in this mapping of this process. The file is opened at the first question
-    /// about it, so at that moment the process must live, or its path must still lead there.
-    pub fn frame(&mut self, pid: u32, mapping: &Mapping, address: u64) -> NativeFrame {
+    /// The frames of an address that lies in this mapping of this process: functions that are inlined there, innermost first,
+    /// then the function itself; never none. The file is opened at the first question about it, so at that moment the
+    /// process must live, or its path must still lead there.
+    pub fn frames(&mut self, pid: u32, mapping: &Mapping, address: u64) -> Vec<NativeFrame> {
         let offset = mapping.file_offset(address);
         let object = match &mapping.kind {
             Kind::File => mapping.path_to_show(),
             Kind::Special(name) => Some(name.clone()),
             Kind::Heap | Kind::Stack | Kind::Anonymous => None,
         };
-        NativeFrame { symbol: self.symbol(pid, mapping, Position::Offset(offset)), object, offset }
+        let nameless = NativeFrame { object, offset, ..NativeFrame::default() };
+        if mapping.kind != Kind::File {
+            let (symbol, approximate) = self.outside_of_files(pid, mapping, address);
+            return vec![NativeFrame { symbol, approximate, ..nameless }];
+        }
+        let number = match self.files.of(pid, mapping) {
+            Ok(number) => number,
+            Err(reason) => return vec![NativeFrame { reason: Some(reason.to_owned()), ..nameless }],
+        };
+        let known = self.functions.get(&(number, offset)).cloned();
+        let functions = known.unwrap_or_else(|| {
+            let functions: Arc<[_]> = self.files.functions(number, Position::Offset(offset)).into();
+            remember(&mut self.functions, (number, offset), Arc::clone(&functions));
+            functions
+        });
+        let frame = |(at, function): (usize, &Function)| NativeFrame {
+            symbol: function.name.clone(),
+            file: function.file.clone(),
+            line: function.line,
+            inlined: at + 1 < functions.len(),
+            ..nameless.clone()
+        };
+        functions.iter().enumerate().map(frame).collect()
+    }
+
+    /// The symbol of code that lies in no file, and whether it may be that of other code: of the kernel's, or of what the
+    /// program compiled while it ran.
+    fn outside_of_files(&mut self, pid: u32, mapping: &Mapping, address: u64) -> (Option<String>, bool) {
+        match &mapping.kind {
+            Kind::Special(name) if name == "[vdso]" => (self.vdso.find(pid, mapping, address), false),
+            Kind::Anonymous | Kind::Special(_) if mapping.executable => {
+                if self.perf_maps.len() >= MAX_PERF_MAPS && !self.perf_maps.contains_key(&pid) {
+                    self.perf_maps.clear();
+                }
+                let known = self.perf_maps.entry(pid).or_insert_with(|| PerfMap::of(pid));
+                let found = known.as_mut().and_then(|map| map.find(address));
+                found.map_or((None, false), |(name, approximate)| (Some(name), approximate))
+            }
+            _ => (None, false),
+        }
     }
 
     /// The variable at an address, if that lies in the data of a file, the part without initial values included:
@@ -99,17 +118,18 @@ impl Native {
             Kind::Stack | Kind::Special(_) => return None,
         };
         let shown = file.path_to_show().filter(|_| file.kind == Kind::File)?;
-        let key = (file.device, file.inode, file.path.clone());
-        if !self.objects.contains_key(&key) {
-            if self.objects.len() >= MAX_FILES {
-                return None;
-            }
-            self.objects.insert(key.clone(), Object::of_mapping(pid, file).ok()?);
-        }
-        let object = self.objects.get(&key)?;
+        let number = self.files.of(pid, file).ok()?;
+        let object = self.files.object(number)?;
         let position = address.wrapping_sub(object.bias(file)?);
-        let symbol =
-            object.is_loaded(position).then(|| self.symbol(pid, file, Position::Address(position)))?;
+        if !object.is_loaded(position) {
+            return None;
+        }
+        let known = self.variables.get(&(number, position)).cloned();
+        let symbol = known.unwrap_or_else(|| {
+            let symbol = self.files.symbol(number, Position::Address(position));
+            remember(&mut self.variables, (number, position), symbol.clone());
+            symbol
+        });
         Some(StaticData { symbol, object: shown })
     }
 
@@ -120,10 +140,9 @@ impl Native {
         if mapping.kind != Kind::File {
             return Live::new(pid).read(address, &mut bytes).ok().map(|()| bytes);
         }
-        let offset = mapping.file_offset(address);
-        let (_, file) = self.file(pid, mapping)?;
+        let number = self.files.of(pid, mapping).ok()?;
         // Less than that may be left of the file; what follows an instruction does not matter.
-        let read = file.read_at(&mut bytes, offset).ok()?;
+        let read = self.files.file(number).read_at(&mut bytes, mapping.file_offset(address)).ok()?;
         (read > 0).then_some(bytes)
     }
 
@@ -133,67 +152,19 @@ impl Native {
             return None;
         }
         let mut bytes = [0; LONGEST_TEXT];
-        let (_, file) = self.file(pid, mapping)?;
-        let read = file.read_at(&mut bytes, mapping.file_offset(address)).ok()?;
+        let number = self.files.of(pid, mapping).ok()?;
+        let read = self.files.file(number).read_at(&mut bytes, mapping.file_offset(address)).ok()?;
         let end = bytes.get(..read)?.iter().position(|&byte| byte == 0)?;
         let text = str::from_utf8(&bytes[..end]).ok()?;
         (!text.is_empty() && !text.contains(char::is_control)).then(|| text.to_owned())
     }
-
-    fn file(&mut self, pid: u32, mapping: &Mapping) -> Option<(Key, &File)> {
-        let key = (mapping.device, mapping.inode, mapping.path.clone());
-        if !self.files.contains_key(&key) {
-            if self.files.len() >= MAX_FILES {
-                return None;
-            }
-            // A failure is not remembered: another process may still show the file.
-            let file = object::open_mapped(pid, mapping).ok()?;
-            self.files.insert(key.clone(), file);
-        }
-        let file = self.files.get(&key)?;
-        Some((key, file))
-    }
-
-    fn symbol(&mut self, pid: u32, mapping: &Mapping, position: Position) -> Option<String> {
-        if mapping.kind != Kind::File {
-            return None;
-        }
-        let key = (mapping.device, mapping.inode, mapping.path.clone());
-        let place = (key, position);
-        if let Some(known) = self.found.get(&place) {
-            return known.clone();
-        }
-        self.file(pid, mapping)?;
-        let symbol = look_up(&self.symbolizer, self.files.get(&place.0)?, position);
-        if self.found.len() >= MAX_FOUND {
-            self.found.clear();
-        }
-        self.found.insert(place, symbol.clone());
-        symbol
-    }
 }
 
-fn look_up(symbolizer: &Symbolizer, file: &File, position: Position) -> Option<String> {
-    let mut elf = Elf::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    elf.debug_syms = false;
-    let source = Source::Elf(elf);
-    // The file is the target's and may be broken on purpose; a panic over it is an answer, too.
-    let input = match position {
-        Position::Offset(offset) => Input::FileOffset(offset),
-        Position::Address(address) => Input::VirtOffset(address),
-    };
-    let look_up = || symbolizer.symbolize_single(&source, input);
-    let found = catch_unwind(AssertUnwindSafe(look_up)).ok()?.ok()?;
-    let Symbolized::Sym(symbol) = found else { return None };
-    let covered = symbol.size.is_some_and(|size| symbol.offset < size);
-    covered.then(|| shorten(&symbol.name))
-}
-
-fn shorten(name: &str) -> String {
-    if name.len() <= MAX_NAME {
-        return name.to_owned();
+fn remember<V>(known: &mut HashMap<(Number, u64), V>, place: (Number, u64), value: V) {
+    if known.len() >= MAX_FOUND {
+        known.clear();
     }
-    format!("{}…", &name[..name.floor_char_boundary(MAX_NAME)])
+    known.insert(place, value);
 }
 
 #[cfg(test)]
@@ -212,9 +183,9 @@ mod tests {
         let maps = Maps::of(pid).unwrap();
         let mapping = maps.find(address).unwrap();
         let mut native = Native::default();
-        let frame = native.frame(pid, mapping, address);
-        assert_eq!(native.frame(pid, mapping, address), frame, "the same when asked again");
-        frame
+        let frames = native.frames(pid, mapping, address);
+        assert_eq!(native.frames(pid, mapping, address), frames, "the same when asked again");
+        frames.into_iter().next_back().unwrap()
     }
 
     #[test]
@@ -224,6 +195,45 @@ mod tests {
         assert!(name.starts_with("cowtrace::symbolize::native::tests::landmark"), "{name}");
         assert!(found.object.unwrap().contains("cowtrace"));
         assert_eq!(landmark(1), 2);
+    }
+
+    /// The kernel's code has the kernel's names.
+    #[test]
+    fn vdso() {
+        let pid = std::process::id();
+        let maps = Maps::of(pid).unwrap();
+        let Some(mapping) = maps.iter().find(|mapping| mapping.kind == Kind::Special("[vdso]".to_owned()))
+        else {
+            eprintln!("SKIPPED (allowed): this kernel maps no code of its own");
+            return;
+        };
+        let mut native = Native::default();
+        let mut at = (mapping.start..mapping.end).step_by(16);
+        let found = at.find_map(|at| native.frames(pid, mapping, at).pop()?.symbol);
+        assert!(found.is_some_and(|name| name.contains("vdso")), "a function with a size");
+    }
+
+    /// A file that is gone, one in whose place there is another, and a FIFO there: no name, and why.
+    #[test]
+    fn files_that_are_gone() {
+        let path = std::env::temp_dir().join(format!("cowtrace-gone-{}", std::process::id()));
+        let line = format!("7f0000000000-7f0000010000 r-xp 00000000 00:00 12345 {}\n", path.display());
+        let maps = Maps::parse(line.as_bytes()).unwrap();
+        let mapping = maps.find(0x7f00_0000_1000).unwrap();
+        let check = |reason: &str| {
+            let frames = Native::default().frames(u32::MAX, mapping, 0x7f00_0000_1000);
+            let [frame] = frames.as_slice() else { panic!("{frames:?}") };
+            assert_eq!((frame.symbol.as_deref(), frame.offset), (None, 0x1000));
+            assert_eq!(frame.reason.as_deref(), Some(reason));
+        };
+        let replaced = "the file was deleted or replaced before it was read";
+        check(replaced);
+        std::fs::copy("/proc/self/exe", &path).unwrap();
+        check(replaced);
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        check(replaced);
+        std::fs::remove_file(&path).unwrap();
     }
 
     static ZEROS: [AtomicU8; 1 << 16] = [const { AtomicU8::new(0) }; 1 << 16];
@@ -250,38 +260,5 @@ mod tests {
         let value = Box::new(1_u8);
         let found = frame(std::ptr::from_ref(&*value) as u64);
         assert_eq!((found.symbol, found.object), (None, None));
-    }
-
-    /// This program with bytes changed at random: a symbol or none, and no panic gets out.
-    #[test]
-    fn corrupt_files() {
-        let path = std::env::temp_dir().join(format!("cowtrace-native-{}", std::process::id()));
-        let whole = std::fs::read("/proc/self/exe").unwrap();
-        let sections = usize::try_from(u64::from_le_bytes(*whole[0x28..].first_chunk().unwrap())).unwrap();
-        let mut bytes = whole;
-        for turn in 0..40_usize {
-            // The file header, then the section headers, which tell where the symbols are.
-            let at = if turn < 20 { turn * 3 } else { sections + turn * 37 };
-            bytes[at] ^= 0xff;
-            std::fs::write(&path, &bytes).unwrap();
-            let _ = look_up(
-                &Native::default().symbolizer,
-                &File::open(&path).unwrap(),
-                Position::Offset(0x2000 + turn as u64),
-            );
-            bytes[at] ^= 0xff;
-        }
-        for length in [0, 10, 64, 5000, sections] {
-            std::fs::write(&path, &bytes[..length]).unwrap();
-            assert_eq!(
-                look_up(
-                    &Native::default().symbolizer,
-                    &File::open(&path).unwrap(),
-                    Position::Address(0x2000)
-                ),
-                None
-            );
-        }
-        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("process", 5),
     ("classify", 6),
     ("symbolize", 7),
+    ("unwind", 7),
     ("interp", 7),
     ("attribute", 8),
     ("record", 9),

@@ -12,7 +12,7 @@ use super::counts::{Counts, Reader};
 use crate::ebpf::{self, Checked, Tools};
 use crate::say::say;
 use crate::workspace::Workspace;
-use crate::{cargo, command, consumers, debian, layers, pythons};
+use crate::{cargo, command, consumers, debian, layers, programs, pythons};
 
 /// One step: its name on the command line, its heading, and what it does.
 pub(super) struct Step {
@@ -142,7 +142,9 @@ fn integration(run: &mut Run) -> Result<Counts> {
     }
     if debian::may_install() {
         debian::ensure(&[
+            ("g++", "/usr/bin/g++"),
             ("gcc", "/usr/bin/gcc"),
+            ("gdb", "/usr/bin/gdb"),
             ("libc6-dev", "/usr/include/stdio.h"),
             ("python3", "/usr/bin/python3"),
             ("sudo", "/usr/bin/sudo"),
@@ -150,6 +152,7 @@ fn integration(run: &mut Run) -> Result<Counts> {
         ])?;
     }
     let consumers = consumers::find();
+    let programs = programs::find();
     let cowtrace = cargo::cowtrace(&run.workspace, run.object.as_deref())?;
     // Built as the caller, so that no file of root's is left behind in the target directory; run as root.
     let built =
@@ -162,6 +165,7 @@ fn integration(run: &mut Run) -> Result<Counts> {
             ("COWTRACE_BIN", cowtrace.clone().into()),
             ("CARGO_MANIFEST_DIR", test.package.clone().into()),
             (consumers::FOLDER, consumers.clone()),
+            (programs::FOLDER, programs.clone()),
         ];
         for key in ["CI", "COWTRACE_BLESS", "RUST_BACKTRACE"] {
             kept.extend(env::var_os(key).map(|value| (key, value)));

@@ -1,7 +1,8 @@
 //! What was captured of real programs is judged as it was there. `captured.jsonl` has lines of the log of `cowtrace -vvv`
 //! for `tests/workloads/writes.py` and its `experiments`, those whose answers the script confirms: by the address that it
 //! told, or where it tells none by its line and what its instruction does. `case` names the script's case; `any` = what every
-//! case writes, too. When a rule comes to know what a line with `unknown` has, another takes the line's place.
+//! case writes, too. `heap` is `tests/programs/heap.c`, which tells addresses and words, `redis` a redis-server that saves: both
+//! have no interpreter. When a rule comes to know what a line with `unknown` has, another takes the line's place.
 
 use super::*;
 use crate::attribute::rules::judge;
@@ -92,6 +93,7 @@ static PIECES: &[Piece] = &[
     ("the owner", |capture| capture.owner = None),
     ("the structure", |capture| capture.structure = None),
     ("the variable", |capture| capture.data = None),
+    ("the heap", |capture| capture.heap = None),
     ("the stack's neighbourhood", |capture| capture.near_stack = false),
     ("the entry of sys.modules", |capture| capture.module_entry = None),
     ("the name that is stored", |capture| capture.stored_name = None),
@@ -112,6 +114,8 @@ static PARTS: &[(&str, &str)] = &[
     // The state of the first thread lies in the interpreter's variable, and that in a file's data.
     ("thread_state", "interpreter_state"),
     ("interpreter_state", "library_data"),
+    // The main arena of malloc is a variable of the C library.
+    ("malloc", "library_data"),
     // Since 3.13 the attributes lie behind the instance.
     ("attribute", "object_body"),
 ];

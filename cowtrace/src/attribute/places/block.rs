@@ -5,14 +5,14 @@ use std::ops::Range;
 
 use cowtrace_ebpf::event::BLOCK_WORDS;
 
-use super::chunks::{self, Chunks};
-use super::{Places, Query, first_words, image_word};
+use super::chunks;
+use super::{At, Places, Query, first_words, image_word};
 use crate::attribute::block::Block;
 use crate::attribute::names::Names;
 use crate::process::maps::Kind;
 
 /// Bytes of heaps that are looked through in one session at most.
-const MOST_WALKED: u64 = 2 << 30;
+pub(super) const MOST_WALKED: u64 = 2 << 30;
 
 impl Places {
     /// The block that holds the address.
@@ -20,91 +20,73 @@ impl Places {
         if !query.has_detail() {
             return None;
         }
-        let detail = &query.fault.detail;
+        let detail = &query.at.fault.detail;
         let pool_size = 1_u64.checked_shl(query.found.plan.pool_shift.into()).unwrap_or(0);
-        if let Some(block) = Block::of_detail(detail, pool_size, names.types(), query.image) {
+        if let Some(block) = Block::of_detail(detail, pool_size, names.types(), query.at.image) {
             return Some(block);
         }
-        let last = self.blocks.get(&query.process).filter(|_| query.goes_on());
-        if let Some(block) = last.filter(|block| block.contains(query.fault.address)) {
+        let last = self.blocks.get(&query.at.process).filter(|_| query.goes_on());
+        if let Some(block) = last.filter(|block| block.contains(query.at.fault.address)) {
             return Some(block.clone());
         }
-        let chunk = self.chunk(query)?;
+        let chunk = self.chunk(&query.at)?;
         let address = chunk.start + chunks::HEADER;
-        if query.fault.address < address {
+        if query.at.fault.address < address {
             return Some(Block {
                 is_header: true,
                 ..Block::of_malloc(address, 0, [0; BLOCK_WORDS], names.types(), 0)
             });
         }
-        let known = || self.mapped.get(&query.image)?.get(&chunk.start).map(|(_, head)| *head);
-        let now = query.read_unchanged(|memory| first_words(memory, address));
+        let known = || self.mapped.get(&query.at.image)?.get(&chunk.start).map(|(_, head)| *head);
+        let now = query.at.read_unchanged(|memory| first_words(memory, address));
         let mut head = now.or_else(known).unwrap_or_default();
         for (at, word) in (0..).zip(&mut head) {
             // What was there before the write, if that was kept.
-            *word = image_word(&query.fault.image, address + at * 8).unwrap_or(*word);
+            *word = image_word(&query.at.fault.image, address + at * 8).unwrap_or(*word);
         }
         for candidate in [head[1], head[3], head[5]] {
-            names.learn_type(query.image, candidate, query.found, query.relatives);
+            names.learn_type(query.at.image, candidate, query.found, query.at.relatives);
         }
-        let block = Block::of_malloc(address, chunk.end + 8 - address, head, names.types(), query.image);
-        self.blocks.insert(query.process, block.clone());
+        let block = Block::of_malloc(address, chunk.end + 8 - address, head, names.types(), query.at.image);
+        self.blocks.insert(query.at.process, block.clone());
         Some(block)
     }
 
     /// The chunk of `malloc`'s, header included; its program's part reaches 8 bytes into the next.
-    fn chunk(&mut self, query: &Query<'_>) -> Option<Range<u64>> {
-        let mapping = query.mapping?;
+    pub(super) fn chunk(&mut self, at: &At<'_>) -> Option<Range<u64>> {
+        let mapping = at.mapping?;
         let range = mapping.start..mapping.end;
-        let address = query.fault.address.checked_sub(8)?;
+        let address = at.fault.address.checked_sub(8)?;
         match mapping.kind {
-            Kind::Heap => {
-                let known = self.heaps.get(&query.image).and_then(|chunks| chunks.find(address));
-                if let Some(chunk) = known.clone().filter(|chunk| still(query, chunk)) {
-                    return Some(chunk);
-                }
-                let again = self.heaps.get_mut(&query.image).and_then(|chunks| {
-                    let memory = query.unchanged()?;
-                    chunks.find_again(memory, &range, address)
-                });
-                if again.is_some() || self.walked > MOST_WALKED {
-                    return again;
-                }
-                let chunks = query.read_unchanged(|memory| Chunks::of_heap(memory, &range).not_empty())?;
-                self.walked += range.end - range.start;
-                let chunk = chunks.find(address);
-                self.heaps.insert(query.image, chunks);
-                chunk
-            }
-            Kind::Anonymous => self.mapped_chunk(query, &range, address),
+            Kind::Heap => self.chunk_of_heap(at, (at.image, 0), &range),
+            Kind::Anonymous => self.mapped_chunk(at, &range, address),
             Kind::Stack | Kind::File | Kind::Special(_) => None,
         }
     }
 
     /// The chunk with a mapping of its own.
-    fn mapped_chunk(&mut self, query: &Query<'_>, mapping: &Range<u64>, address: u64) -> Option<Range<u64>> {
-        let found = self.mapped.entry(query.image).or_default();
+    fn mapped_chunk(&mut self, at: &At<'_>, mapping: &Range<u64>, address: u64) -> Option<Range<u64>> {
+        let found = self.mapped.entry(at.image).or_default();
         let known = found.range(..=address).next_back().map(|(start, (end, _))| *start..*end);
         let known = known.filter(|chunk| chunk.contains(&address));
         let is_still = |chunk: &Range<u64>| {
-            query.read_unchanged(|memory| chunks::header(memory, chunk.start, mapping)).as_ref()
-                == Some(chunk)
+            at.read_unchanged(|memory| chunks::header(memory, chunk.start, mapping)).as_ref() == Some(chunk)
         };
         // What is remembered holds as long as nobody says otherwise.
-        if let Some(chunk) = known.filter(|chunk| !query.is_alive() || is_still(chunk)) {
+        if let Some(chunk) = known.filter(|chunk| !at.is_alive() || is_still(chunk)) {
             return Some(chunk);
         }
         // Looked at before: no chunk begins between the two.
-        let nothing = self.nothing.entry(query.image).or_default();
+        let nothing = self.nothing.entry(at.image).or_default();
         if nothing.range(address..).next().is_some_and(|(_, start)| *start <= address) {
             return None;
         }
         let before = nothing.range(..address).next_back().map(|(end, start)| (*end, *start));
         let (floor, _) = before.unwrap_or_default();
-        let chunk = query.read_unchanged(|memory| Some(chunks::mapped(memory, mapping, floor, address)))?;
+        let chunk = at.read_unchanged(|memory| Some(chunks::mapped(memory, mapping, floor, address)))?;
         match &chunk {
             Ok(chunk) => {
-                let head = query.read_unchanged(|memory| first_words(memory, chunk.start + chunks::HEADER));
+                let head = at.read_unchanged(|memory| first_words(memory, chunk.start + chunks::HEADER));
                 found.insert(chunk.start, (chunk.end, head.unwrap_or_default()));
             }
             // Two that meet are one.
@@ -116,11 +98,4 @@ impl Places {
         }
         chunk.ok()
     }
-}
-
-/// Whether a chunk is what it was when the heap was walked.
-fn still(query: &Query<'_>, chunk: &Range<u64>) -> bool {
-    query
-        .read_unchanged(|memory| memory.u64(chunk.start + 8).ok())
-        .is_some_and(|size| size & !7 == chunk.end - chunk.start)
 }

@@ -97,6 +97,14 @@ impl Chunks {
         self.find(address)
     }
 
+    /// The chunk that reaches to the end of the heap, if it holds an address.
+    pub(super) fn top(&self, memory: &dyn Memory, heap: &Range<u64>, address: u64) -> Option<Range<u64>> {
+        let start = self.start + u64::from(*self.bounds.last()?) * 16;
+        let size = memory.u64(start.checked_add(8)?).ok()? & !FLAGS;
+        let top = start..start.checked_add(size)?;
+        (top.end == heap.end && top.contains(&address)).then_some(top)
+    }
+
     /// The chunk that holds an address.
     pub(super) fn find(&self, address: u64) -> Option<Range<u64>> {
         let distance = u32::try_from(address.checked_sub(self.start)? / 16).ok()?;
@@ -219,6 +227,17 @@ mod tests {
         assert_eq!(chunks.find(0x12af), Some(0x1290..0x12b0));
         assert_eq!(chunks.find(0x12b8), Some(0x12b0..0x12e0));
         assert_eq!(chunks.find(0xfff), None);
+    }
+
+    /// What no block was taken from yet reaches to the end.
+    #[test]
+    fn top_of_a_heap() {
+        let (memory, range) = (heap(&[0x291, 0x21, 0x1d51]), 0x1000..0x3000);
+        let chunks = Chunks::of_heap(&memory, &range);
+        assert_eq!(chunks.find(0x2000), None);
+        assert_eq!(chunks.top(&memory, &range, 0x2000), Some(0x12b0..0x3000));
+        assert_eq!(chunks.top(&memory, &range, 0x12a0), None);
+        assert_eq!(chunks.top(&memory, &(0x1000..0x4000), 0x2000), None, "it ends elsewhere");
     }
 
     /// A size that makes no sense ends the walk: nothing behind it is known, and it does not go on for ever.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 mod block;
 mod chunks;
+mod heap;
 mod owner;
 mod structure;
 
@@ -43,7 +44,8 @@ const MOST_WRITTEN: u64 = 16;
 /// What was found in memory, to be used again.
 #[derive(Default)]
 pub(super) struct Places {
-    heaps: HashMap<u64, Chunks>,
+    /// By image and, of a thread's heap, the first chunk; 0 = of the process.
+    heaps: HashMap<(u64, u64), Chunks>,
     walked: u64,
     /// Names of modules, by image and address of the dict, or, where that is not known, of its table.
     namespaces: HashMap<(u64, u64, u64), String>,
@@ -79,34 +81,29 @@ impl Memory for Kept {
     }
 }
 
-/// One fault, and what is known of its process.
-pub(super) struct Query<'a> {
+/// One fault, and the memory of its process.
+pub(super) struct At<'a> {
     pub(super) fault: &'a raw::Fault,
     pub(super) process: usize,
     pub(super) image: u64,
-    pub(super) found: &'a Found,
     pub(super) mapping: Option<&'a Mapping>,
     /// Processes whose memory is that of this one, nearest first.
     pub(super) relatives: &'a [Rc<Live>],
     /// What was kept of that memory, for when they are gone.
     pub(super) kept: Option<Arc<Kept>>,
-    /// Its instruction may store an attribute.
-    pub(super) may_store_attribute: bool,
     /// Which of its memories is unchanged; found when it is asked for.
     pub(super) unchanged: OnceCell<Option<usize>>,
 }
 
-impl Query<'_> {
-    fn has_detail(&self) -> bool {
-        self.fault.flags & flag::DETAIL != 0
-    }
+/// One fault of a process with an interpreter.
+pub(super) struct Query<'a> {
+    pub(super) at: At<'a>,
+    pub(super) found: &'a Found,
+    /// Its instruction may store an attribute.
+    pub(super) may_store_attribute: bool,
+}
 
-    /// Whether the write goes on with what the one before it did, a page further: the kernel program has then not looked
-    /// again at what the instruction works on, and there is no need to do it here.
-    fn goes_on(&self) -> bool {
-        self.has_detail() && self.fault.flags & flag::VALUES == 0 && self.fault.stack != 0
-    }
-
+impl At<'_> {
     /// Memories of it: the relatives', nearest first, and what was kept.
     fn memories(&self) -> impl Iterator<Item = &dyn Memory> {
         let live = self.relatives.iter().map(|memory| &**memory as &dyn Memory);
@@ -133,7 +130,7 @@ impl Query<'_> {
     fn is_unchanged(&self, memory: &dyn Memory) -> bool {
         let Image { address, len, words, .. } = &self.fault.image;
         if self.fault.flags & flag::IMAGE == 0 {
-            return true;
+            return memory.u8(self.fault.address).is_ok();
         }
         let written = self.fault.address & !7;
         let written = written..written.saturating_add(MOST_WRITTEN);
@@ -150,16 +147,28 @@ impl Query<'_> {
     fn is_alive(&self) -> bool {
         self.relatives.iter().any(|memory| memory.u8(self.fault.address).is_ok())
     }
+}
+
+impl Query<'_> {
+    fn has_detail(&self) -> bool {
+        self.at.fault.flags & flag::DETAIL != 0
+    }
+
+    /// Whether the write goes on with what the one before it did, a page further: the kernel program has then not looked
+    /// again at what the instruction works on, and there is no need to do it here.
+    fn goes_on(&self) -> bool {
+        self.has_detail() && self.at.fault.flags & flag::VALUES == 0 && self.at.fault.stack != 0
+    }
 
     /// General registers that may hold addresses of objects.
     fn in_registers(&self) -> impl Iterator<Item = u64> {
-        let registers = if self.has_detail() { &self.fault.detail.registers[..GENERAL] } else { &[] };
+        let registers = if self.has_detail() { &self.at.fault.detail.registers[..GENERAL] } else { &[] };
         registers.iter().copied().filter(|&value| may_be_object(value))
     }
 
     /// Variables and operands of the innermost frame that may be addresses of objects.
     fn in_frame(&self) -> impl Iterator<Item = u64> {
-        let values: &[u64] = if self.has_detail() { &self.fault.detail.values } else { &[] };
+        let values: &[u64] = if self.has_detail() { &self.at.fault.detail.values } else { &[] };
         let tag = self.found.plan.code_tag;
         values.iter().map(move |&value| value & !tag).filter(|&value| may_be_object(value))
     }
@@ -182,7 +191,7 @@ impl Places {
     /// that they are asked for.
     pub(super) fn survey(&mut self, image: u64, memory: &Live, maps: &Maps) {
         self.nothing.remove(&image);
-        if self.heaps.contains_key(&image) {
+        if self.heaps.contains_key(&(image, 0)) {
             return;
         }
         let mut left = MOST_SURVEYED;
@@ -190,7 +199,7 @@ impl Places {
             let range = mapping.start..mapping.end;
             match mapping.kind {
                 Kind::Heap => {
-                    self.heaps.insert(image, Chunks::of_heap(memory, &range));
+                    self.heaps.insert((image, 0), Chunks::of_heap(memory, &range));
                     let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
                     let mut bytes = vec![0; len.min(MOST_KEPT)];
                     if memory.read(range.start, &mut bytes).is_ok() {

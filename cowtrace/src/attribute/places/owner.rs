@@ -54,13 +54,13 @@ impl Places {
             return None;
         }
         let written = Written {
-            address: query.fault.address,
+            address: query.at.fault.address,
             block: block.map(|block| block.address..block.address.saturating_add(block.size)),
         };
         // The instruction has the address of a type and writes to its member.
         if let Some(offset) = store.and_then(|store| u64::try_from(store.offset?).ok())
             && let Some(address) = written.address.checked_sub(offset)
-            && names.types().contains_key(&(query.image, address))
+            && names.types().contains_key(&(query.at.image, address))
         {
             let part = Part::Type(offset);
             return Some(Owner { address, of: "type".to_owned(), part, module: None, key_type: None });
@@ -84,14 +84,14 @@ impl Places {
     /// An owner that the instruction works on.
     fn owner_at_work(&mut self, query: &Query<'_>, written: &Written, names: &mut Names) -> Option<Owner> {
         let mut objects: Vec<u64> = Vec::new();
-        let last = self.owners.get(&query.process).copied();
+        let last = self.owners.get(&query.at.process).copied();
         if let Some(object) = last.filter(|_| query.goes_on())
-            && let Some((of, owned)) = self.owned.get(&(query.image, object)).cloned()
+            && let Some((of, owned)) = self.owned.get(&(query.at.image, object)).cloned()
             && let Some(owner) = self.owned_by(object, of, owned, query, written, names)
         {
             return Some(owner);
         }
-        let barren = self.barren.entry(query.process).or_default();
+        let barren = self.barren.entry(query.at.process).or_default();
         barren.asked += 1;
         if barren.asked.is_multiple_of(ASKED_AGAIN) {
             barren.objects.clear();
@@ -107,13 +107,13 @@ impl Places {
         let mut found: Option<Owner> = None;
         for object in objects {
             let Some((of, owned)) = self.possessions(object, query, names) else {
-                self.barren.entry(query.process).or_default().objects.insert(object);
+                self.barren.entry(query.at.process).or_default().objects.insert(object);
                 continue;
             };
             let Some(owner) = self.owned_by(object, of, owned, query, written, names) else { continue };
             let is_instance = matches!(owner.part, Part::Attribute(_) | Part::Body);
             if found.is_none() || is_instance {
-                self.owners.insert(query.process, object);
+                self.owners.insert(query.at.process, object);
                 found = Some(owner);
             }
             // A dict may be an instance's, which is among the operands then, too.
@@ -181,15 +181,15 @@ impl Places {
     fn possessions(&mut self, object: u64, query: &Query<'_>, names: &mut Names) -> Option<(String, Owned)> {
         let Found { language, plan, .. } = query.found;
         let mut found = None;
-        for memory in query.memories() {
+        for memory in query.at.memories() {
             let window = Window::around(memory, object, BEFORE_OBJECT);
             let Ok(address) = window.u64(object.checked_add(plan.object_type.into())?) else { continue };
-            names.learn_type(query.image, address, query.found, query.relatives);
-            let of = names.types().get(&(query.image, address))?;
+            names.learn_type(query.at.image, address, query.found, query.at.relatives);
+            let of = names.types().get(&(query.at.image, address))?;
             if self.shapes.len() >= MOST_SHAPES {
                 self.shapes.clear();
             }
-            let shapes = self.shapes.entry((query.image, address));
+            let shapes = self.shapes.entry((query.at.image, address));
             let shape = *shapes.or_insert_with(|| language.shape(plan, memory, address).unwrap_or_default());
             let kind = TypeOf { name: &of.name, flags: of.flags, shape };
             found = language.owned(plan, &window, object, kind).map(|owned| (of.name.clone(), owned));
@@ -198,26 +198,30 @@ impl Places {
             }
         }
         let Some(known) = found else {
-            return if query.is_alive() { None } else { self.owned.get(&(query.image, object)).cloned() };
+            return if query.at.is_alive() {
+                None
+            } else {
+                self.owned.get(&(query.at.image, object)).cloned()
+            };
         };
         if self.owned.len() >= MOST_OWNED {
             self.owned.clear();
         }
-        self.owned.insert((query.image, object), known.clone());
+        self.owned.insert((query.at.image, object), known.clone());
         Some(known)
     }
 
     /// The module whose namespace a dict is, or, if that is not known, the table at `keys`.
     fn namespace(&mut self, query: &Query<'_>, dict: u64, keys: u64) -> Option<String> {
         let Found { language, plan, string_type, .. } = query.found;
-        let name = query.read(|memory| {
+        let name = query.at.read(|memory| {
             let keys = match dict {
                 0 => keys,
                 dict => memory.u64(dict.checked_add(plan.dict_keys.into())?).ok()?,
             };
             language.namespace(plan, memory, *string_type, keys)
         });
-        let key = (query.image, dict, if dict == 0 { keys } else { 0 });
+        let key = (query.at.image, dict, if dict == 0 { keys } else { 0 });
         match name {
             Some(name) => {
                 if self.namespaces.len() >= MOST_NAMESPACES {
@@ -227,7 +231,7 @@ impl Places {
                 Some(name)
             }
             // Its memory may be gone.
-            None if !query.is_alive() => self.namespaces.get(&key).cloned(),
+            None if !query.at.is_alive() => self.namespaces.get(&key).cloned(),
             None => None,
         }
     }
@@ -254,32 +258,32 @@ fn table(query: &Query<'_>, block: Option<&Block>) -> Option<Table> {
         bytes.copy_from_slice(&word.to_le_bytes());
     }
     let language = query.found.language;
-    let place = language.table_part(block.address, &header, block.size, query.fault.address)?;
+    let place = language.table_part(block.address, &header, block.size, query.at.fault.address)?;
     Some(Table { keys: block.address, place })
 }
 
 /// A table whose header is written, by the instruction's distance from its start and what lies around the address.
 fn header(query: &Query<'_>, offset: i64) -> Option<Table> {
     let offset = u64::try_from(offset).ok().filter(|&offset| offset < 32)?;
-    let keys = query.fault.address.checked_sub(offset)?;
+    let keys = query.at.fault.address.checked_sub(offset)?;
     let mut header = [0; 32];
     for (at, bytes) in (0..).zip(header.as_chunks_mut().0) {
-        *bytes = image_word(&query.fault.image, keys.checked_add(at * 8)?)?.to_le_bytes();
+        *bytes = image_word(&query.at.fault.image, keys.checked_add(at * 8)?)?.to_le_bytes();
     }
     let references = u64::from_le_bytes(*header.first_chunk()?);
-    let place = query.found.language.table_part(keys, &header, u64::MAX, query.fault.address)?;
+    let place = query.found.language.table_part(keys, &header, u64::MAX, query.at.fault.address)?;
     (1..MOST_USERS).contains(&references).then_some(Table { keys, place })
 }
 
 /// Type of the key beside a value, if it is no text.
 fn key_type(query: &Query<'_>, place: Place, names: &mut Names) -> Option<String> {
     let Place::Entry { .. } = place else { return None };
-    if query.fault.image.key_len != 0 {
+    if query.at.fault.image.key_len != 0 {
         return None;
     }
-    let key = image_word(&query.fault.image, (query.fault.address & !7).checked_sub(8)?)?;
+    let key = image_word(&query.at.fault.image, (query.at.fault.address & !7).checked_sub(8)?)?;
     let type_address =
-        query.read(|memory| memory.u64(key.checked_add(query.found.plan.object_type.into())?).ok())?;
-    names.learn_type(query.image, type_address, query.found, query.relatives);
-    names.types().get(&(query.image, type_address)).map(|of| of.name.clone())
+        query.at.read(|memory| memory.u64(key.checked_add(query.found.plan.object_type.into())?).ok())?;
+    names.learn_type(query.at.image, type_address, query.found, query.at.relatives);
+    names.types().get(&(query.at.image, type_address)).map(|of| of.name.clone())
 }

@@ -21,7 +21,7 @@ pub(in crate::attribute) fn structure(
     block: Option<&Block>,
     names: &Names,
 ) -> Option<Structure> {
-    let fault = query.fault;
+    let fault = query.at.fault;
     if fault.flags & flag::FRAME_CHUNK != 0 {
         return Some(Structure::Frames);
     }
@@ -32,25 +32,26 @@ pub(in crate::attribute) fn structure(
         if fault.address.wrapping_sub(fault.state) < len || in_block {
             return Some(Structure::ThreadState);
         }
-        let interpreter =
-            || query.read(|memory| memory.u64(fault.state.checked_add(plan.thread_interpreter.into())?).ok());
+        let interpreter = || {
+            query.at.read(|memory| memory.u64(fault.state.checked_add(plan.thread_interpreter.into())?).ok())
+        };
         if block.is_some_and(|block| !block.is_header && Some(block.address) == interpreter()) {
             return Some(Structure::InterpreterState);
         }
     }
-    names.is_bytecode(query.image, fault.address, plan).then_some(Structure::Bytecode)
+    names.is_bytecode(query.at.image, fault.address, plan).then_some(Structure::Bytecode)
 }
 
 /// Whether the address lies next to the thread's stack pointer.
 pub(in crate::attribute) fn near_stack(query: &Query<'_>) -> bool {
-    let fault = query.fault;
+    let fault = query.at.fault;
     if !query.has_detail() || fault.flags & flag::KERNEL_MODE != 0 {
         return false;
     }
     let pointer = fault.detail.registers[STACK_POINTER];
     let near = fault.address.wrapping_sub(pointer.wrapping_sub(BELOW_STACK)) < BELOW_STACK + ABOVE_STACK;
     let same = |mapping: &Mapping| (mapping.start..mapping.end).contains(&pointer);
-    near && query.mapping.is_some_and(same)
+    near && query.at.mapping.is_some_and(same)
 }
 
 /// A type in the registers, by its name: first the one that is stored.
@@ -59,7 +60,7 @@ pub(in crate::attribute) fn type_in_register(
     stored: Option<u64>,
     names: &Names,
 ) -> Option<String> {
-    let known = |address: u64| names.types().get(&(query.image, address)).map(|of| of.name.clone());
+    let known = |address: u64| names.types().get(&(query.at.image, address)).map(|of| of.name.clone());
     stored.and_then(known).or_else(|| query.in_registers().find_map(known))
 }
 
@@ -67,8 +68,8 @@ pub(in crate::attribute) fn type_in_register(
 pub(in crate::attribute) fn type_in_frame(query: &Query<'_>, names: &mut Names) -> Option<String> {
     let mut found: Option<(u64, String)> = None;
     for value in query.in_frame() {
-        names.learn_type(query.image, value, query.found, query.relatives);
-        let Some(of) = names.types().get(&(query.image, value)).filter(|of| of.is_heap_type()) else {
+        names.learn_type(query.at.image, value, query.found, query.at.relatives);
+        let Some(of) = names.types().get(&(query.at.image, value)).filter(|of| of.is_heap_type()) else {
             continue;
         };
         match &found {

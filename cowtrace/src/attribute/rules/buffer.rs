@@ -14,7 +14,8 @@ fn judge(evidence: &Evidence<'_>) -> Option<Verdict> {
     let copies = match form {
         Form::String => true,
         Form::Vector => {
-            evidence.in_libc() && evidence.store.is_some_and(|store| store.size > 16 || !is_malloc(evidence))
+            let malloc = evidence.symbol.is_some_and(is_malloc);
+            evidence.in_libc() && evidence.store.is_some_and(|store| store.size > 16 || !malloc)
         }
         _ => false,
     };
@@ -37,18 +38,9 @@ pub(super) const BYTE: Rule = Rule {
 };
 
 /// A function of malloc's that has a name.
-fn is_malloc(evidence: &Evidence<'_>) -> bool {
-    matches!(
-        evidence.symbol,
-        Some(
-            "malloc"
-                | "free"
-                | "realloc"
-                | "calloc"
-                | "_int_malloc"
-                | "_int_free"
-                | "_int_realloc"
-                | "malloc_consolidate"
-        )
-    )
+/// <https://sourceware.org/git/?p=glibc.git;a=blob;f=malloc/malloc.c;hb=glibc-2.36>
+pub(super) fn is_malloc(symbol: &str) -> bool {
+    let parts = ["malloc", "calloc", "realloc", "memalign", "_int_free", "tcache", "arena"];
+    let names = ["free", "cfree", "__libc_free", "aligned_alloc", "unlink_chunk", "systrim"];
+    names.contains(&symbol) || parts.iter().any(|part| symbol.contains(part))
 }

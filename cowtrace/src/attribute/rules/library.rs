@@ -3,7 +3,7 @@
 use super::{Rule, Verdict};
 use crate::attribute::{Evidence, library};
 
-/// What variables of the interpreter are, by the start of their names. 3.8 to 3.15:
+/// What variables of the interpreter, and of the C library's allocator, are, by the start of their names. 3.8 to 3.15:
 /// <https://github.com/python/cpython/blob/v3.11.7/Objects/obmalloc.c>,
 /// <https://github.com/python/cpython/blob/v3.9.18/Objects/typeobject.c#L22>
 static VARIABLES: &[(&str, &str)] = &[
@@ -19,6 +19,7 @@ static VARIABLES: &[(&str, &str)] = &[
     ("raw_allocated_blocks", "allocator"),
     ("method_cache", "type_cache"),
     ("next_version_tag", "type_cache"),
+    ("main_arena", "malloc"),
 ];
 
 /// A variable whose name is known, or data that is known to be a file's.

@@ -1,6 +1,6 @@
 //! The C library's `malloc`: its headers, and what it writes into free memory.
 
-use super::{Rule, Verdict};
+use super::{Rule, Verdict, heap};
 use crate::attribute::{Allocator, Evidence};
 use crate::symbolize::instruction::Form;
 
@@ -42,9 +42,12 @@ pub(super) const BOOKKEEPING: Rule = Rule {
 };
 
 fn bookkeeping(evidence: &Evidence<'_>) -> Option<Verdict> {
-    let heap = matches!(evidence.region_kind, "heap" | "anonymous");
+    let in_heap = matches!(evidence.region_kind, "heap" | "anonymous");
     let single = evidence.store.is_some_and(|store| {
         !store.on_stack && store.size <= 16 && !matches!(store.form, Form::String | Form::Push)
     });
-    (heap && single && evidence.in_libc()).then(|| Verdict::new("malloc").likely())
+    // Where the chunks of a program are known, the rule about these has said what is malloc's of them.
+    let native = evidence.heap.as_ref();
+    let told = native.is_some_and(|heap| heap.chunk.is_some() || !heap::is_malloc(evidence));
+    (in_heap && single && evidence.in_libc() && !told).then(|| Verdict::new("malloc").likely())
 }

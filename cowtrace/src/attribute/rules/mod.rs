@@ -10,6 +10,7 @@ mod buffer;
 mod dict;
 mod function;
 mod gc_header;
+mod heap;
 mod kernel_copy;
 mod library;
 mod malloc;
@@ -88,6 +89,10 @@ pub static RULES: &[Rule] = &[
     dict::TABLE,
     library::VARIABLE,
     library::LOADER,
+    heap::STACK,
+    heap::ALLOCATOR,
+    heap::CHUNK,
+    heap::THREAD,
     object::FRESH,
     object::MADE,
     allocator::LINK,
@@ -99,6 +104,7 @@ pub static RULES: &[Rule] = &[
     object::ATTRIBUTE,
     function::RULE,
     function::APPENDED,
+    heap::DATA,
     library::FILE,
 ];
 
@@ -131,7 +137,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Write {
 fn reason<'a>(evidence: &Evidence<'a>) -> &'a str {
     if evidence.image.is_none() {
         return evidence.no_stack.unwrap_or(if evidence.stack.is_none() {
-            "no interpreter: the data of native code is not told apart"
+            "no interpreter, and neither the memory nor the instruction tells what it was"
         } else {
             "the memory around the address could not be read"
         });

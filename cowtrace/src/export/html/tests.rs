@@ -83,8 +83,12 @@ fn own(line_number: u32) -> Page {
         line("/srv/app/multi.py", line_number, "f"),
     );
     page.python = vec![python("f", line_number), python("<module>", 90)];
-    page.native =
-        vec![NativeFrame { symbol: None, object: Some("/usr/lib/libc.so.6".to_owned()), offset: 0x99 }];
+    page.native = vec![NativeFrame {
+        symbol: None,
+        object: Some("/usr/lib/libc.so.6".to_owned()),
+        offset: 0x99,
+        ..NativeFrame::default()
+    }];
     page
 }
 
@@ -195,8 +199,12 @@ fn names_are_hostile() {
         line(&format!("/srv/{HOSTILE}"), 3, HOSTILE),
     );
     page_.python = vec![PythonFrame { file: HOSTILE.to_owned(), ..python(HOSTILE, 3) }];
-    page_.native =
-        vec![NativeFrame { symbol: Some(HOSTILE.to_owned()), object: Some(HOSTILE.to_owned()), offset: 1 }];
+    page_.native = vec![NativeFrame {
+        symbol: Some(HOSTILE.to_owned()),
+        object: Some(HOSTILE.to_owned()),
+        offset: 1,
+        ..NativeFrame::default()
+    }];
     page_.region.path = Some(HOSTILE.to_owned());
     page_.region.kind = "file";
     b.faults(child, 5, &page_);

@@ -24,7 +24,12 @@ fn trace() -> Trace {
     };
     swap.python = vec![frame(Some("STORE_SUBSCR")), frame(None)];
     let object = Some("/usr/lib/libpython3.11.so.1.0".to_owned());
-    swap.native = vec![NativeFrame { symbol: Some("insertdict".to_owned()), object, offset: 0x1d_0042 }];
+    swap.native = vec![NativeFrame {
+        symbol: Some("insertdict".to_owned()),
+        object,
+        offset: 0x1d_0042,
+        ..NativeFrame::default()
+    }];
     b.faults(child, 1, &swap);
     b.faults(child, 1, &page(unknown("no stack\x1b"), wrote("unknown", "", ""), None));
     let heads =

@@ -10,7 +10,7 @@ fn python(function: &str, line: u32, op: Option<&'static str>) -> PythonFrame {
 
 fn native(symbol: Option<&str>, offset: u64) -> NativeFrame {
     let object = Some("/usr/lib/libc.so.6".to_owned());
-    NativeFrame { symbol: symbol.map(str::to_owned), object, offset }
+    NativeFrame { symbol: symbol.map(str::to_owned), object, offset, ..NativeFrame::default() }
 }
 
 /// Outermost first, and what faults share is there once.
@@ -45,6 +45,19 @@ fn mixed_and_shared() {
     assert_eq!((stacks.nodes().len(), stacks.frames().len()), (6, 6));
     let callers_first = |(at, node): (usize, &Node)| node.caller.is_none_or(|caller| caller.index() < at);
     assert!(stacks.nodes().iter().enumerate().all(callers_first));
+}
+
+/// With debug information, native code has its line instead of its object.
+#[test]
+fn native_lines() {
+    let mut frame = native(Some("dbAdd"), 0x10);
+    (frame.file, frame.line) = (Some("/build/redis/src/db.c".to_owned()), Some(188));
+    let shown = Frame::native(&frame);
+    assert_eq!(shown.label(), "dbAdd (src/db.c:188)");
+    assert_eq!((shown.file().as_deref(), shown.line()), (Some("/build/redis/src/db.c"), Some(188)));
+    // A file without a line says less than the object.
+    frame.line = None;
+    assert_eq!(Frame::native(&frame).label(), "dbAdd (libc.so.6)");
 }
 
 /// Without any frame, the write stands alone, also where it is not in its table.

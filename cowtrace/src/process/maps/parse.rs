@@ -50,13 +50,15 @@ fn hex(digits: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-fn classify(name: &[u8], inode: u64, shared: bool) -> (Kind, Option<PathBuf>, bool) {
+pub(in crate::process) fn classify(name: &[u8], inode: u64, shared: bool) -> (Kind, Option<PathBuf>, bool) {
     match name {
         b"" => (Kind::Anonymous, None, false),
         b"[heap]" => (Kind::Heap, None, false),
         b"[stack]" => (Kind::Stack, None, false),
         // How the kernel names shared memory without a file.
         b"/dev/zero (deleted)" if shared => (Kind::Anonymous, None, false),
+        // How it names private memory of hugetlbfs without a file.
+        b"/anon_hugepage (deleted)" => (Kind::Anonymous, None, false),
         // Named by prctl(PR_SET_VMA_ANON_NAME).
         [b'[', b'a', b'n', b'o', b'n', b':' | b'_', ..] if inode == 0 || shared => {
             (Kind::Anonymous, None, false)

@@ -117,8 +117,9 @@ impl Object {
         names().map_err(|source| self.malformed(source))
     }
 
-    /// Where an address as in the file lies in it; `None` = that byte is not in the file.
-    fn offset_of(&self, address: u64) -> Option<u64> {
+    /// Where in the file the byte at an address of it lies; `None` = it is not loaded from the file.
+    #[must_use]
+    pub fn offset_of(&self, address: u64) -> Option<u64> {
         let inside = |segment: &Segment| {
             address.checked_sub(segment.address).filter(|inside| *inside < segment.file_size)
         };

@@ -1,0 +1,302 @@
+//! What each fork cost while its child lived, and on which side of a fork a copy was made.
+//!
+//! Two processes share pages after a fork; whoever writes to one first copies it. During redis' BGSAVE that is the process
+//! that forked, not its child.
+//!
+//! * **Side.** A copy is on the *parent* side while a process that the writer had forked, or one that was forked from
+//!   that, was alive in the memory that it was forked with; on the *child* side otherwise, if the writer was forked itself
+//!   and has run no other program since. What is left is a copy just behind the end of the last such child, whose memory
+//!   was not torn down yet (parent side), or of a page that no fork shared that was watched: of pages that KSM had merged,
+//!   or of memory that was shared before the trace began (neither).
+//! * **Life.** From the fork to the child's exit or exec, what the child copied, and what its parent copied meanwhile. When
+//!   several children live at once, a copy by their parent is counted for each of them: these figures are no parts of a sum.
+//!
+//! redis' own figure, `rdb_last_cow_size`, is the child's `Private_Dirty` of `/proc/PID/smaps`, read by the child at its end:
+//! <https://github.com/redis/redis/blob/7.0.15/src/childinfo.c>,
+//! <https://github.com/redis/redis/blob/7.0.15/src/zmalloc.c> (`zmalloc_get_private_dirty`). A page is private there when no
+//! other process maps it: pages that the child copied, and old pages that the child has for itself since its parent copied
+//! them. So the sum of both sides is the figure to compare. redis' has, beyond it, pages that are the child's alone without
+//! a copy: what it allocated anew, pages of files that it wrote to (`file_copy`), and pages that its parent has given back.
+
+use serde::Serialize;
+
+use super::schema::{Outcome, Process, Trace};
+
+/// Who made a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// A process that was forked.
+    Child,
+    /// A process that had forked one that lived.
+    Parent,
+}
+
+/// How the life of a fork ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// The child exited.
+    Exit,
+    /// The child ran another program.
+    Exec,
+    /// Not before the trace did.
+    Running,
+}
+
+/// Pages that were copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Copies {
+    /// Faults with outcome `copy`.
+    pub copies: u64,
+    /// Their bytes.
+    pub copied_bytes: u64,
+}
+
+/// One fork that shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// The child, an index into [`Trace::processes`].
+    pub process: usize,
+    /// Who forked it, another.
+    pub parent: usize,
+    /// When.
+    pub start: u64,
+    /// When its life ended; `None` = it was running when the trace ended.
+    pub end: Option<u64>,
+    /// How.
+    pub ended: Ended,
+    /// Copied by the child in its life.
+    pub by_child: Copies,
+    /// Copied by the parent meanwhile.
+    pub by_parent: Copies,
+    /// Copies of either process of which it is not known when they were made: so many more there may be.
+    pub lost: u64,
+}
+
+impl Fork {
+    /// What both have copied.
+    #[must_use]
+    pub const fn total(&self) -> Copies {
+        let (child, parent) = (self.by_child, self.by_parent);
+        Copies {
+            copies: child.copies + parent.copies,
+            copied_bytes: child.copied_bytes + parent.copied_bytes,
+        }
+    }
+}
+
+/// A fork as JSON has it, in JSON Lines and in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ForkLine {
+    pid: u32,
+    ppid: u32,
+    start: u64,
+    end: Option<u64>,
+    ended: Ended,
+    by_child: Copies,
+    by_parent: Copies,
+    copied_bytes: u64,
+    lost: u64,
+}
+
+/// The line of a fork.
+#[must_use]
+pub fn line(trace: &Trace, fork: &Fork) -> ForkLine {
+    let pid = |process: usize| trace.processes.get(process).map_or(0, |process| process.pid);
+    ForkLine {
+        pid: pid(fork.process),
+        ppid: pid(fork.parent),
+        start: fork.start,
+        end: fork.end,
+        ended: fork.ended,
+        by_child: fork.by_child,
+        by_parent: fork.by_parent,
+        copied_bytes: fork.total().copied_bytes,
+        lost: fork.lost,
+    }
+}
+
+/// Whether the process began as a fork that shared its parent's memory page by page; a child of vfork borrows all of it.
+fn is_fork(trace: &Trace, process: &Process, index: usize) -> Option<usize> {
+    process
+        .parent
+        .filter(|parent| process.inherited_bytes > 0 && *parent < index && index < trace.processes.len())
+}
+
+/// When a process gave up the memory that it was forked with.
+fn life(process: &Process) -> (Option<u64>, Ended) {
+    match (process.execs.first(), process.end) {
+        (Some(exec), _) => (Some(*exec), Ended::Exec),
+        (None, Some(end)) => (Some(end), Ended::Exit),
+        (None, None) => (None, Ended::Running),
+    }
+}
+
+/// Every fork that shared memory, in the order of their children.
+#[must_use]
+pub fn forks(trace: &Trace) -> Vec<Fork> {
+    // Of sums nobody knows which of them was before an end.
+    if !trace.alike.is_empty() {
+        return Vec::new();
+    }
+    let mut copied = vec![Series::default(); trace.processes.len()];
+    for fault in trace.faults.iter().filter(|fault| fault.outcome == Outcome::Copy) {
+        if let Some(series) = copied.get_mut(fault.process) {
+            series.push(fault.time, fault.bytes);
+        }
+    }
+    let processes = trace.processes.iter().enumerate();
+    let forks = processes.filter_map(|(index, process)| {
+        let parent = is_fork(trace, process, index)?;
+        let (end, ended) = life(process);
+        let above = &trace.processes[parent];
+        // What the parent runs next has other memory.
+        let exec = above.execs.iter().copied().find(|exec| *exec > process.start);
+        let until = end.unwrap_or(u64::MAX);
+        let lost = |process: &Process| process.totals.of(Outcome::Copy).lost;
+        Some(Fork {
+            process: index,
+            parent,
+            start: process.start,
+            end,
+            ended,
+            by_child: copied[index].between(process.start, until),
+            by_parent: copied[parent].between(process.start, exec.unwrap_or(u64::MAX).min(until)),
+            lost: lost(process) + lost(above),
+        })
+    });
+    forks.collect()
+}
+
+/// Copies of one process in the order of time, added up.
+#[derive(Clone, Default)]
+struct Series {
+    sums: Vec<(u64, u64)>,
+}
+
+impl Series {
+    fn push(&mut self, time: u64, bytes: u64) {
+        let before = self.sums.last().map_or(0, |(_, sum)| *sum);
+        self.sums.push((time, before + bytes));
+    }
+
+    fn between(&self, from: u64, until: u64) -> Copies {
+        let at = |time: u64| self.sums.partition_point(|(moment, _)| *moment < time);
+        let (first, behind) = (at(from), at(until).max(at(from)));
+        let sum = |count: usize| count.checked_sub(1).map_or(0, |last| self.sums[last].1);
+        Copies { copies: (behind - first) as u64, copied_bytes: sum(behind) - sum(first) }
+    }
+}
+
+/// Tells on which side of a fork a process was at a time.
+pub struct Sides<'a> {
+    trace: &'a Trace,
+    /// By process: when it forked, the execs before, and when the last of those that shared its memory by then was gone.
+    forked: Vec<Vec<(u64, usize, u64)>>,
+}
+
+impl<'a> Sides<'a> {
+    /// Looks at every process once.
+    #[must_use]
+    pub fn new(trace: &'a Trace) -> Self {
+        let processes = &trace.processes;
+        let mut gone: Vec<u64> = processes.iter().map(|p| life(p).0.unwrap_or(u64::MAX)).collect();
+        let mut forked = vec![Vec::new(); processes.len()];
+        // Children come behind their parents.
+        for (index, process) in processes.iter().enumerate().rev() {
+            let Some(parent) = is_fork(trace, process, index) else { continue };
+            let execs = processes[parent].execs.partition_point(|exec| *exec <= process.start);
+            if execs == 0 {
+                gone[parent] = gone[parent].max(gone[index]);
+            }
+            forked[parent].push((process.start, execs, gone[index]));
+        }
+        for forks in &mut forked {
+            forks.sort_unstable();
+            let mut last: Option<(usize, u64)> = None;
+            for (_, execs, gone) in forks.iter_mut() {
+                if let Some((_, before)) = last.filter(|(image, _)| *image == *execs) {
+                    *gone = before.max(*gone);
+                }
+                last = Some((*execs, *gone));
+            }
+        }
+        Self { trace, forked }
+    }
+
+    /// The side of a process (index into [`Trace::processes`]) at this time; `None` = no fork that was watched shared what
+    /// it wrote to.
+    #[must_use]
+    pub fn of(&self, process: usize, time: u64) -> Option<Side> {
+        let of = self.trace.processes.get(process)?;
+        let execs = of.execs.partition_point(|exec| *exec <= time);
+        let forks = &self.forked[process];
+        let last = forks.partition_point(|(start, ..)| *start <= time).checked_sub(1).map(|at| forks[at]);
+        let last = last.filter(|(_, image, _)| *image == execs);
+        if last.is_some_and(|(_, _, gone)| gone > time) {
+            return Some(Side::Parent);
+        }
+        if execs == 0 && is_fork(self.trace, of, process).is_some() {
+            return Some(Side::Child);
+        }
+        last.map(|_| Side::Parent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::fixture::{Builder, operation, page, write};
+
+    /// A server that saves: it copies while the child lives, before and after nothing is counted.
+    #[test]
+    fn both_sides_in_the_childs_life() {
+        let mut b = Builder::new(&["redis-server"]);
+        let copy = page(operation("native", ""), write("unknown", "", ""), None);
+        let server = b.process(None, "redis-server", 0);
+        let saver = b.process(Some(server), "redis-rdb-bgsave", 1 << 20);
+        b.faults(saver, 3, &copy);
+        b.faults(server, 7, &copy);
+        let mut trace = b.finish();
+        trace.processes[saver].end = trace.faults.last().map(|fault| fault.time);
+        let forks = forks(&trace);
+        assert_eq!(forks.len(), 1);
+        assert_eq!(forks[0].by_child, Copies { copies: 3, copied_bytes: 3 * 4096 });
+        // The last one came at its end.
+        assert_eq!(forks[0].by_parent, Copies { copies: 6, copied_bytes: 6 * 4096 });
+        assert_eq!((forks[0].ended, forks[0].lost), (Ended::Exit, 0));
+        let sides = Sides::new(&trace);
+        let side = |nth: usize| sides.of(trace.faults[nth].process, trace.faults[nth].time);
+        assert_eq!((side(0), side(3)), (Some(Side::Child), Some(Side::Parent)));
+        // Behind its end there is nobody else.
+        assert_eq!(side(9), Some(Side::Parent));
+        assert_eq!(sides.of(server, 0), None);
+    }
+
+    /// A process in the middle is its child's parent while that lives, its grandchildren included, and a child again then.
+    #[test]
+    fn a_child_that_forks() {
+        let mut b = Builder::new(&["tree"]);
+        let indices: Vec<usize> =
+            (0..4u64).map(|nth| b.process((nth as usize).checked_sub(1), "tree", nth * 4096)).collect();
+        let mut trace = b.finish();
+        let times = [(0, None), (100, None), (200, Some(300)), (250, Some(400))];
+        for (index, (start, end)) in indices.iter().zip(times) {
+            (trace.processes[*index].start, trace.processes[*index].end) = (start, end);
+        }
+        let at = |trace: &Trace, process, time| Sides::new(trace).of(process, time);
+        assert_eq!(at(&trace, 1, 150), Some(Side::Child));
+        assert_eq!(at(&trace, 1, 299), Some(Side::Parent));
+        assert_eq!(at(&trace, 1, 399), Some(Side::Parent), "the grandchild lives");
+        assert_eq!(at(&trace, 1, 400), Some(Side::Child));
+        // The grandchild runs something else.
+        trace.processes[3].execs = vec![350];
+        assert_eq!(at(&trace, 1, 360), Some(Side::Child));
+        assert_eq!(at(&trace, 3, 360), None, "its memory is new");
+        // So does the one in the middle.
+        trace.processes[1].execs = vec![320];
+        assert_eq!(at(&trace, 1, 330), None);
+        assert_eq!(forks(&trace)[0].ended, Ended::Exec);
+    }
+}
