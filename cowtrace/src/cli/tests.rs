@@ -77,9 +77,9 @@ fn a_command_may_be_any_bytes() {
 #[test]
 fn options_have_their_defaults() {
     let options = options("ls");
+    assert_eq!(command(options.clone()).1, RunAs::Caller);
     assert_eq!((options.duration, options.output, options.buffer), (None, None, 64 << 20));
     assert!(!options.latency && !options.all && options.verbose == 0);
-    assert_eq!(command(options.clone()).1, RunAs::Caller);
     let report = options.report.unwrap();
     assert_eq!((report.by, report.sort, report.limit, report.json), (None, None, None, false));
     assert_eq!(report.color, Color::Auto);
