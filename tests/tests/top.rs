@@ -250,6 +250,35 @@ fn input_and_output() {
     assert!(!terminal.screen().contains("seen by"), "-q says nothing");
 }
 
+/// Processes that run already are looked at and let go: the end of the view is none of theirs.
+#[test]
+fn processes_that_run_already() {
+    if !needs::tracing() {
+        return;
+    }
+    let terminal = Terminal::new(120, 30);
+    let (path, output) = (terminal.file("go"), terminal.file("output"));
+    let mut hold = Command::new(programs::built("hold"))
+        .args([path.to_str().unwrap(), "3", &PAGES.to_string()])
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(&output).unwrap())
+        .spawn()
+        .unwrap();
+    while !fs::read_to_string(&output).unwrap().contains("holding") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let (cowtrace, pid) = (binary::cowtrace().display(), hold.id());
+    terminal.run(&format!("clear; {cowtrace} top -p {pid}; echo \"status $?.\""));
+    let screen = terminal.until("4 processes, 4 running");
+    assert!(screen.contains(&format!("-p {pid}: ")) && screen.contains("lost 0"), "{screen}");
+    terminal.press("q");
+    terminal.until("status 0.");
+    assert_eq!(terminal.flags(), "0 1");
+    assert!(hold.try_wait().unwrap().is_none(), "it goes on");
+    go(&terminal);
+    assert_eq!(hold.wait().unwrap().code(), Some(7));
+}
+
 /// What cannot be shown, and what cannot be run, is said in a sentence; the terminal is not touched.
 #[test]
 fn refusals() {

@@ -35,7 +35,7 @@ Examples:
   cowtrace report run.cow                    the same answer, and other cuts of it
   cowtrace diff before.cow after.cow         did the change help?
   cowtrace export run.cow -o run.html        a timeline to look at, or the format of another tool
-  sudo cowtrace top -- gunicorn app          look at it while it runs
+  sudo cowtrace top -p 4711                  look at it while it runs; also with a command
   cowtrace doctor                            what this machine lets it see, and what is missing
   sudo env PATH=\"$PATH\" cowtrace -- python app.py
                         with your own PATH (a virtual environment): sudo has another
@@ -88,9 +88,12 @@ enum Sub {
         override_usage = "cowtrace record [OPTIONS] [--] COMMAND [ARGS]...\n       cowtrace record [OPTIONS] --pid PID"
     )]
     Record(Box<trace::TraceArguments>),
-    /// Trace a command and look at it in the terminal while it runs
+    /// Trace a command, or processes that run already, and look at them in the terminal meanwhile
     #[cfg(feature = "top")]
-    #[command(override_usage = "cowtrace top [OPTIONS] [--] COMMAND [ARGS]...", after_help = top::NOTES)]
+    #[command(
+        override_usage = "cowtrace top [OPTIONS] [--] COMMAND [ARGS]...\n       cowtrace top [OPTIONS] --pid PID",
+        after_help = top::NOTES
+    )]
     Top(Box<top::TopArguments>),
     /// The answer to a recording, and other cuts of it
     Report(report::ShowArguments),

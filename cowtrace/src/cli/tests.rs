@@ -253,16 +253,17 @@ fn a_trace_that_is_looked_at() {
         other => panic!("{other:?}"),
     };
     let plain = top("top -- ls --by x");
-    assert_eq!(plain.command, ["ls", "--by", "x"]);
+    assert_eq!(command(plain.clone()).0, ["ls", "--by", "x"]);
     assert_eq!(plain.output, None, "it writes no recording unless it is told to");
     let report = plain.report.unwrap();
     assert!(report.filter.is_everything() && !report.json && report.color == Color::Auto);
     let told = top("top --by site --json -d 2 -o x.cow --as-root ls");
+    assert_eq!((told.duration, command(told.clone()).1), (Some(Duration::from_secs(2)), RunAs::AsIs));
     assert_eq!(told.report.map(|report| (report.by, report.json)), Some((Some("site".to_owned()), true)));
-    assert_eq!((told.duration, told.run_as), (Some(Duration::from_secs(2)), RunAs::AsIs));
     assert!(told.output.is_some_and(|output| output.is_recording()));
     assert_eq!(top("top -q ls").report, None);
-    assert_eq!(options("-- top ls").command, ["top", "ls"]);
+    assert_eq!(command_of("-- top ls"), ["top", "ls"]);
+    assert!(matches!(top("top -p 7").target, Target::Attach { .. }));
     refused("top", "COMMAND");
     refused("top --page 0x7f00 ls", "--page");
 }

@@ -11,16 +11,17 @@ use crate::report::filter::Filter;
 pub(super) const NOTES: &str = "\
 Keys: q or Ctrl-C end the view and the trace, ? explains the others.
 
-The numbers are those of the report, a moment ago; the report itself follows at the end, as without `top`. Of faults of
-long ago sums are kept, so that memory does not grow with the time; with an output that is no recording (-o run.html)
-every fault is kept.
+The numbers are those of the report, a moment ago; the report itself follows at the end, as without `top`. After a million
+faults only sums are kept of those of long ago, so that memory does not grow with the time; the report says what they do
+not tell. With an output that is no recording (-o run.html) every fault is kept.
 
 What of the command's input and output is the terminal is not while it is looked at: its input is empty, the end of its
 output (64 KiB) can be seen with `o` and is written when the view ends. What is redirected stays so. A program that opens
 the terminal itself (/dev/tty) disturbs the picture.
 
 After q the command goes on, untraced: cowtrace prints the report, passes its output on and waits for it to end; then Ctrl-C
-goes to the command. Exit statuses are those of `cowtrace -- COMMAND`. NO_COLOR is respected.";
+goes to the command. Processes of -p and --cgroup are let go. Exit statuses are those of `cowtrace -- COMMAND`. NO_COLOR is
+respected.";
 
 /// What clap reads of `top`.
 #[derive(Args, Debug)]

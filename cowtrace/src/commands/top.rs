@@ -1,4 +1,5 @@
-//! `top`: a command is traced, and looked at in the terminal while it runs; then it is reported as without it.
+//! `top`: a command, or processes that run already, are traced and looked at in the terminal meanwhile; then they are
+//! reported as without it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::trace;
-use crate::cli::{Color, Options, Output};
+use crate::cli::{Color, Options, Output, Target};
 use crate::diag::{self, FAILED, Failure, Notice};
 use crate::process::command::Streams;
 use crate::process::launch::Inherited;
@@ -33,7 +34,10 @@ fn other(what: &'static str) -> impl Fn(io::Error) -> Failure {
 /// Traces and shows; returns the status to exit with.
 pub(super) fn run(options: &Options, inherited: &Inherited) -> Result<u8, Failure> {
     let out = terminal()?;
-    let terminals = [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()];
+    // Processes that run already keep what they have.
+    let starts = matches!(options.target, Target::Command { .. });
+    let terminals = [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()]
+        .map(|is_terminal| starts && is_terminal);
     let nothing = File::open("/dev/null").map_err(other("cannot open /dev/null"))?;
     let capture = (terminals[1] || terminals[2]).then(Capture::new).transpose();
     let capture = capture.map_err(other("cannot keep the command's output"))?.map(Arc::new);

@@ -69,6 +69,10 @@ pub fn line(trace: &Trace, latency: &Latency) -> LatencyLine {
 /// Of every process of which at least one copy was timed.
 #[must_use]
 pub fn latencies(trace: &Trace) -> Vec<Latency> {
+    // Of sums there is no histogram.
+    if !trace.alike.is_empty() {
+        return Vec::new();
+    }
     let mut times: Vec<Vec<u64>> = vec![Vec::new(); trace.processes.len()];
     for fault in &trace.faults {
         let is_copy = matches!(fault.outcome, Outcome::Copy | Outcome::FileCopy);

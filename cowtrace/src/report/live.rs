@@ -1,14 +1,17 @@
 //! A trace that is looked at while it comes about: the pieces come in, [`Live::look`] says what the report would be made of
 //! now, by the report's own code.
 //!
-//! It keeps the latest faults, about which something may still be found out, and of those before only sums, by everything
-//! that a report tells apart: memory grows with the processes and the places in their code, not with the faults.
+//! For what is looked at it keeps the latest faults, about which something may still be found out, and of those before only
+//! sums, by everything that a table of causes or processes tells apart. For the report at the end it keeps every fault, too,
+//! until they are too many: then the report is made of the sums, and says what they do not tell. So memory grows with the
+//! processes and the places in their code, not with the faults.
 
 use rustc_hash::FxHashMap;
 
 use super::causes;
 use super::cuts::Cut;
 use super::groups::is_exec;
+use super::numbers::count;
 use super::programs::{Program, Programs};
 use super::scope::{Scope, Untouched};
 use super::view::{Amount, Kind, amount};
@@ -21,12 +24,19 @@ use crate::record::sink::Listener;
 /// So many of the latest faults are kept as they are, up to twice as many until they are added up.
 const LATEST: usize = 1 << 15;
 
+/// So many faults are all kept for the report at the end: about 100 MiB.
+const WHOLE: usize = 1 << 20;
+
 /// A trace that comes about.
 #[derive(Debug)]
 pub struct Live {
     builder: Builder,
     /// [`LATEST`].
     latest: usize,
+    /// The same with every fault; `None` = they have become too many.
+    whole: Option<Builder>,
+    /// [`WHOLE`].
+    most: usize,
     numbers: FxHashMap<Key, usize>,
     /// By region: the first that differs from it in nothing but its offset.
     places: Vec<Id<Region>>,
@@ -129,6 +139,8 @@ impl Default for Live {
         Self {
             builder: Builder::default(),
             latest: LATEST,
+            whole: Some(Builder::default()),
+            most: WHOLE,
             numbers: FxHashMap::default(),
             places: Vec::new(),
             known: FxHashMap::default(),
@@ -168,7 +180,16 @@ impl Live {
     #[must_use]
     pub fn finish(self) -> Trace {
         let cut = self.misfit.map(|misfit| format!("A part of the trace is missing: {misfit}."));
-        self.builder.finish(cut)
+        if let Some(whole) = self.whole {
+            return whole.finish(cut);
+        }
+        let mut trace = self.builder.finish(cut);
+        trace.header.missing.push(format!(
+            "Of more than {} faults sums were kept: what each fork cost while its child lived, and how long copies took, is \
+             not told (`cowtrace record` keeps every fault).",
+            count(self.most as u64)
+        ));
+        trace
     }
 
     /// Adds up the faults that came first.
@@ -228,6 +249,13 @@ fn add(alike: &mut Alike, fault: &Fault) {
 
 impl Listener for Live {
     fn take(&mut self, piece: Piece) {
+        if let Some(whole) = &mut self.whole {
+            // What does not fit here does not fit below, where it is told.
+            let _ = whole.take(piece.clone());
+            if whole.faults().len() > self.most {
+                self.whole = None;
+            }
+        }
         if let Err(misfit) = self.builder.take(piece) {
             log::error!("a piece of the trace does not fit: {misfit}");
             self.misfit.get_or_insert(misfit.to_string());

@@ -238,9 +238,13 @@ async fn trace(
     if let Some(watch) = request.watch {
         watch.begin();
     }
-    let told = request.keep != Keep::Memory || request.watch.is_some();
-    let clock = Clock { origin, setup_ns, pending: request.watch.is_some(), all };
-    let mut run = Run::new(subject, control, pipeline, told.then_some(clock));
+    let told = (request.keep != Keep::Memory || request.watch.is_some()).then_some(Clock {
+        origin,
+        setup_ns,
+        pending: request.watch.is_some(),
+        all,
+    });
+    let mut run = Run::new(subject, control, pipeline, told);
     let end = run.wait(&mut signals, request).await?;
     if matches!(end, End::Command(_)) {
         run.stragglers().await;

@@ -31,10 +31,10 @@ pub(super) enum End {
     Deadline,
     /// The user does not want to wait for the command any more.
     Interrupted,
-    /// Processes that were there before are let go: they have ended, the time is over, or the user has had enough.
-    Detached,
     /// Who watches has seen enough; the command goes on.
     Seen,
+    /// Processes that were there before are let go: they have ended, the time is over, or the user has had enough.
+    Detached,
 }
 
 /// What is traced.
@@ -95,10 +95,7 @@ impl Run {
                     Subject::Command { .. } => End::Deadline,
                     Subject::Attached(_) => End::Detached,
                 }),
-                () = watch::seen(request.watch) => return Ok(match self.subject {
-                    Subject::Command { .. } => End::Seen,
-                    Subject::Attached(_) => End::Detached,
-                }),
+                () = watch::seen(request.watch) => return Ok(self.seen()),
                 _ = tidy.tick() => {
                     self.tidy();
                     if let Subject::Attached(attached) = &mut self.subject {
@@ -113,9 +110,21 @@ impl Run {
                     continue;
                 }
             };
-            if let Some(end) = self.subject.received(received, request.watch.is_some())? {
+            // The terminal makes no signals of its keys for who watches: somebody else sent this one.
+            if request.watch.is_some() && received == Received::Interrupt {
+                return Ok(self.seen());
+            }
+            if let Some(end) = self.subject.received(received)? {
                 return Ok(end);
             }
+        }
+    }
+
+    /// What ends the trace when who watches has seen enough.
+    const fn seen(&self) -> End {
+        match self.subject {
+            Subject::Command { .. } => End::Seen,
+            Subject::Attached(_) => End::Detached,
         }
     }
 
@@ -169,15 +178,13 @@ impl Run {
 
 impl Subject {
     /// A signal has come; what ends the trace, if that does.
-    fn received(&mut self, received: Received, watched: bool) -> Result<Option<End>, Failure> {
+    fn received(&mut self, received: Received) -> Result<Option<End>, Failure> {
         let Self::Command { child, stopped } = self else {
             // They are not cowtrace's children, and signals are not passed on: each that would end cowtrace ends the trace.
             return Ok((received != Received::Child).then_some(End::Detached));
         };
         match received {
             Received::Child => return Ok(changed(child, stopped)?.map(End::Command)),
-            // The terminal makes no signals of its keys for who watches: somebody else sent this one.
-            Received::Interrupt if watched => return Ok(Some(End::Seen)),
             Received::Interrupt if *stopped => return Ok(Some(End::Interrupted)),
             Received::Interrupt => diag::tell(&Notice::Interrupted),
             Received::InterruptAgain => return Ok(Some(End::Interrupted)),

@@ -57,6 +57,8 @@ impl<'a> Wanted<'a> {
         })
     }
 
+    /// A command gets these streams.
+    ///
     /// # Errors
     /// If the command cannot be run.
     pub(super) fn prepare(self, streams: Streams) -> Result<Prepared, Notice> {

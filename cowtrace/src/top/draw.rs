@@ -13,6 +13,7 @@ use super::rates::STEP;
 use super::state::State;
 use super::tables;
 use super::theme::Theme;
+use crate::record::schema::Header;
 use crate::report::escape::{escape, shorten};
 use crate::report::numbers::{count, counted, size, time};
 
@@ -113,10 +114,10 @@ fn head(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         (false, true) => " PAUSED ",
         (false, false) => "",
     };
-    let words: Vec<String> = header.command.iter().map(|word| escape(word)).collect();
+    let words = subject(header);
     let name = "cowtrace top  ";
     let taken = name.width() + mark.width() + facts.width() + 1;
-    let command = shorten(&words.join(" "), width.saturating_sub(taken + 1)).into_owned();
+    let command = shorten(&words, width.saturating_sub(taken + 1)).into_owned();
     let gap = width.saturating_sub(taken + command.width());
     let line = Line::from(vec![
         Span::styled(name, theme.title()),
@@ -127,6 +128,19 @@ fn head(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         Span::raw(facts),
     ]);
     frame.render_widget(Paragraph::new(line), area);
+}
+
+/// What is traced: a command, or processes that ran already.
+fn subject(header: &Header) -> String {
+    let words: Vec<String> = header.command.iter().map(|word| escape(word)).collect();
+    let command = words.join(" ");
+    let pids: Vec<String> = header.attached.iter().map(u32::to_string).collect();
+    match (pids.is_empty(), &header.cgroup) {
+        (_, Some(cgroup)) => format!("cgroup {}", escape(cgroup)),
+        (false, None) if command.is_empty() => format!("-p {}", pids.join(",")),
+        (false, None) => format!("-p {}: {command}", pids.join(",")),
+        (true, None) => command,
+    }
 }
 
 /// Time as a clock has it: `0:07`, `1:02:03`.
