@@ -266,6 +266,7 @@ impl Attributor {
             frames_missing,
             phase,
             no_stack,
+            forked: !self.tree.began(process),
         };
         let write = rules::judge(&evidence);
         if log::log_enabled!(log::Level::Trace) {
