@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::{Attributor, library};
+use super::Attributor;
 use crate::process::maps::Kind;
 use crate::process::tree::Mapped;
 use crate::record::schema::{Id, NativeFrame, Site};
@@ -34,7 +34,7 @@ impl Attributor {
         Site { file: object.clone(), line: None, approximate: false, function: Some(function), library }
     }
 
-    /// The file that a process runs, as its mappings name it; `None` = it holds or loads an interpreter, of whatever language.
+    /// The file that a process runs, as its mappings name it; `None` = it holds or loads an interpreter.
     pub(super) fn own_object(&mut self, process: usize) -> Option<String> {
         let process = self.tree.get(process);
         if self.names.interpreter_of(process.image).is_some() {
@@ -42,8 +42,7 @@ impl Attributor {
         }
         let exe = || {
             let path = Path::new(OsStr::from_bytes(&process.exe));
-            let path = fs::canonicalize(path).ok()?.to_string_lossy().into_owned();
-            (!library::is_interpreter(&path)).then_some(path)
+            Some(fs::canonicalize(path).ok()?.to_string_lossy().into_owned())
         };
         self.executables.entry(process.image).or_insert_with(exe).clone()
     }

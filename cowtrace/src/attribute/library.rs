@@ -297,17 +297,6 @@ pub fn is_loader(path: &str) -> bool {
     ["ld-linux", "ld-musl", "ld-2."].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Programs that run what others write, as their files are called without a version: the code in them is nobody's own.
-static INTERPRETERS: &[&str] =
-    &["bash", "dash", "java", "lua", "luajit", "node", "perl", "php", "php-cgi", "php-fpm", "ruby", "zsh"];
-
-/// Whether a file is the interpreter of a language, as it is called: `/usr/bin/ruby3.1`, `/usr/sbin/php-fpm8.2`.
-#[must_use]
-pub fn is_interpreter(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    INTERPRETERS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-')))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,17 +348,6 @@ mod tests {
         assert_eq!(hook("/home/ann/app/__init__.py", "Pool.reset"), "app.Pool.reset");
         assert_eq!(module("<string>"), "<string>");
         assert!(is_importing(IMPORTLIB, "_find_and_load") && !is_importing("/a.py", "_find_and_load"));
-    }
-
-    /// A version does not hide an interpreter.
-    #[test]
-    fn knows_interpreters() {
-        for path in
-            ["/usr/bin/perl", "/usr/bin/perl5.36.0", "/usr/bin/ruby3.1", "/usr/sbin/php-fpm8.2", "lua5.4"]
-        {
-            assert!(is_interpreter(path), "{path}");
-        }
-        assert!(!is_interpreter("/usr/sbin/nginx") && !is_interpreter("/home/ann/perl/tool"));
     }
 
     /// A compiler's suffix does not hide the collector.
