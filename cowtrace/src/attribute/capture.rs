@@ -384,6 +384,7 @@ impl Replay<'_> {
             frames_missing: capture.frames_missing,
             phase: capture.phase,
             no_stack: capture.no_stack.as_deref(),
+            forked: false,
         }
     }
 

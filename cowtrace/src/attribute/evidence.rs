@@ -187,6 +187,8 @@ pub struct Evidence<'a> {
     pub phase: Option<Phase>,
     /// Why there is no interpreter stack, if one could be expected.
     pub no_stack: Option<&'a str>,
+    /// The process was forked, or has forked, since it began what it runs.
+    pub forked: bool,
 }
 
 impl<'a> Evidence<'a> {
@@ -226,6 +228,7 @@ impl<'a> Evidence<'a> {
             frames_missing: false,
             phase: None,
             no_stack: None,
+            forked: false,
         }
     }
 

@@ -308,6 +308,7 @@ impl Attributor {
             frames_missing,
             phase,
             no_stack,
+            forked: !self.tree.began(process),
         };
         let write = rules::judge(&evidence);
         // What is told by a heap of slots is not kept in captures.

@@ -69,10 +69,11 @@ fn fork(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
     native.then(|| certain("fork_bookkeeping", None))
 }
 
-/// The loader's own code is startup wherever no interpreter frame is under way; so is an interpreter before its first
-/// frame.
+/// The loader's own code is startup where no interpreter frame is under way, until there is a fork: from then on it looks up
+/// functions as they are first called. So is an interpreter before its first frame.
 fn startup(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
-    let loader = evidence.stack.is_none() && evidence.object.is_some_and(library::is_loader);
+    let loads = evidence.stack.is_none() && !evidence.forked;
+    let loader = loads && evidence.object.is_some_and(library::is_loader);
     let starting = evidence.phase == Some(Phase::Startup);
     // What exec writes to, it writes to the new program's memory.
     if evidence.syscall.as_deref().filter(|_| evidence.kernel_mode).is_some_and(is_exec) {

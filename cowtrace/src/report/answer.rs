@@ -203,8 +203,10 @@ fn phrase(scope: &Scope<'_>, row: &Cause, total: &Copied) -> String {
 
 /// How much was copied, and by whom.
 fn spread(scope: &Scope<'_>, row: &Cause) -> String {
-    let (members, others): (Vec<usize>, Vec<usize>) =
-        row.by_process.keys().partition(|p| scope.is_child(**p));
+    // What a child copied before it ran another program, it copied as a child.
+    let forked = |process: usize| scope.trace.processes.get(process).is_some_and(|p| p.parent.is_some());
+    let is_member = |process: usize| scope.is_child(process) || forked(process) && !scope.has_forked(process);
+    let (members, others): (Vec<usize>, Vec<usize>) = row.by_process.keys().partition(|p| is_member(**p));
     let number = members.len() as u64;
     let parents = others.len();
     let noun = if members.iter().all(|p| scope.is_worker(*p)) { "worker" } else { "child process" };

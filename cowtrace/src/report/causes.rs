@@ -215,11 +215,16 @@ impl Tally {
         })
     }
 
-    /// The functions that wrote most, of those that have a name: ` (malloc, free)`.
+    /// The functions that wrote most, of those that have a name: ` (malloc, free)`. Nothing where most was written by code
+    /// without a name, which these would stand for.
     fn symbols(&self, scope: &Scope<'_>) -> String {
         let mut symbols: Vec<(u64, String)> = Vec::new();
         for (id, bytes) in &self.sites {
             symbols.extend(scope.trace.sites.get(*id).and_then(words::symbol).map(|name| (*bytes, name)));
+        }
+        let named: u64 = symbols.iter().map(|(bytes, _)| *bytes).sum();
+        if named * 2 < self.copied.all_bytes() {
+            return String::new();
         }
         symbols.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         let names: Vec<String> = symbols.iter().take(SYMBOLS).map(|(_, name)| name.clone()).collect();

@@ -177,13 +177,14 @@ fn not_listed(scope: &Scope<'_>) -> Option<String> {
     let part = scope.part.filter(|part| part.is_timed());
     let mut parts = Vec::new();
     let mut sum = 0;
-    for (outcome, words) in OUTCOMES {
+    for (outcome, one, many) in OUTCOMES {
         let unlisted: u64 = match part {
             Some(part) => part.unlisted(*outcome),
             None => trace.processes.iter().map(|p| p.totals.of(*outcome).unlisted).sum(),
         };
         sum += unlisted;
         if unlisted > 0 {
+            let words = if unlisted == 1 { one } else { many };
             parts.push((unlisted, format!("{} {words}", count(unlisted))));
         }
     }
@@ -196,17 +197,17 @@ fn not_listed(scope: &Scope<'_>) -> Option<String> {
     })
 }
 
-/// What a fault that is not listed did.
-static OUTCOMES: &[(Outcome, &str)] = &[
-    (Outcome::ZeroFill, "fresh pages"),
-    (Outcome::Read, "reads"),
-    (Outcome::SharedWrite, "writes to shared memory"),
-    (Outcome::SwapIn, "from swap"),
-    (Outcome::Copy, "copies before any fork"),
-    (Outcome::FileCopy, "file pages before any fork"),
-    (Outcome::Reuse, "in place before any fork"),
-    (Outcome::Other, "others"),
-    (Outcome::Failed, "failed"),
+/// What a fault that is not listed did, of one and of many.
+static OUTCOMES: &[(Outcome, &str, &str)] = &[
+    (Outcome::ZeroFill, "fresh page", "fresh pages"),
+    (Outcome::Read, "read", "reads"),
+    (Outcome::SharedWrite, "write to shared memory", "writes to shared memory"),
+    (Outcome::SwapIn, "from swap", "from swap"),
+    (Outcome::Copy, "copy before any fork", "copies before any fork"),
+    (Outcome::FileCopy, "file page before any fork", "file pages before any fork"),
+    (Outcome::Reuse, "in place before any fork", "in place before any fork"),
+    (Outcome::Other, "other", "others"),
+    (Outcome::Failed, "failed", "failed"),
 ];
 
 fn probes(header: &Header) -> String {

@@ -4,7 +4,7 @@ use super::numbers::{count, counted, size, time};
 use super::scope::{Copied, Scope};
 use super::table::{Column, Grid, Tone};
 use super::words;
-use crate::record::schema::Collection;
+use crate::record::schema::{Collection, Site};
 
 /// Rows, unless all are asked for.
 const ROWS: usize = 6;
@@ -52,11 +52,20 @@ fn cells(scope: &Scope<'_>, collection: &Collection) -> Vec<String> {
     let site = collection.site.and_then(|site| scope.trace.sites.get(site));
     vec![
         format!("{} in {pid}", collection.number),
-        site.map_or_else(|| "an unknown place".to_owned(), |site| words::site(site, scope)),
+        site.map_or_else(|| "an unknown place".to_owned(), |site| place(site, scope)),
         collection.generation.map_or_else(|| "?".to_owned(), |generation| generation.to_string()),
         time(collection.start),
         time(collection.end.saturating_sub(collection.start)),
         count(collection.pages),
         size(collection.bytes),
     ]
+}
+
+/// The line that triggered it. There is none when the interpreter collects for itself, as at its exit.
+fn place(site: &Site, scope: &Scope<'_>) -> String {
+    match (site.line, words::symbol(site)) {
+        (Some(_), _) => words::site(site, scope),
+        (None, Some(function)) => format!("no line ({function})"),
+        (None, None) => "no line".to_owned(),
+    }
 }

@@ -32,7 +32,13 @@ impl Client {
 
     /// Sends commands at once.
     fn send(&mut self, commands: &[String]) {
-        let text: String = commands.iter().map(|command| format!("{command}\r\n")).collect();
+        // As clients do: an array of texts, each behind its length.
+        let word = |word: &str| format!("${}\r\n{word}\r\n", word.len());
+        let array = |command: &String| {
+            let words: Vec<&str> = command.split(' ').collect();
+            format!("*{}\r\n{}", words.len(), words.into_iter().map(word).collect::<String>())
+        };
+        let text: String = commands.iter().map(array).collect();
         self.to.write_all(text.as_bytes()).expect("the commands are sent");
     }
 
@@ -102,14 +108,11 @@ fn save_under_writes() {
     let run = Run::new(&redis)
         .arg("--port")
         .arg(port.to_string())
-        .arg("--bind")
-        .arg("127.0.0.1")
+        .args(["--bind", "127.0.0.1"])
         .arg("--dir")
         .arg(folder.path())
-        .arg("--save")
-        .arg("")
-        .arg("--enable-debug-command")
-        .arg("local")
+        .args(["--save", ""])
+        .args(["--enable-debug-command", "local"])
         .timeout(150);
     let server = Server::start(run);
     server.expect_port(port);
@@ -168,13 +171,13 @@ fn own_functions(ended: &Ended) {
     assert!(own * 100 >= all * 80, "{own} of {all} bytes:\n{}", ended.report);
 }
 
-/// Who called them, up to the loop of commands, is told, too.
+/// Who called them, up to what reads a client's commands, is told, too.
 fn callers(ended: &Ended) {
     let parent = root(&ended.trace).pid;
     let copies = || ended.trace.faults_of(parent).filter(|fault| fault.outcome == "copy");
     let commands = copies().filter(|fault| {
         let symbols = fault.native.iter().skip(1).filter_map(|frame| frame.symbol.as_deref());
-        symbols.into_iter().any(|symbol| ["call", "processCommand"].contains(&symbol))
+        symbols.into_iter().any(|symbol| symbol == "readQueryFromClient")
     });
     let (called, all) = (bytes(commands), bytes(copies()));
     println!("{called} of {all} bytes of the parent were copied for a command of a client's");

@@ -86,7 +86,8 @@ fn fastcgi(port: u16, script: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Workers of php-fpm share what the master and the cache of compiled scripts have; what they copy of it is PHP's own.
+/// Workers of php-fpm share what the master has loaded before; what they copy of it is PHP's own. (Debian's package exports the
+/// language's functions and none of the process manager's, `fpm_…`: few pages, once in each worker.)
 #[test]
 fn php_fpm() {
     if !needs::tracing() {
@@ -95,11 +96,14 @@ fn php_fpm() {
     let Some(php) = software::debian("/usr/sbin/php-fpm8.2", "php8.2-fpm") else { return };
     let (folder, port) = (Folder::of("nobody"), free_port());
     let at = folder.path().display().to_string();
-    let script = folder.write(
-        "page.php",
-        "<?php\nfunction words($n) { $all = []; for ($i = 0; $i < $n; $i++) { $all[] = str_repeat('w', $i % 40); } return $all; }\n\
-         echo 'words: ', count(array_unique(words(20000)));\n",
+    folder.write(
+        "library.php",
+        "<?php\nfunction words($n) {\n  $all = [];\n\
+         for ($i = 0; $i < $n; $i++) { $all[] = str_repeat('w', $i % 40); }\n  return $all;\n}\n",
     );
+    // Runs once in the master, and leaves its heap to the workers.
+    let preload = folder.write("preload.php", "<?php\nrequire __DIR__ . '/library.php';\nwords(20000);\n");
+    let script = folder.write("page.php", "<?php\necho 'words: ', count(array_unique(words(20000)));\n");
     let configuration = folder.write(
         "fpm.conf",
         &format!(
@@ -107,8 +111,10 @@ fn php_fpm() {
              [www]\nlisten = 127.0.0.1:{port}\npm = static\npm.max_children = 4\n"
         ),
     );
-    let run = Run::new(&php).flag("--user").flag("nobody").args(["--nodaemonize", "--fpm-config"]);
-    let server = Server::start(run.arg(&configuration).timeout(120));
+    let run = Run::new(&php).flag("--user").flag("nobody").args(["--nodaemonize", "-d"]);
+    let run =
+        run.arg(format!("opcache.preload={}", preload.display())).arg("--fpm-config").arg(&configuration);
+    let server = Server::start(run.timeout(120));
     server.expect_port(port);
     server.expect_children(4);
     let script = script.display().to_string();
@@ -125,7 +131,7 @@ fn php_fpm() {
     let ended = server.end(Signal::SIGQUIT);
     let version = said_by(Command::new(&php).arg("--version"));
     let version = version.lines().next().unwrap_or_default().to_owned();
-    let about = format!("{version}: 4 workers, 100 requests.");
+    let about = format!("{version}: 4 workers, opcache.preload, 100 requests.");
     runs::keep("php-fpm", &about, &ended, &[(folder.path(), "/srv/www")]);
     judge(&ended, 0);
     let workers = workers_of(&ended.trace, root(&ended.trace).pid);

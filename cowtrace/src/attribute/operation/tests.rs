@@ -284,6 +284,11 @@ fn kernel_and_native() {
 #[test]
 fn phases() {
     assert_eq!(asked(None, None, |e| e.object = Some("/lib64/ld-linux-x86-64.so.2")).kind, "startup");
+    let bound = |e: &mut Evidence<'_>| {
+        e.object = Some("/lib64/ld-linux-x86-64.so.2");
+        e.forked = true;
+    };
+    assert_eq!(asked(None, None, bound).kind, "native");
     assert_eq!(asked(None, None, |e| e.phase = Some(Phase::Startup)).kind, "startup");
     assert_eq!(asked(None, None, |e| e.phase = Some(Phase::Exit)).kind, "exit");
     let exit = stack(&[("/usr/lib/python3.11/multiprocessing/util.py", "_exit_function", 357, None)]);
