@@ -58,6 +58,7 @@ pub(super) struct Finished {
 
 impl Finished {
     /// Whether the command goes on and is to be waited for.
+    #[cfg(feature = "top")]
     pub(super) const fn goes_on(&self) -> bool {
         self.status.is_none() && self.child.is_some()
     }
