@@ -95,7 +95,7 @@ fn has_ruby() -> bool {
     there
 }
 
-fn copies_of<'a>(trace: &'a Trace, pid: u32) -> impl Iterator<Item = &'a Fault> {
+fn copies_of(trace: &Trace, pid: u32) -> impl Iterator<Item = &Fault> {
     trace.faults_of(pid).filter(|fault| fault.outcome == "copy")
 }
 

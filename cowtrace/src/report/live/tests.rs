@@ -42,6 +42,8 @@ fn told(trace: &Trace, options: &Options<'_>) -> serde_json::Value {
     for field in ["forks", "latencies", "missing"] {
         value.as_object_mut().unwrap().remove(field);
     }
+    // That sums were kept is said there.
+    value["notes"].as_array_mut().unwrap().retain(|note| note["about"] != "not seen");
     value
 }
 
@@ -70,7 +72,7 @@ fn few_faults_are_kept() {
         for (most, is_whole) in
             [(trace.faults.len(), true), (trace.faults.len() / 2, trace.faults.is_empty())]
         {
-            let mut live = Live { latest: 7, most, ..Live::default() };
+            let mut live = Live { latest: 0, most, ..Live::default() };
             pieces(&trace, 13).into_iter().for_each(|piece| live.take(piece));
             let kept = live.finish();
             assert_eq!(
