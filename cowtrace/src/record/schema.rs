@@ -4,14 +4,19 @@
 //! Times are nanoseconds since [`Header::start`]; sizes are bytes; addresses are the target's. Names of the target are
 //! kept as they came (valid UTF-8, lossy); whoever prints them escapes them.
 
+mod code;
+mod page;
+mod process;
 mod read;
 mod table;
 
 use std::num::NonZero;
-use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+pub use code::{FrameLanguage, NativeFrame, PythonFrame, Site};
+pub use page::{Added, ModuleTable, Page, PageState};
+pub use process::{Outcome, OutcomeTotal, Process, ProcessTotals};
 pub use table::{Id, Table};
 
 /// Version of the JSON Lines schema.
@@ -103,135 +108,6 @@ pub struct Interpreter {
     pub layout: Option<String>,
 }
 
-/// One process of the tree.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-pub struct Process {
-    /// Process id.
-    pub pid: u32,
-    /// Who forked it; for the command itself cowtrace.
-    pub ppid: u32,
-    /// Index of the parent in [`Trace::processes`]; `None` for the command itself.
-    pub parent: Option<usize>,
-    /// 0 for the command itself, +1 for each fork.
-    pub generation: u32,
-    /// When it was forked; 0 for one that was there before the trace.
-    pub start: u64,
-    /// When its last thread exited; `None` = it was running when the trace ended.
-    pub end: Option<u64>,
-    /// When it began to run another program, by exec; 0 = before the trace, after its parent had forked it.
-    pub execs: Vec<u64>,
-    /// Last name.
-    pub comm: String,
-    /// File it runs; `None` = not found out.
-    pub exe: Option<String>,
-    /// Command line of what it runs.
-    pub command: Vec<String>,
-    /// Private memory at the moment it was forked; 0 for one that began by sharing all of its parent's memory (vfork).
-    ///
-    /// With [`Process::attached`] a baseline from `/proc/PID/smaps`, read right after the process began to be followed:
-    /// the anonymous memory that it still shared with another process then, in memory. That is `Shared_Clean` and
-    /// `Shared_Dirty` of every private mapping without a file, and of private mappings of files as much of `Shared_Dirty`
-    /// as `Anonymous` allows. What was swapped out is not in it: who shares that is not told. 0 also if it could not be
-    /// read: then [`Process::private_bytes`] is `None`.
-    pub inherited_bytes: u64,
-    /// It was there before the trace.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub attached: bool,
-    /// With `attached`: anonymous memory that was its own when [`Process::inherited_bytes`] was read, in memory or swapped
-    /// out. Which writes had made it its own nobody saw. `None` = not read, or it was forked while traced.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub private_bytes: Option<u64>,
-    /// The container that it was in when the trace, or the process, began: the runtime's id of it (64 hexadecimal digits for
-    /// Docker, Podman, containerd and CRI-O), or the name that LXC or systemd-nspawn gave it; by its cgroup. `None` = none
-    /// that its cgroup names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
-    /// It began in its parent's own memory, of which no page is copied for that (vfork, `posix_spawn`); not in recordings made
-    /// before this was told.
-    #[serde(default)]
-    pub borrows: bool,
-    /// Exit status, 128+n for a signal; `None` = not ended.
-    pub exit_status: Option<i32>,
-    /// Totals of this process.
-    pub totals: ProcessTotals,
-}
-
-impl Process {
-    /// The process (index into [`Trace::processes`]) that forked it and shared pages with it from then on; `None` = nobody did, or
-    /// it borrowed all of its parent's memory. What it inherited says less: the kernel's counter lags.
-    #[must_use]
-    pub fn forked_from(&self) -> Option<usize> {
-        self.parent.filter(|_| !self.borrows)
-    }
-}
-
-/// Totals of one process, counted in the kernel.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-pub struct ProcessTotals {
-    /// Faults by outcome, every outcome present.
-    pub outcomes: Vec<(Outcome, OutcomeTotal)>,
-    /// Bytes of `copy`.
-    pub copied_bytes: u64,
-    /// Bytes of `file_copy`.
-    pub file_copied_bytes: u64,
-}
-
-impl ProcessTotals {
-    /// Faults with this outcome.
-    #[must_use]
-    pub fn faults(&self, outcome: Outcome) -> u64 {
-        self.of(outcome).faults
-    }
-
-    /// The total of this outcome; all 0 if the kernel counted none.
-    #[must_use]
-    pub fn of(&self, outcome: Outcome) -> OutcomeTotal {
-        self.outcomes.iter().find(|(o, _)| *o == outcome).map_or_else(OutcomeTotal::default, |(_, t)| *t)
-    }
-}
-
-/// Faults with one outcome. `faults = listed + unlisted + lost`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-pub struct OutcomeTotal {
-    /// All.
-    pub faults: u64,
-    /// Not listed: before the first fork, or an outcome that was not asked for.
-    pub unlisted: u64,
-    /// Details lost.
-    pub lost: u64,
-}
-
-/// What the kernel did about a fault.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the words are explained where they are decided, in the kernel half")]
-pub enum Outcome {
-    Copy,
-    FileCopy,
-    Reuse,
-    ZeroFill,
-    SharedWrite,
-    Read,
-    SwapIn,
-    Other,
-    Failed,
-}
-
-impl Outcome {
-    /// Every outcome, in the order in which they are listed.
-    pub const ALL: [Self; 9] = [
-        Self::Copy,
-        Self::FileCopy,
-        Self::Reuse,
-        Self::ZeroFill,
-        Self::SharedWrite,
-        Self::Read,
-        Self::SwapIn,
-        Self::Other,
-        Self::Failed,
-    ];
-}
-
 /// One listed page fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -301,63 +177,6 @@ pub struct Collection {
     pub bytes: u64,
     /// Line that triggered it.
     pub site: Option<Id<Site>>,
-}
-
-/// Where the entries of a table of `sys.modules` lay.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-pub struct ModuleTable {
-    /// Address of each key's value, at which a replacement writes.
-    pub entries: Vec<(String, u64)>,
-    /// Addresses of the entries that had no key yet: a key that is added goes to the next of them, unless there is none and
-    /// the table is replaced.
-    pub free: Range<u64>,
-    /// Processes (indices into [`Trace::processes`]) that had it, and when: at a fork, its parent and its child.
-    pub seen: Vec<(usize, u64)>,
-}
-
-/// What became of a page that was asked about in one process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// Index into [`Trace::processes`].
-    pub process: usize,
-    /// The address asked about.
-    pub address: u64,
-    /// The key of `sys.modules` asked about, whose value lies there; `None` = the address was given.
-    pub key: Option<String>,
-    /// The key was added after the process was forked; `None` = it was there, or an address was given.
-    pub added: Option<Added>,
-    /// What became of it.
-    pub state: PageState,
-    /// Index into [`Trace::faults`] of the last write that made it private, of the first of the import where the table was
-    /// replaced; `None` = none is known.
-    pub fault: Option<usize>,
-}
-
-/// What is known of the page to which a key was added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Added {
-    /// It is this page.
-    Here,
-    /// It is this page or another one: the table had free entries on both.
-    Perhaps,
-}
-
-/// What became of a page in one process since its memory was last shared by a fork.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PageState {
-    /// A write made it private.
-    Private,
-    /// A write had made it private before the last fork by the process; since then it is shared again.
-    PrivateBeforeFork,
-    /// No write to it since the fork: shared, if there is such a page.
-    Shared,
-    /// The key's table had no free entry at the fork, so that the import that added the key replaced it: the page is a part of
-    /// the old one.
-    Replaced,
-    /// No write to it is known, but details of this process were lost.
-    Unknown,
 }
 
 /// The mapping that holds an address.
@@ -449,95 +268,6 @@ pub struct Write {
     /// Why it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-}
-
-/// The innermost line of the user's own code; for native code the innermost function outside the libraries that come with
-/// its language, allocators among them.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
-pub struct Site {
-    /// Source file, or the object of native code without lines.
-    pub file: Option<String>,
-    /// Line; `None` = native code without lines.
-    pub line: Option<u32>,
-    /// The line is near the right one: see [`PythonFrame::approximate`].
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub approximate: bool,
-    /// Function or symbol.
-    pub function: Option<String>,
-    /// Whose code it is, if it is not the user's own: a package, `standard library`, or the file of native code.
-    pub library: Option<String>,
-}
-
-/// Whose a frame is.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FrameLanguage {
-    /// CPython's.
-    #[default]
-    Python,
-    /// Ruby's.
-    Ruby,
-}
-
-impl FrameLanguage {
-    /// What recordings from before there was another leave out.
-    #[must_use]
-    pub fn is_python(&self) -> bool {
-        *self == Self::Python
-    }
-}
-
-/// One frame of an interpreter, of whichever.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-pub struct PythonFrame {
-    /// Whose it is.
-    #[serde(skip_serializing_if = "FrameLanguage::is_python")]
-    pub language: FrameLanguage,
-    /// Qualified name; of Ruby its label, such as `block in each_pair`.
-    pub function: String,
-    /// File as the interpreter names it; `<native>` for a method of Ruby's that is native code.
-    pub file: String,
-    /// Line; `None` = the instruction has none.
-    pub line: Option<u32>,
-    /// The frame ran machine code that the interpreter had compiled from its instructions, and was not told at each of them
-    /// where it was: the line is that of an instruction before, or of the end of the loop.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub approximate: bool,
-    /// Base opcode at the instruction; `None` = not read.
-    pub op: Option<&'static str>,
-}
-
-/// One native frame. The outermost one of a stack that is not whole stands for what is missing: it has no object, and why
-/// in brackets as its symbol.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Hash, Serialize)]
-pub struct NativeFrame {
-    /// Symbol whose size covers the address, or an inlined function; `None` = there is none.
-    pub symbol: Option<String>,
-    /// File that holds the code.
-    pub object: Option<String>,
-    /// Offset in that file: of the instruction that faulted; of a caller's frame that of the last byte of its call, which is
-    /// what lines are looked up by.
-    #[serde(serialize_with = "hexadecimal", deserialize_with = "read::hexadecimal")]
-    pub offset: u64,
-    /// Source file, as the debug information names it; `None` = there is none that tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// Line in it; `None` as for `file`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub line: Option<u32>,
-    /// The function was compiled into the one of the next frame, which has the same address.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub inlined: bool,
-    /// What names the code may be out of date: a list of compiled functions that has changed since.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub approximate: bool,
-    /// Why there is no symbol, where more can be said than that the file has none for this address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-fn hexadecimal<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{value:#x}"))
 }
 
 /// What one stage lost on one CPU.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use cowtrace_ebpf::state::{Follow, ProcessKey};
 
 use super::baselines::{Asked, Asking, Baselines};
-use super::reader::{Order, Pipeline};
+use super::pipeline::{Order, Pipeline};
 use super::target::Existing;
 use super::{monotonic, other};
 use crate::bpf::{Claim, Following};

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use cowtrace_ebpf::state::ProcessKey;
 
-use super::reader::Message;
+use super::pipeline::Message;
 use crate::process::baseline::Baseline;
 
 /// A way to ask for the baseline of a process.

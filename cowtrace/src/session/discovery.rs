@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 use cowtrace_ebpf::event::fork_flag;
 use cowtrace_ebpf::state::{Assignment, ProcessKey};
 
-use super::reader::Message;
+use super::pipeline::Message;
 use crate::bpf::Plans;
 use crate::event::Event;
 use crate::interp::{self, Found};

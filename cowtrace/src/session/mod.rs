@@ -2,11 +2,13 @@
 //! the threads, puts the trace together. The only module that sees all stages.
 
 mod attached;
+mod attributing;
 mod baselines;
 mod callers;
 mod discovery;
 mod finish;
 mod mappings;
+mod pipeline;
 mod reader;
 mod run;
 mod target;
@@ -38,7 +40,7 @@ use crate::record::schema::{Header, SCHEMA, Trace};
 use crate::record::sink::Sink;
 use attached::Attached;
 use mappings::Mappings;
-use reader::{Pipeline, Tables, Work};
+use pipeline::{Pipeline, Tables, Work};
 use run::{Clock, End, Run, Subject, TIDY};
 use target::{Prepared, Wanted};
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cowtrace_ebpf::state::{Process as KernelProcess, ProcessKey, Totals};
 
 use super::attached::Attached;
-use super::reader::{Counted, Pipeline};
+use super::pipeline::{Counted, Pipeline};
 use super::{Request, finish, monotonic, other, watch};
 use crate::bpf::Control;
 use crate::diag::{self, Failure, Notice};
