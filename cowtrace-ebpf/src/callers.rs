@@ -221,10 +221,8 @@ fn read_stack(record: &mut StackCopy, sp: u64) -> bool {
     while pages > 0 {
         pages -= 1;
         let reach = (PAGE - first % PAGE) + pages * PAGE;
-        if reach < len {
-            if read_words(record, first, reach) {
-                return true;
-            }
+        if reach < len && read_words(record, first, reach) {
+            return true;
         }
     }
     false
