@@ -166,13 +166,11 @@ macro_rules! ruby_plan {
         #[repr(C)]
         pub struct RubyPlan {
             $($(#[$about])* pub $field: u16,)*
-            /// Always zero.
-            pub zero: [u16; 2],
         }
 
         impl RubyPlan {
             /// For plans of other walkers.
-            pub const NONE: Self = Self { $($field: 0,)* zero: [0; 2] };
+            pub const NONE: Self = Self { $($field: 0,)* };
         }
     };
 }
@@ -239,6 +237,11 @@ ruby_plan! {
     page_slot_size;
     /// Page record → first slot.
     page_start;
+    /// Thread → record of the native thread that runs it, which then has what `thread_ident` tells; 0 = the thread has it
+    /// itself.
+    thread_native;
+    /// Bits below a body's first line: 1 where it is a small integer object, 0 where it is a number.
+    first_line_shift;
 }
 
 /// Bytes of a code record's lines that are set aside for a body's own words, with [`walker::STACKED`].

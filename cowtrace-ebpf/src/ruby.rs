@@ -245,8 +245,7 @@ fn item(array: u64, index: u64, plan: &Plan) -> Option<u64> {
 fn sequence(body: u64, record: &mut Code, plan: &Plan) -> Option<()> {
     let ruby = &plan.ruby;
     read::user_onto(body + u64::from(plan.code_first_line), &mut record.first_line);
-    // A small integer.
-    record.first_line >>= 1;
+    record.first_line >>= ruby.first_line_shift & 31;
     let mut file = read::user::<u64>(body + u64::from(plan.code_file)).unwrap_or(0);
     if read::user::<u64>(file).unwrap_or(0) & TYPE == ARRAY {
         // The name and the real path.

@@ -215,7 +215,11 @@ fn thread_state(thread: &mut Thread, process: &Process, plan: &Plan) -> u64 {
 /// Whether a state is the thread's, and, where one thread has several, the one that it used last.
 #[inline(always)]
 fn is_state_of(state: u64, ident: u64, plan: &Plan) -> bool {
-    if read::user::<u64>(state + u64::from(plan.thread_ident)) != Some(ident) {
+    let mut holder = state;
+    if plan.ruby.thread_native != 0 {
+        holder = read::user::<u64>(state + u64::from(plan.ruby.thread_native)).unwrap_or(0);
+    }
+    if read::user::<u64>(holder + u64::from(plan.thread_ident)) != Some(ident) {
         return false;
     }
     if plan.thread_status == UNUSED {

@@ -1,4 +1,4 @@
-//! Interpreters of every version that are here, each with the way to run a script on it.
+//! Interpreters of every version that are here, each with the way to run a script on it: CPython's, and Ruby's.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,10 @@ use crate::needs;
 const PYENV: [&str; 6] = ["3.8.18", "3.9.18", "3.10.13", "3.11.7", "3.12.1", "3.13.0"];
 /// Interpreters that are looked for in each root.
 const IN_ROOTS: [&str; 3] = ["3.13", "3.14", "3.15"];
+
+/// Ruby on Debian 12, and in each root.
+const RUBY: &str = "3.1";
+const RUBY_IN_ROOTS: &str = "3.3";
 
 /// One interpreter.
 #[derive(Clone, Debug)]
@@ -72,9 +76,7 @@ pub fn every() -> Vec<Build> {
         (None, executable, minor.to_owned())
     });
     let debian = (None, PathBuf::from("/usr/bin/python3.11"), "3.11".to_owned());
-    let roots = std::env::var("COWTRACE_PYTHON_ROOTS").unwrap_or_default();
-    let roots: Vec<PathBuf> =
-        std::env::split_paths(&roots).filter(|root| !root.as_os_str().is_empty()).collect();
+    let roots = roots();
     let in_roots = roots.iter().flat_map(|root| {
         IN_ROOTS.iter().map(|minor| {
             (Some(root.clone()), PathBuf::from(format!("/usr/bin/python{minor}")), (*minor).to_owned())
@@ -85,6 +87,27 @@ pub fn every() -> Vec<Build> {
         .chain(in_roots)
         .filter_map(|(root, path, minor)| build(root, path, &minor))
         .collect()
+}
+
+/// Every Ruby that is here; what is not is said.
+#[must_use]
+pub fn rubies() -> Vec<Build> {
+    let program = |version: &str| PathBuf::from(format!("/usr/bin/ruby{version}"));
+    let roots = roots();
+    if roots.is_empty() {
+        needs::skipped(&format!("there is no root with Ruby {RUBY_IN_ROOTS}"));
+    }
+    let in_roots = roots.into_iter().map(|root| (Some(root), RUBY_IN_ROOTS));
+    [(None, RUBY)]
+        .into_iter()
+        .chain(in_roots)
+        .filter_map(|(root, version)| build(root, program(version), version))
+        .collect()
+}
+
+fn roots() -> Vec<PathBuf> {
+    let roots = std::env::var("COWTRACE_PYTHON_ROOTS").unwrap_or_default();
+    std::env::split_paths(&roots).filter(|root| !root.as_os_str().is_empty()).collect()
 }
 
 fn build(root: Option<PathBuf>, executable: PathBuf, minor: &str) -> Option<Build> {

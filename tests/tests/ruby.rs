@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use cowtrace_tests::builds::{self, Build};
 use cowtrace_tests::{Fault, Run, Trace, check, needs, programs};
 use serde::Deserialize;
 
@@ -102,26 +103,37 @@ fn copies_of(trace: &Trace, pid: u32) -> impl Iterator<Item = &Fault> {
 /// Each case has its own child, which writes at one line, on many pages.
 #[test]
 fn every_kind_of_write() {
-    if !has_ruby() {
+    if !needs::tracing() {
         return;
     }
+    for build in builds::rubies() {
+        every_kind_with(&build);
+    }
+}
+
+fn every_kind_with(build: &Build) {
+    println!("{}", build.name);
     let script = programs::workload("writes.rb");
+    let placed = build.place(&script);
     let text = std::fs::read_to_string(programs::workload("ruby.json")).expect("the expectations");
     let expectations: Expectations = serde_json::from_str(&text).expect("expectations");
-    let traced = Run::new(RUBY).arg(&script).trace();
+    let traced = build.run(&placed).trace();
     check::nothing_lost(&traced.trace);
     check::totals_add_up(&traced.trace);
     let interpreter = traced.trace.header.interpreters.first().expect("an interpreter");
-    assert_eq!((interpreter.name.as_str(), interpreter.layout.as_deref()), ("Ruby", Some("ruby-3.1")));
+    let layout = format!("ruby-3.{}", build.minor);
+    assert_eq!((interpreter.name.as_str(), interpreter.layout.as_ref()), ("Ruby", Some(&layout)));
     let stdout = traced.finished.stdout_text();
     let told: Vec<Told> = stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(told.len(), expectations.cases.len(), "cases that nobody judges");
     let mut problems = Vec::new();
     for told in &told {
         let expected = &expectations.cases[&told.case];
-        problems.extend(judge(&traced.trace, told, expected, &expectations.everywhere, &script));
+        let line = programs::line_ending(&script, &format!("# the write {}", told.case));
+        let place = (placed.path.as_path(), line);
+        problems.extend(judge(&traced.trace, told, expected, &expectations.everywhere, place));
     }
-    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(problems.is_empty(), "{}: {}", build.name, problems.join("\n"));
 }
 
 fn judge(
@@ -129,9 +141,8 @@ fn judge(
     told: &Told,
     expected: &Expected,
     everywhere: &[Named],
-    script: &Path,
+    (script, line): (&Path, u32),
 ) -> Vec<String> {
-    let line = programs::line_ending(script, &format!("# the write {}", told.case));
     let is_here = |fault: &&Fault| {
         let is_operation = fault.operation.kind == expected.operation
             && (expected.operation_name.is_none() || expected.operation_name == fault.operation.name);
@@ -167,11 +178,18 @@ fn judge(
 /// the script's own where it says so.
 #[test]
 fn a_preloaded_pool() {
-    if !has_ruby() {
+    if !needs::tracing() {
         return;
     }
+    for build in builds::rubies() {
+        a_pool_with(&build);
+    }
+}
+
+fn a_pool_with(build: &Build) {
     let script = programs::workload("pool.rb");
-    let traced = Run::new(RUBY).arg(&script).trace();
+    let placed = build.place(&script);
+    let traced = build.run(&placed).trace();
     check::nothing_lost(&traced.trace);
     let faults = || traced.trace.faults.iter().filter(|fault| fault.outcome == "copy");
     let bytes = |faults: &mut dyn Iterator<Item = &Fault>| faults.map(|fault| fault.bytes).sum::<u64>();
@@ -179,18 +197,40 @@ fn a_preloaded_pool() {
     let has_symbol = |fault: &&Fault| fault.native.first().is_some_and(|frame| frame.symbol.is_some());
     let named = bytes(&mut faults().filter(|fault| !fault.ruby.is_empty() || has_symbol(fault)));
     let unknown = bytes(&mut faults().filter(|fault| fault.write.kind == "unknown"));
-    println!("{all} bytes copied, {named} with a line or a symbol, {unknown} of unknown writes");
+    println!(
+        "{}: {all} bytes copied, {named} with a line or a symbol, {unknown} of unknown writes",
+        build.name
+    );
     assert!(named * 100 >= all * 99, "{named} of {all}");
     assert!(unknown * 100 <= all * 5, "{unknown} of {all}");
     assert!(faults().all(|fault| fault.python.is_empty()), "frames of Ruby's are no Python frames");
     let served = programs::line_ending(&script, "# served");
-    let at_line = faults().filter(|fault| fault.line_in(&script) == Some(served)).count();
+    let at_line = faults().filter(|fault| fault.line_in(&placed.path) == Some(served)).count();
     assert!(at_line >= 100, "{at_line} copies where requests are served");
     // A major collection in each worker.
     for process in traced.trace.processes.iter().filter(|process| process.generation == 1) {
         let full =
             |pid| traced.trace.collections.iter().any(|one| one.pid == pid && one.generation == Some(2));
         assert!(full(process.pid), "no full collection in {}", process.pid);
+    }
+}
+
+/// A thread beside the main one is found, and its frames are its own.
+#[test]
+fn another_thread() {
+    if !needs::tracing() {
+        return;
+    }
+    let script = programs::workload("threads.rb");
+    let line = programs::line_ending(&script, "# written");
+    for build in builds::rubies() {
+        let placed = build.place(&script);
+        let traced = build.run(&placed).trace();
+        check::nothing_lost(&traced.trace);
+        let here = |fault: &&Fault| fault.outcome == "copy" && fault.line_in(&placed.path) == Some(line);
+        let of_text = |fault: &&Fault| fault.write.kind == "buffer" && fault.pid != fault.tid;
+        let written = traced.trace.faults.iter().filter(here).filter(of_text).count();
+        assert!(written >= 295, "{}: {written} of 300", build.name);
     }
 }
 

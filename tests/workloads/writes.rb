@@ -131,10 +131,9 @@ CASES['new_objects'] = lambda do
   GC.start
   child('new_objects') do
     GC.disable
-    made = Array.new(40_000)
     index = 0
     while index < 40_000
-      made[index] = Object.new # the write new_objects
+      Object.new # the write new_objects
       index += 1
     end
   end

@@ -1,4 +1,4 @@
-//! The CPython versions that the tests want: what this machine has, and a Debian root with the newest ones.
+//! The CPython versions that the tests want: what this machine has, and a Debian root with the newest ones, and Ruby's.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) const ROOTS: &str = "COWTRACE_PYTHON_ROOTS";
 /// The suite that has the newest versions.
 const SUITE: &str = "sid";
 /// What is installed in the root.
-const PACKAGES: [&str; 3] = ["python3.13", "python3.14", "python3.15"];
+const PACKAGES: [&str; 4] = ["python3.13", "python3.14", "python3.15", "ruby3.3"];
 /// Minor versions of CPython 3 that cowtrace knows.
 const MINORS: std::ops::RangeInclusive<u32> = 8..=15;
 /// Debian's own archive is what this keyring, of the package debian-archive-keyring, signs for.
@@ -97,6 +97,9 @@ fn own_root(make: bool) -> Result<Option<PathBuf>> {
         Err(error) => return Err(error),
     };
     if root.is_dir() {
+        if make {
+            complete(&root)?;
+        }
         return Ok(Some(root));
     }
     if !make {
@@ -124,8 +127,27 @@ fn own_root(make: bool) -> Result<Option<PathBuf>> {
 fn bootstrap(root: &Path, mirror: &str) -> Result<()> {
     let mut debootstrap = as_root("/usr/sbin/debootstrap", &["--variant=minbase", SUITE])?;
     command::run(debootstrap.arg(root).arg(mirror))?;
+    install(root, &PACKAGES)
+}
+
+/// Installs what a root that was made earlier has not. Each package has a program of its name.
+fn complete(root: &Path) -> Result<()> {
+    let is_missing = |package: &&str| !root.join("usr/bin").join(package).exists();
+    let missing: Vec<&str> = PACKAGES.into_iter().filter(is_missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    say(format_args!("adding {} to {}", missing.join(", "), root.display()));
+    // What the root knows of the archive may have been superseded.
+    install(root, &missing).or_else(|_| {
+        command::run(in_root(root, OsStr::new("apt-get"))?.args(["update", "--quiet"]))?;
+        install(root, &missing)
+    })
+}
+
+fn install(root: &Path, packages: &[&str]) -> Result<()> {
     let mut install = in_root(root, OsStr::new("apt-get"))?;
-    command::run(install.args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(PACKAGES))
+    command::run(install.args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(packages))
 }
 
 /// A command that runs a program of a root, as root.

@@ -73,6 +73,9 @@ impl Attributor {
         if around.block.as_ref().is_none_or(|block| !block.is_header) {
             around.slotted = self.owned(query, around.block.as_ref());
         }
+        if around.slotted.is_none() {
+            around.slotted = of_code(query);
+        }
         if around.slotted.is_none() && around.block.is_none() {
             let is_transient = |memory| query.found.language.is_transient(memory, fault.address);
             around.slotted =
@@ -163,6 +166,17 @@ impl Attributor {
         }
         None
     }
+}
+
+/// A part of what belongs to a code object in a register: the collector clears what instructions of any of them remember.
+fn of_code(query: &Query<'_>) -> Option<Slotted> {
+    let address = query.at.fault.address;
+    let part = |code| {
+        let of = |memory| query.found.language.caches_of(memory, code);
+        let parts = query.at.memories().map(of).find(|parts| !parts.is_empty())?;
+        parts.into_iter().find(|(range, _)| range.contains(&address))
+    };
+    query.in_registers().find_map(part).map(|(_, what)| Slotted::Cache(what))
 }
 
 /// Kind of a write to the part of what an object owns that an address lies in, or that begins the block that holds it.

@@ -280,6 +280,11 @@ pub trait Language: fmt::Debug + Sync {
         Parts::new()
     }
 
+    /// The same of a code object in memory, which may be none of those that frames have named.
+    fn caches_of(&self, _memory: &dyn Memory, _code: u64) -> Parts {
+        Parts::new()
+    }
+
     /// Structures of the interpreter's own, with the state of a thread (0 = of none); `None` = they cannot be read.
     fn own_structures(&self, _found: &Found, _memory: &dyn Memory, _state: u64) -> Option<Vec<Own>> {
         None

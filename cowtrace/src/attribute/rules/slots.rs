@@ -13,6 +13,8 @@ static FLAGS: &[(u64, &str)] = &[
     (1 << 9, "object id"),
     (1 << 10, "instance variables elsewhere"),
     (1 << 11, "frozen"),
+    // Instance variables that it has: <https://github.com/ruby/ruby/blob/v3_3_8/shape.h#L31>
+    (u64::MAX << 32, "shape"),
 ];
 /// … its type.
 const TYPE: u64 = 0x1f;

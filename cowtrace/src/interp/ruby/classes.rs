@@ -16,6 +16,14 @@ const MOST_VARIABLES: u64 = 64;
 /// Bytes of a table's entry: hash, key, value.
 const ENTRY: u64 = 24;
 
+impl Layout {
+    /// Address of a class's extension.
+    pub(super) fn extension(&self, memory: &dyn Memory, class: u64) -> Option<u64> {
+        let at = class.checked_add(self.class_extension)?;
+        if self.class_extension_inside { Some(at) } else { memory.u64(at).ok() }
+    }
+}
+
 /// The name of a class, or of the nearest above it that has one; `None` = it is no class, or has none.
 pub(super) fn name(layout: &Layout, found: &Found, memory: &dyn Memory, class: u64) -> Option<String> {
     let mut class = class;
@@ -33,9 +41,12 @@ pub(super) fn name(layout: &Layout, found: &Found, memory: &dyn Memory, class: u
     None
 }
 
-/// The value of the hidden variable that has the name.
+/// The name that a class has itself, or as the value of a hidden variable.
 fn own_name(layout: &Layout, found: &Found, memory: &dyn Memory, class: u64) -> Option<String> {
-    let extension = memory.u64(class.checked_add(layout.class_extension)?).ok()?;
+    let extension = layout.extension(memory, class)?;
+    if let Some(at) = layout.class_name {
+        return symbols::text(layout, memory, memory.u64(extension.checked_add(at)?).ok()?);
+    }
     let table =
         memory.u64(extension.checked_add(layout.class_variables)?).ok().filter(|table| *table != 0)?;
     let bound = memory.u64(table.checked_add(40)?).ok()?;

@@ -12,39 +12,44 @@ use crate::process::maps::Mapping;
 use crate::process::object::{Object, ObjectError, Place};
 use crate::record::schema::Interpreter;
 
-/// The symbols that are asked for: all are exported, from stripped files too.
+/// The symbols that are asked for: all but the first are always exported, from stripped files too.
 /// `rb_sym_immortal_count` does nothing but to read the first word of the table of names, which has no name itself:
 /// <https://github.com/ruby/ruby/blob/v3_1_2/symbol.c#L1005>
-const SYMBOLS: [&str; 3] = ["ruby_current_vm_ptr", "ruby_version", "rb_sym_immortal_count"];
+/// `rb_gc_count` begins with reading the virtual machine's address, where that is not exported itself:
+/// <https://github.com/ruby/ruby/blob/v3_3_8/gc.c#L11290>
+const SYMBOLS: [&str; 4] = ["ruby_current_vm_ptr", "ruby_version", "rb_sym_immortal_count", "rb_gc_count"];
 
 /// Longest version that is believed.
 const LONGEST: usize = 16;
-/// `mov eax, [rip + …]`, and what may stand in front of it: `endbr64`.
-const LOAD: &[u8] = &[0x8b, 0x05];
+/// `mov eax, [rip + …]`, `mov rax, [rip + …]`, `lea rax, [rip + …]`, and what may stand in front of it: `endbr64`.
+const LOADS: [&[u8]; 3] = [&[0x8b, 0x05], &[0x48, 0x8b, 0x05], &[0x48, 0x8d, 0x05]];
 const LANDING: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
 
 /// What a file tells: addresses as in the file.
 struct File {
-    vm: Place,
+    /// Of the pointer to the virtual machine.
+    vm: u64,
     version: Option<String>,
     symbols: Option<u64>,
 }
 
 fn look(object: &Object) -> Result<Option<File>, ObjectError> {
-    let [vm, version, count] = object.symbols(SYMBOLS)?;
-    let Some(vm) = vm else { return Ok(None) };
+    let [vm, version, names, collections] = object.symbols(SYMBOLS)?;
+    let loaded = |function: Option<Place>| function.and_then(|place| loaded_from(object, place.address));
+    let Some(vm) = vm.map(|place| place.address).or_else(|| loaded(collections)) else { return Ok(None) };
     let text = version.and_then(|place| object.c_string(place.address, LONGEST).ok());
     let version = text.and_then(|text| String::from_utf8(text).ok());
-    Ok(Some(File { vm, version, symbols: count.and_then(|place| loaded_from(object, place.address)) }))
+    Ok(Some(File { vm, version, symbols: loaded(names) }))
 }
 
-/// The address that a function's first instruction reads.
+/// The address that a function's first instruction reads, or is about to read from.
 fn loaded_from(object: &Object, function: u64) -> Option<u64> {
-    let mut code = [0; 10];
+    let mut code = [0; 11];
     object.read(function, &mut code).ok()?;
     let (landing, rest) = code.strip_prefix(LANDING).map_or((0, &code[..]), |rest| (4, rest));
-    let distance = i32::from_le_bytes(*rest.strip_prefix(LOAD)?.first_chunk()?);
-    function.checked_add(landing + 6)?.checked_add_signed(distance.into())
+    let (load, rest) = LOADS.iter().find_map(|load| Some((load.len() as u64, rest.strip_prefix(*load)?)))?;
+    let distance = i32::from_le_bytes(*rest.first_chunk()?);
+    function.checked_add(landing + load + 4)?.checked_add_signed(distance.into())
 }
 
 /// Major, minor and teeny of `3.1.2`.
@@ -76,7 +81,7 @@ fn identify(target: &Target<'_>, mapping: &Mapping, file: &File, bias: u64) -> D
         let reason = Reason::NoLayout { version: version.clone(), known: layout::known() };
         return unsupported(mapping, version, reason);
     };
-    let vm = match target.memory.u64(bias.wrapping_add(file.vm.address)) {
+    let vm = match target.memory.u64(bias.wrapping_add(file.vm)) {
         Ok(0) => return Discovery::NotYet,
         Ok(vm) => vm,
         Err(source) => return unsupported(mapping, version, Reason::Memory(source)),
@@ -185,47 +190,63 @@ mod tests {
     const RECORD: u64 = 0x80_0000;
     const PAGE: u64 = 0x90_0000;
 
-    fn check_with(changes: &[(u64, u64)]) -> Result<(), Misfit> {
-        let words = [
+    fn words(layout: &Layout) -> [(u64, u64); 14] {
+        let plan = &layout.plan;
+        let thread = THREAD + u64::from(plan.thread_frame);
+        [
             (VM + 32, RACTOR),
             (VM + 40, THREAD),
-            (VM + 1104, HEAP),
+            (VM + u64::from(plan.ruby.runtime_heap), HEAP),
             (THREAD + 24, RACTOR),
             (THREAD + 32, VM),
-            (THREAD + 40, CONTEXT),
+            (thread, CONTEXT),
             (CONTEXT, STACK),
             (CONTEXT + 8, 1024),
             (CONTEXT + 16, STACK + 800),
             (CONTEXT + 48, THREAD),
-            (HEAP + 256, PAGES),
+            (HEAP + layout.heap_pages, PAGES),
             (PAGES, RECORD),
             (RECORD + 32, PAGE + 16),
             (PAGE, RECORD),
-        ];
+        ]
+    }
+
+    fn check_with(layout: &Layout, changes: &[(u64, u64)]) -> Result<(), Misfit> {
+        let words = words(layout);
         let memory = words
             .iter()
             .chain(changes)
             .fold(Fixture::default(), |memory, (address, word)| memory.with(*address, word.to_le_bytes()));
-        check(&layout::RUBY_3_1, &memory, VM)
+        check(layout, &memory, VM)
     }
 
     #[test]
     fn an_interpreter_and_what_is_none() {
-        assert!(check_with(&[]).is_ok());
-        for null in [VM + 32, VM + 40, VM + 1104, THREAD + 40, CONTEXT, CONTEXT + 16, HEAP + 256, PAGES] {
-            assert!(matches!(check_with(&[(null, 0)]), Err(Misfit::NotYet)), "{null:#x}");
+        for layout in layout::LAYOUTS {
+            let plan = &layout.plan;
+            let (heap, context) =
+                (VM + u64::from(plan.ruby.runtime_heap), THREAD + u64::from(plan.thread_frame));
+            assert!(check_with(layout, &[]).is_ok());
+            for null in
+                [VM + 32, VM + 40, heap, context, CONTEXT, CONTEXT + 16, HEAP + layout.heap_pages, PAGES]
+            {
+                assert!(matches!(check_with(layout, &[(null, 0)]), Err(Misfit::NotYet)), "{null:#x}");
+            }
+            for wrong in [(THREAD + 24, 8), (THREAD + 32, 8), (CONTEXT + 48, 8), (CONTEXT + 16, 8), (PAGE, 8)]
+            {
+                assert!(matches!(check_with(layout, &[wrong]), Err(Misfit::Wrong(_))), "{wrong:x?}");
+            }
+            let far = [(VM + 32, u64::MAX), (THREAD + 24, 1)];
+            assert!(matches!(check_with(layout, &far), Err(Misfit::Wrong(_))));
         }
-        for wrong in [(THREAD + 24, 8), (THREAD + 32, 8), (CONTEXT + 48, 8), (CONTEXT + 16, 8), (PAGE, 8)] {
-            assert!(matches!(check_with(&[wrong]), Err(Misfit::Wrong(_))), "{wrong:x?}");
-        }
-        assert!(matches!(check_with(&[(VM + 32, u64::MAX), (THREAD + 24, 1)]), Err(Misfit::Wrong(_))));
     }
 
     /// Versions before and behind the table are not taken for one that is known.
     #[test]
     fn versions() {
         assert_eq!(parse("3.1.2").and_then(layout::of_version).map(|layout| layout.name), Some("ruby-3.1"));
-        for unknown in ["3.0.6", "2.7.0", "3.2.0", "4.0.0", "3.1", "3.1.2.9", "", "three"] {
+        assert_eq!(parse("3.3.8").and_then(layout::of_version).map(|layout| layout.name), Some("ruby-3.3"));
+        for unknown in ["3.0.6", "3.4.1", "2.7.0", "3.2.0", "4.0.0", "3.1", "3.1.2.9", "", "three"] {
             assert!(parse(unknown).and_then(layout::of_version).is_none(), "{unknown}");
         }
     }

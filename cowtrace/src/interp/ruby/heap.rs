@@ -146,7 +146,7 @@ pub(super) fn offset_in_record(
 /// Whether an address lies in a block of memory for what lives shortly: it begins with its size and with how much of it is used.
 /// <https://github.com/ruby/ruby/blob/v3_1_2/transient_heap.c#L76>
 pub(super) fn is_transient(layout: &Layout, memory: &dyn Memory, address: u64) -> bool {
-    let (shift, size) = layout.transient;
+    let Some((shift, size)) = layout.transient else { return false };
     let [mut told, mut used] = [[0; 2]; 2];
     let start = address >> shift << shift;
     if memory.read(start, &mut told).is_err() || memory.read(start + 2, &mut used).is_err() {
@@ -192,7 +192,7 @@ fn chunks(layout: &Layout, memory: &dyn Memory, state: u64) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interp::ruby::layout::RUBY_3_1;
+    use crate::interp::ruby::layout::{LAYOUTS, RUBY_3_1};
 
     fn at(head: u64, offset: u64) -> Option<HeapPlace> {
         let mut detail = Detail { pool: 0x4000, block: 0x4008, size: 40, ..Detail::default() };
@@ -221,12 +221,15 @@ mod tests {
     /// Every row's parts begin inside its record, in order.
     #[test]
     fn parts_of_records() {
-        for layout in super::super::layout::LAYOUTS {
+        for layout in LAYOUTS {
             assert!(
                 layout.record.is_sorted() && layout.record.iter().all(|(at, _)| *at < layout.record_size)
             );
             assert_eq!(record_part(layout, 0), "page record", "{}", layout.name);
-            assert_eq!(record_part(layout, layout.record_size - 1), "pinned bits", "{}", layout.name);
+            let last = layout.record.last().unwrap().1;
+            assert_eq!(record_part(layout, layout.record_size - 1), last, "{}", layout.name);
         }
+        assert_eq!(record_part(LAYOUTS[0], 343), "pinned bits");
+        assert_eq!(record_part(LAYOUTS[1], 1311), "pinned bits");
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Offsets are those of x86-64 Linux builds. They are compared with a live interpreter before they are used.
 
+mod v3_3;
+
 use cowtrace_ebpf::plan::{Plan, RubyPlan, ShortName, UNUSED, walker};
 
 /// The layout of a range of versions.
@@ -35,8 +37,16 @@ pub struct Layout {
     pub record_size: u64,
     /// Body → addresses and numbers of what its instructions remember.
     pub body: Body,
-    /// Logarithm of the size and alignment of blocks of memory for what lives shortly, and what each says of its size.
-    pub transient: (u32, u16),
+    /// Logarithm of the size and alignment of blocks of memory for what lives shortly, and what each says of its size;
+    /// `None` = there is no such memory.
+    pub transient: Option<(u32, u16)>,
+    /// Hash object → its table of many entries, if that lies in the object, as few pairs then do, too; `None` = the object has
+    /// the address of either.
+    pub hash_inside: Option<u64>,
+    /// How many instance variables an object has room for elsewhere is told by its shape, not by the object.
+    pub shapes: bool,
+    /// Flags that have the number of members that a struct holds itself.
+    pub struct_members: u64,
     /// File object → its state.
     pub file_state: u64,
     /// Bytes of a file's state.
@@ -47,9 +57,13 @@ pub struct Layout {
     pub definition_size: u64,
     /// Class object → its extension.
     pub class_extension: u64,
+    /// That lies in the object; else the object has its address.
+    pub class_extension_inside: bool,
     /// Bytes of that.
     pub class_extension_size: u64,
-    /// … → table of instance variables.
+    /// … → the class's name (a string); `None` = it is one of the hidden variables.
+    pub class_name: Option<u64>,
+    /// … → table of instance variables, if one of them is the name.
     pub class_variables: u64,
     /// … → tables of methods that are remembered, by name (`callable_m_tbl`, `cc_tbl`).
     pub class_caches: [u64; 2],
@@ -81,8 +95,10 @@ pub struct Body {
     pub code: usize,
     /// Address of the inline caches of constants and instance variables.
     pub caches: usize,
-    /// Their number (u32).
+    /// Their number (u32), or the first of the numbers of each kind, which follow one another.
     pub cache_count: usize,
+    /// Kinds of them that are counted by themselves.
+    pub cache_kinds: usize,
     /// Bytes of each.
     pub cache_size: u64,
     /// Address of the call caches.
@@ -94,7 +110,7 @@ pub struct Body {
 }
 
 /// Every layout that is known, oldest first.
-pub static LAYOUTS: &[&Layout] = &[&RUBY_3_1];
+pub static LAYOUTS: &[&Layout] = &[&RUBY_3_1, &v3_3::RUBY_3_3];
 
 /// The row for a version.
 #[must_use]
@@ -212,7 +228,8 @@ pub static RUBY_3_1: Layout = Layout {
             page_shift: 14,
             page_slot_size: 0,
             page_start: 32,
-            zero: [0; 2],
+            thread_native: 0,
+            first_line_shift: 1,
         },
     },
     vm_main_ractor: 32,
@@ -237,19 +254,25 @@ pub static RUBY_3_1: Layout = Layout {
         code: 8,
         caches: 184,
         cache_count: 244,
+        cache_kinds: 1,
         cache_size: 16,
         calls: 192,
         call_count: 248,
         call_size: 16,
     },
     // https://github.com/ruby/ruby/blob/v3_1_2/transient_heap.c#L23
-    transient: (15, 32_752),
+    transient: Some((15, 32_752)),
+    hash_inside: None,
+    shapes: false,
+    struct_members: 3 << 13,
     file_state: 16,
     file_state_size: 200,
     data: 32,
     definition_size: 48,
     class_extension: 24,
+    class_extension_inside: false,
     class_extension_size: 112,
+    class_name: None,
     class_variables: 8,
     class_caches: [32, 40],
     class_path: &["__classpath__", "__tmp_classpath__"],

@@ -6,6 +6,7 @@
 use cowtrace_ebpf::plan::{BODY, POSITIONS, Plan};
 
 use super::layout::{Body, Layout};
+use super::symbols;
 use crate::event::Code;
 use crate::interp::heap::Parts;
 use crate::memory::Memory;
@@ -130,19 +131,37 @@ pub(super) fn read(plan: &Plan, memory: &dyn Memory, code: &Code) -> Option<Vec<
 
 /// What belongs to a sequence.
 pub(super) fn caches(layout: &Layout, code: &Code) -> Parts {
+    code.lines.get(..BODY).map_or_else(Parts::new, |body| body_caches(layout, code.address, body))
+}
+
+/// The same, of a body in memory: its names tell that it is one.
+pub(super) fn caches_of(layout: &Layout, memory: &dyn Memory, address: u64) -> Option<Parts> {
     let plan = &layout.plan;
-    let Some(body) = code.lines.get(..BODY) else { return Parts::new() };
-    let range = |start: usize, count: usize, size: u64| {
-        let (start, count) = (word(body, start)?, half(body, count)?);
+    let mut body = [0; BODY];
+    memory.read(address, body.get_mut(..plan.ruby.body_size.into())?).ok()?;
+    let has = |at: u16, types: &[u64]| {
+        let object = word(&body, at.into()).filter(|object| object.is_multiple_of(8));
+        let flags = object.and_then(|object| memory.u64(object).ok());
+        flags.is_some_and(|flags| types.contains(&(flags & symbols::TYPE)))
+    };
+    let is_body =
+        has(plan.code_name, &[symbols::STRING]) && has(plan.code_file, &[symbols::STRING, symbols::ARRAY]);
+    is_body.then(|| body_caches(layout, address, &body))
+}
+
+fn body_caches(layout: &Layout, address: u64, body: &[u8]) -> Parts {
+    let range = |start: usize, count: usize, kinds: usize, size: u64| {
+        let start = word(body, start)?;
+        let count = (0..kinds).map(|kind| half(body, count + kind * 4)).sum::<Option<u64>>()?;
         (start != 0 && (1..MOST).contains(&count)).then(|| start..start.saturating_add(count * size))
     };
-    let Body { code: bytecode, code_size, caches, cache_count, cache_size, calls, call_count, call_size } =
-        layout.body;
-    let own = code.address..code.address.saturating_add(plan.ruby.body_size.into());
+    let Body { code: bytecode, code_size, calls, call_count, call_size, .. } = layout.body;
+    let Body { caches, cache_count, cache_kinds, cache_size, .. } = layout.body;
+    let own = address..address.saturating_add(layout.plan.ruby.body_size.into());
     let parts = [
-        (range(bytecode, code_size, WORD), "instructions"),
-        (range(caches, cache_count, cache_size), "inline cache"),
-        (range(calls, call_count, call_size), "call cache"),
+        (range(bytecode, code_size, 1, WORD), "instructions"),
+        (range(caches, cache_count, cache_kinds, cache_size), "inline cache"),
+        (range(calls, call_count, 1, call_size), "call cache"),
         (Some(own), "counters"),
     ];
     parts.into_iter().filter_map(|(range, what)| Some((range?, what))).collect()

@@ -52,6 +52,10 @@ impl Language for Layout {
         lines::caches(self, code)
     }
 
+    fn caches_of(&self, memory: &dyn Memory, code: u64) -> Parts {
+        lines::caches_of(self, memory, code).unwrap_or_default()
+    }
+
     fn heap_records(&self, found: &Found, memory: &dyn Memory) -> Option<Records> {
         heap::records(self, found, memory)
     }

@@ -16,8 +16,6 @@ const SHARED: u64 = 1 << 14;
 const HAS_TABLE: u64 = 1 << 15;
 /// Bytes of those pairs.
 const PAIRS: u64 = 128;
-/// Bits of the number of members that a struct holds itself.
-const STRUCT_MEMBERS: u64 = 3 << 13;
 /// Objects of the interpreter's own, of kinds of their own.
 /// <https://github.com/ruby/ruby/blob/v3_1_2/internal/imemo.h#L33>
 const INTERNAL: u64 = 0x1a;
@@ -27,7 +25,10 @@ const INTERNAL_KINDS: u64 = 15;
 const ENTRY: u64 = 24;
 const TABLE: u64 = 56;
 const METHOD: u64 = 16;
-/// Bytes that data has at least.
+/// Data objects say so if their data lies in the object: where those without a type have a function's address.
+/// <https://github.com/ruby/ruby/blob/v3_3_8/include/ruby/internal/core/rtypeddata.h#L117>
+const INSIDE: u64 = 3;
+/// Bytes that data, and variables of which only the shape knows the number, have at least.
 const LEAST_DATA: u64 = 8;
 /// Bytes that an object is believed to own.
 const MOST: u64 = 1 << 40;
@@ -52,18 +53,25 @@ pub(super) fn parts(layout: &Layout, memory: &dyn Memory, object: u64) -> Option
             let capacity = if flags & SHARED == 0 { third } else { second };
             one(part(fourth, capacity.max(second).checked_mul(8)?, "list_item"))
         }
-        8 if flags & HAS_TABLE == 0 => one(part(second, PAIRS, "dict_entry")),
-        8 => table(memory, second),
+        8 => match (layout.hash_inside, flags & HAS_TABLE) {
+            (None, 0) => one(part(second, PAIRS, "dict_entry")),
+            (None, _) => table(memory, second),
+            (Some(_), 0) => None,
+            (Some(at), _) => table(memory, object.checked_add(at)?),
+        },
+        1 if flags & ELSEWHERE == 0 && layout.shapes => one(part(second, LEAST_DATA, "attribute")),
         1 if flags & ELSEWHERE == 0 => {
             one(part(third, (second & u64::from(u32::MAX)).checked_mul(8)?, "attribute"))
         }
-        9 if flags & STRUCT_MEMBERS == 0 => one(part(third, second.checked_mul(8)?, "attribute")),
+        9 if flags & layout.struct_members == 0 => one(part(third, second.checked_mul(8)?, "attribute")),
         2 | 3 | 0x1c => class(layout, memory, object),
         0x0b => one(part(
             memory.u64(object.checked_add(layout.file_state)?).ok()?,
             layout.file_state_size,
             "object_body",
         )),
+        // It lies in the object.
+        0x0c if third == INSIDE => None,
         // How long it is only its type knows: it fills its block.
         0x0c => one(part(memory.u64(object.checked_add(layout.data)?).ok()?, LEAST_DATA, "object_body")),
         // A closure's variables, in front of which the environment's own words lie; a method's definition.
@@ -100,7 +108,7 @@ fn table(memory: &dyn Memory, table: u64) -> Option<Parts> {
 
 /// A class's extension, and the tables of methods that it remembers.
 fn class(layout: &Layout, memory: &dyn Memory, object: u64) -> Option<Parts> {
-    let extension = memory.u64(object.checked_add(layout.class_extension)?).ok()?;
+    let extension = layout.extension(memory, object)?;
     let mut parts = vec![(extension..extension.checked_add(layout.class_extension_size)?, "object_body")];
     for at in layout.class_caches {
         let table = memory.u64(extension.checked_add(at)?).ok()?;
@@ -118,13 +126,17 @@ fn class(layout: &Layout, memory: &dyn Memory, object: u64) -> Option<Parts> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interp::ruby::layout::RUBY_3_1;
+    use crate::interp::ruby::layout::{self, RUBY_3_1};
     use crate::memory::Fixture;
 
     fn owned(words: [u64; 5]) -> Parts {
+        owned_in(&RUBY_3_1, words)
+    }
+
+    fn owned_in(layout: &Layout, words: [u64; 5]) -> Parts {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let memory = Fixture::default().with(0x10_0000, bytes);
-        parts(&RUBY_3_1, &memory, 0x10_0000).unwrap_or_default()
+        parts(layout, &memory, 0x10_0000).unwrap_or_default()
     }
 
     #[test]
@@ -138,5 +150,20 @@ mod tests {
         assert_eq!(owned([0x0001, 1, 5, 0x20_0000, 0]), at(40, "attribute"));
         assert_eq!(owned([0x0007, 1, 3, u64::MAX, 0x20_0000]), [], "nobody owns so much");
         assert_eq!(owned([0, 1, 2, 3, 4]), []);
+    }
+
+    /// A hash's pairs lie in it, an object's shape knows how many variables it has, and data may lie in its object.
+    #[test]
+    fn objects_of_ruby_3_3() {
+        let layout = layout::of_version([3, 3, 8]).unwrap();
+        let at = |len: u64, kind| vec![(0x20_0000..0x20_0000 + len, kind)];
+        assert_eq!(owned_in(layout, [0x0001, 1, 0x20_0000, 0, 0]), at(8, "attribute"));
+        assert_eq!(owned_in(layout, [0x2001, 1, 0x20_0000, 0, 0]), [], "in the object");
+        assert_eq!(owned_in(layout, [0x0008, 1, 0x20_0000, 0x20_0000, 0x20_0000]), []);
+        assert_eq!(owned([0x0008, 1, 0x20_0000, 0, 0]), at(PAIRS, "dict_entry"));
+        assert_eq!(owned_in(layout, [0x0009, 1, 2, 0x20_0000, 0]), at(16, "attribute"));
+        assert_eq!(owned_in(layout, [0x8009, 1, 2, 0x20_0000, 0]), [], "four members");
+        assert_eq!(owned_in(layout, [0x000c, 1, 0x30_0000, 1, 0x20_0000]), at(8, "object_body"));
+        assert_eq!(owned_in(layout, [0x000c, 1, 0x30_0000, 3, 0x20_0000]), []);
     }
 }

@@ -1,5 +1,7 @@
 //! Names: string objects, and the table that has the name of each number.
 
+use cowtrace_ebpf::plan::UNUSED;
+
 use crate::interp::Found;
 use crate::memory::Memory;
 
@@ -38,6 +40,8 @@ pub(super) fn text(layout: &Layout, memory: &dyn Memory, object: u64) -> Option<
     let length = memory.u64(object.checked_add(plan.string_length.into())?).ok()?;
     let (data, length) = if flags >> plan.ruby.string_elsewhere_bit & 1 != 0 {
         (memory.u64(object.checked_add(plan.ruby.string_pointer.into())?).ok()?, length)
+    } else if plan.ruby.string_length_bit == UNUSED {
+        (object.checked_add(plan.string_ascii.into())?, length)
     } else {
         (object.checked_add(plan.string_ascii.into())?, flags >> plan.ruby.string_length_bit & 31)
     };

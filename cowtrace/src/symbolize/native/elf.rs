@@ -178,8 +178,6 @@ pub(super) fn clean(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     /// This program with bytes changed at random: names or none, and no panic gets out.
