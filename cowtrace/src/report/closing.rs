@@ -111,7 +111,7 @@ fn no_callers(trace: &Trace) -> Option<String> {
     let lost: u64 = trace.losses.iter().filter(|loss| !loss.is_of_records()).map(|loss| loss.count).sum();
     let of = counted(lost, "fault");
     (lost > 0).then(|| {
-        format!("of {of} are not known: more new stacks came than are copied; the innermost function is")
+        format!("of {of} are not known, only the innermost function: more new stacks came than are copied")
     })
 }
 

@@ -154,7 +154,8 @@ fn clock(elapsed: Duration) -> String {
 fn sums(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let now = &state.now;
     let running = now.processes.iter().filter(|process| !process.has_ended).count() as u64;
-    let lost: u64 = now.losses.iter().map(|loss| loss.count).sum();
+    let of_records = now.losses.iter().filter(|loss| loss.is_of_records());
+    let lost: u64 = of_records.map(|loss| loss.count).sum();
     let moving = if state.rates.total > 0 { theme.moving() } else { theme.faint() };
     let mut spans = vec![
         Span::raw("copied "),
