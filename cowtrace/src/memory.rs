@@ -10,6 +10,12 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
 
+use nix::sys::sysinfo::sysinfo;
+
+/// Size of a page.
+const PAGE: u64 = 4096;
+/// Bit of a pagemap entry (<https://docs.kernel.org/admin-guide/mm/pagemap.html>).
+const SWAPPED: u64 = 1 << 62;
 /// Bytes that [`Memory::c_string`] fetches at a time; divides a page, so that a string's end at the end of a mapping
 /// is found without touching what lies behind.
 const CHUNK: u64 = 64;
@@ -103,11 +109,15 @@ pub trait Memory {
 /// copied before it is pinned, also for reading. The process would then find its own page already copied, and what it
 /// writes later would be no copy any more. `/proc/PID/mem` pins nothing.
 /// <https://github.com/torvalds/linux/blob/v6.0/include/linux/mm.h#L3009>
+///
+/// What is swapped out is not read: to read it brings it back, and the process's own fault would never come.
 #[derive(Debug)]
 pub struct Live {
     pid: u32,
     /// Opened by the first read; `None` = that failed.
     file: OnceCell<Option<File>>,
+    /// Tells what is swapped out; `None` = nothing can be, for the machine has no swap.
+    pagemap: OnceCell<Option<File>>,
     /// Its process has let go of it, for good.
     gone: Cell<bool>,
 }
@@ -116,7 +126,7 @@ impl Live {
     /// The memory of the process with this number at the moment of the first read.
     #[must_use]
     pub const fn new(pid: u32) -> Self {
-        Self { pid, file: OnceCell::new(), gone: Cell::new(false) }
+        Self { pid, file: OnceCell::new(), pagemap: OnceCell::new(), gone: Cell::new(false) }
     }
 
     fn file(&self) -> io::Result<&File> {
@@ -132,6 +142,21 @@ impl Live {
         }
         let file = self.file.get().and_then(Option::as_ref);
         file.filter(|_| !self.gone.get()).ok_or_else(gone)
+    }
+
+    /// Whether a page of the range is swapped out.
+    fn is_swapped(&self, address: u64, len: usize) -> bool {
+        let pagemap = self.pagemap.get_or_init(|| {
+            let has_swap = sysinfo().is_ok_and(|info| info.swap_total() > 0);
+            has_swap.then(|| File::open(format!("/proc/{}/pagemap", self.pid)).ok()).flatten()
+        });
+        let Some(pagemap) = pagemap else { return false };
+        let last = address.saturating_add(len.saturating_sub(1) as u64) / PAGE;
+        (address / PAGE..=last).any(|page| {
+            let mut entry = [0; 8];
+            let read = pagemap.read_exact_at(&mut entry, page.saturating_mul(8));
+            read.is_ok() && u64::from_ne_bytes(entry) & SWAPPED != 0
+        })
     }
 }
 
@@ -203,7 +228,11 @@ fn gone() -> io::Error {
 impl Memory for Live {
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
         let len = buffer.len();
-        let read = self.file()?.read_at(buffer, address)?;
+        let file = self.file()?;
+        if self.is_swapped(address, len) {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "it is swapped out"));
+        }
+        let read = file.read_at(buffer, address)?;
         if read == len {
             return Ok(());
         }
