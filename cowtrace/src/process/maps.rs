@@ -2,6 +2,7 @@
 
 pub(super) mod parse;
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -151,6 +152,19 @@ impl Maps {
         // The kernel sorts them, but a text read in pieces may repeat a mapping that changed in between.
         mappings.sort_by_key(|mapping| mapping.start);
         Self { mappings }
+    }
+
+    /// Names files as other mappings name the same ones.
+    pub fn name_as(&mut self, others: &Self) {
+        let files = |mapping: &&Mapping| mapping.kind == Kind::File;
+        let names: HashMap<_, _> =
+            others.iter().filter(files).map(|mapping| ((mapping.device, mapping.inode), mapping)).collect();
+        for mapping in self.mappings.iter_mut().filter(|mapping| mapping.kind == Kind::File) {
+            if let Some(same) = names.get(&(mapping.device, mapping.inode)) {
+                mapping.path.clone_from(&same.path);
+                mapping.deleted = same.deleted;
+            }
+        }
     }
 
     /// The mapping that holds an address.

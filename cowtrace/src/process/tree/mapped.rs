@@ -67,7 +67,11 @@ impl Tree {
             at = process.parent;
         }
         line.reverse();
-        let maps = self.log.maps(&line, image).filter(|maps| maps.find(address).is_some())?;
+        let mut maps = self.log.maps(&line, image).filter(|maps| maps.find(address).is_some())?;
+        // The kernel names a file as the process sees it, in its own root; a reading, as it is seen from here.
+        if let Some(read) = &self.processes[index].maps {
+            maps.name_as(&read.maps);
+        }
         self.readings += 1;
         Some(Mapped { id: self.readings, maps: Arc::new(maps) })
     }
