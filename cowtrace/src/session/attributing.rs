@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::callers::Answers;
-use super::pipeline::{Attributed, Counted, Message, Work};
+use super::pipeline::{Attributed, Counted, Message, Served, Work};
 use crate::attribute::Attributor;
 use crate::event::Event;
 use crate::event::decode::decode;
@@ -18,7 +18,7 @@ const PILE: usize = 8 * PIECE;
 const IDLE: Duration = Duration::from_millis(100);
 
 /// Decodes and attributes until the first thread has ended.
-pub(super) fn attribute(work: Work, from: &Receiver<Message>) -> Attributed {
+pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -> Attributed {
     let Work { mut attributor, mut recorder, mut header } = work;
     let mut undecoded = 0;
     let mut counted = Counted::default();
@@ -44,7 +44,10 @@ pub(super) fn attribute(work: Work, from: &Receiver<Message>) -> Attributed {
             Some(Message::Had(key, baseline)) => attributor.tree.had(key, baseline),
             Some(Message::Last(fault)) => attributor.event(&Event::Fault(fault)),
             Some(Message::Counted(now)) => counted = *now,
-            Some(Message::Records(batch)) => undecoded += records(&mut attributor, &batch),
+            Some(Message::Records(batch)) => {
+                undecoded += records(&mut attributor, &batch);
+                served.0.done(batch.len());
+            }
             None => {}
         }
         let waiting = attributor.output.waiting();

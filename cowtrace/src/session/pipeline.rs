@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -31,8 +31,38 @@ use crate::record::from::Recorder;
 use crate::record::piece::State;
 use crate::record::schema::{Header, Interpreter};
 
-/// Batches that may wait for the second thread.
-const BATCHES: usize = 256;
+/// Messages that may wait for the second thread. Enough that the first seldom waits for it where they are small: it has
+/// processes to look at that may be gone in a moment.
+const MESSAGES: usize = 8192;
+/// Bytes of records that may wait for it: with more, the rest stays in the ring.
+pub(super) const BACKLOG: usize = 64 << 20;
+
+/// Bytes of records that wait for the second thread; none when it has ended, however it did.
+#[derive(Default)]
+pub(super) struct Backlog(AtomicUsize);
+
+impl Backlog {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn done(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The second thread's end of it.
+pub(super) struct Served(pub(super) Arc<Backlog>);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.0.store(0, Ordering::Relaxed);
+    }
+}
 
 /// From the first thread to the second.
 pub(super) enum Message {
@@ -127,8 +157,9 @@ impl Pipeline {
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let alive = Arc::new(AtomicI64::new(root.map_or(0, |_| 1)));
-        let (to, from) = sync_channel(BATCHES);
+        let (to, from) = sync_channel(MESSAGES);
         let (ended_to, ended) = channel();
+        let backlog = Arc::new(Backlog::default());
         let (orders, ordered) = channel();
         let mut reader = Reader {
             ring,
@@ -142,10 +173,13 @@ impl Pipeline {
             ended: ended_to,
             stop: Arc::clone(&stop),
             alive: Arc::clone(&alive),
+            backlog: Arc::clone(&backlog),
         };
         let reader = thread::Builder::new().name("ring".to_owned()).spawn(move || reader.run())?;
-        let attributor =
-            thread::Builder::new().name("attribute".to_owned()).spawn(move || attribute(work(), &from))?;
+        let served = Served(backlog);
+        let attributor = thread::Builder::new()
+            .name("attribute".to_owned())
+            .spawn(move || attribute(work(), &from, &served))?;
         Ok(Self { stop, alive, ended, orders, to, reader, attributor })
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::thread;
 use std::time::Duration;
 
 use cowtrace_ebpf::event::{self as raw, exit_flag, fork_flag, kind};
@@ -15,7 +16,7 @@ use super::baselines::Asking;
 use super::callers::{Answers, Callers};
 use super::discovery::Discovery;
 use super::mappings::Mappings;
-use super::pipeline::{Message, Met, Order};
+use super::pipeline::{BACKLOG, Backlog, Message, Met, Order};
 use crate::bpf::Ring;
 use crate::event::decode::{decode, kind_of};
 use crate::event::{Event, StackCopy};
@@ -55,6 +56,8 @@ pub(super) struct Reader {
     pub(super) ended: Sender<ProcessKey>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) alive: Arc<AtomicI64>,
+    /// Bytes of records that wait for the second thread.
+    pub(super) backlog: Arc<Backlog>,
 }
 
 impl Reader {
@@ -127,6 +130,10 @@ impl Reader {
             self.lifecycle(event);
         }
         if !records.is_empty() {
+            while self.backlog.bytes() > BACKLOG {
+                thread::sleep(self.pause);
+            }
+            self.backlog.add(records.len());
             self.send(Message::Records(records))?;
         }
         if let Some(event) = last.as_ref().filter(|_| !before) {
