@@ -12,14 +12,15 @@ pub struct ModuleTable {
     /// Addresses of the entries that had no key yet: a key that is added goes to the next of them, unless there is none and
     /// the table is replaced.
     pub free: Range<u64>,
-    /// Processes (indices into [`Trace::processes`]) that had it, and when: at a fork, its parent and its child.
+    /// Processes (indices into [`Trace::processes`](super::Trace::processes)) that had it, and when: at a fork, its parent and
+    /// its child.
     pub seen: Vec<(usize, u64)>,
 }
 
 /// What became of a page that was asked about in one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Index into [`Trace::processes`].
+    /// Index into [`Trace::processes`](super::Trace::processes).
     pub process: usize,
     /// The address asked about.
     pub address: u64,
@@ -29,8 +30,8 @@ pub struct Page {
     pub added: Option<Added>,
     /// What became of it.
     pub state: PageState,
-    /// Index into [`Trace::faults`] of the last write that made it private, of the first of the import where the table was
-    /// replaced; `None` = none is known.
+    /// Index into [`Trace::faults`](super::Trace::faults) of the last write that made it private, of the first of the import
+    /// where the table was replaced; `None` = none is known.
     pub fault: Option<usize>,
 }
 

@@ -9,7 +9,7 @@ pub struct Process {
     pub pid: u32,
     /// Who forked it; for the command itself cowtrace.
     pub ppid: u32,
-    /// Index of the parent in [`Trace::processes`]; `None` for the command itself.
+    /// Index of the parent in [`Trace::processes`](super::Trace::processes); `None` for the command itself.
     pub parent: Option<usize>,
     /// 0 for the command itself, +1 for each fork.
     pub generation: u32,
@@ -56,8 +56,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process (index into [`Trace::processes`]) that forked it and shared pages with it from then on; `None` = nobody did, or
-    /// it borrowed all of its parent's memory. What it inherited says less: the kernel's counter lags.
+    /// The process (index into [`Trace::processes`](super::Trace::processes)) that forked it and shared pages with it from then
+    /// on; `None` = nobody did, or it borrowed all of its parent's memory. What it inherited says less: the kernel's counter
+    /// lags.
     #[must_use]
     pub fn forked_from(&self) -> Option<usize> {
         self.parent.filter(|_| !self.borrows)
