@@ -1,4 +1,4 @@
-//! The second thread: decodes, attributes, hands on.
+//! The third thread: decodes, attributes, hands on.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::record::piece;
 const PIECE: usize = 1 << 16;
 /// Faults after which they are handed on even if that takes a moment.
 const PILE: usize = 8 * PIECE;
-/// How long the second thread waits for something to do.
+/// How long the third thread waits for something to do.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// Decodes and attributes until the first thread has ended.
+/// Decodes and attributes until the other threads have ended.
 pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -> Attributed {
     let Work { mut attributor, mut recorder, mut header } = work;
     let mut undecoded = 0;

@@ -12,6 +12,7 @@ mod pipeline;
 mod reader;
 mod run;
 mod target;
+mod unwinding;
 mod watch;
 
 use std::fs::File;
