@@ -62,7 +62,7 @@ pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -
         }
     }
     let (tree, output) = attributor.finish();
-    Attributed { tree, output, recorder, undecoded }
+    Attributed { tree, output, recorder, undecoded, left_out: served.0.left_out() }
 }
 
 /// Takes a batch of records; returns how many could not be decoded.

@@ -13,6 +13,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike as _;
 
+use super::pipeline::Attributed;
 use super::run::{End, Run, Subject};
 use super::{Ended, Request, other};
 use crate::bpf::{Control, has_pending};
@@ -81,6 +82,7 @@ impl Run {
             }
             header.interpreters.push(interpreter);
         }
+        let losses = all_losses(&control, &attributed, without_room);
         let mut recorder = attributed.recorder;
         recorder.hand_on(&attributed.tree, &mut attributed.output, &totals);
         let module_tables = std::mem::take(&mut attributed.output.module_tables);
@@ -92,7 +94,7 @@ impl Run {
             own_cpu_ns: own_cpu_ns(),
             setup_ns: facts.setup_ns,
             probe_ns: totals.values().map(|totals| totals.probe_ns).sum(),
-            losses: all_losses(&control, attributed.undecoded, without_room),
+            losses,
         }));
         let Taken { trace, file: recording } = recorder.sink.finish();
         if let Some(child) = child.as_ref().filter(|_| !matches!(end, End::Command(_))) {
@@ -114,11 +116,14 @@ impl Run {
 }
 
 /// What was lost on both sides; `without_room` processes were found that the table had no room for.
-fn all_losses(control: &Control, undecoded: u64, without_room: u64) -> Vec<Loss> {
-    let mut losses = losses(&control.drops(), undecoded);
-    let stage = DropReason::ProcessTable.stage();
-    if let Some(row) = losses.iter_mut().find(|loss| loss.stage == stage) {
-        row.count += without_room;
+fn all_losses(control: &Control, attributed: &Attributed, without_room: u64) -> Vec<Loss> {
+    let mut losses = losses(&control.drops(), attributed.undecoded);
+    for (reason, more) in
+        [(DropReason::ProcessTable, without_room), (DropReason::NativeStack, attributed.left_out)]
+    {
+        if let Some(row) = losses.iter_mut().find(|loss| loss.stage == reason.stage()) {
+            row.count += more;
+        }
     }
     losses
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -23,6 +23,7 @@ use super::reader::{Reader, hurry, pause};
 use super::unwinding::{Onward, Passed, unwind};
 use crate::attribute::{Attributor, Output};
 use crate::bpf::{Plans, Ring, Templates};
+use crate::event::StackCopy;
 use crate::interp::Found;
 use crate::process::baseline::Baseline;
 use crate::process::existing::Arrival;
@@ -35,24 +36,54 @@ use crate::record::schema::{Header, Interpreter};
 /// Messages that may wait for a thread. Enough that the first seldom waits for it where they are small: it has
 /// processes to look at that may be gone in a moment.
 const MESSAGES: usize = 8192;
-/// Bytes of records and copied stacks that may wait for them: with more, the rest stays in the ring.
+/// Bytes of records that may wait for the third: with more, the rest stays in the ring.
 pub(super) const BACKLOG: usize = 64 << 20;
 
-/// Bytes of records and copied stacks that wait for the other threads; none when the third has ended, however it did.
+/// Bytes of copied stacks that may wait to be unwound: further ones are left out, for faults come first.
+pub(super) const COPIES: usize = 16 << 20;
+
+/// What waits for the other threads.
 #[derive(Default)]
-pub(super) struct Backlog(AtomicUsize);
+pub(super) struct Backlog {
+    /// Bytes of records; none when the third thread has ended, however it did.
+    records: AtomicUsize,
+    /// Bytes of copied stacks.
+    copies: AtomicUsize,
+    /// Copied stacks that were left out.
+    left_out: AtomicU64,
+}
 
 impl Backlog {
     pub(super) fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.records.load(Ordering::Relaxed)
     }
 
     pub(super) fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.records.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn done(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.records.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether there is room for these copies, which then wait; else they are counted as left out.
+    pub(super) fn has_room(&self, copies: &[StackCopy]) -> bool {
+        if self.copies.load(Ordering::Relaxed) > COPIES {
+            self.left_out.fetch_add(copies.len() as u64, Ordering::Relaxed);
+            return false;
+        }
+        self.copies.fetch_add(size_of_val(copies), Ordering::Relaxed);
+        true
+    }
+
+    /// These copies wait no longer.
+    pub(super) fn unwound(&self, copies: &[StackCopy]) {
+        self.copies.fetch_sub(size_of_val(copies), Ordering::Relaxed);
+    }
+
+    /// Copied stacks that were left out.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 }
 
@@ -61,7 +92,7 @@ pub(super) struct Served(pub(super) Arc<Backlog>);
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.0.0.store(0, Ordering::Relaxed);
+        self.0.records.store(0, Ordering::Relaxed);
     }
 }
 
@@ -146,6 +177,8 @@ pub(super) struct Attributed {
     pub(super) recorder: Recorder,
     /// Records that could not be decoded.
     pub(super) undecoded: u64,
+    /// Copied stacks that were not unwound, for too many waited for it.
+    pub(super) left_out: u64,
 }
 
 impl Pipeline {

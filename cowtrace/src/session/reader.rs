@@ -16,7 +16,7 @@ use super::baselines::Asking;
 use super::discovery::Discovery;
 use super::mappings::Mappings;
 use super::pipeline::{BACKLOG, Backlog, Message, Met, Order};
-use super::unwinding::{self, Gone, Onward, Passed};
+use super::unwinding::{Gone, Onward, Passed};
 use crate::bpf::Ring;
 use crate::event::decode::{decode, kind_of};
 use crate::event::{Event, StackCopy};
@@ -55,7 +55,7 @@ pub(super) struct Reader {
     pub(super) ended: Sender<ProcessKey>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) alive: Arc<AtomicI64>,
-    /// Bytes of records and copied stacks that wait for the other threads.
+    /// What waits for the other threads.
     pub(super) backlog: Arc<Backlog>,
 }
 
@@ -116,8 +116,7 @@ impl Reader {
     /// has, behind its exec, which forgets everything.
     fn pass_on(&mut self, piece: Piece) -> io::Result<()> {
         let Piece { records, copies, last } = piece;
-        if !copies.is_empty() {
-            self.backlog.add(unwinding::bytes(&copies));
+        if !copies.is_empty() && self.backlog.has_room(&copies) {
             self.to.pass(Passed::Copies(copies)).map_err(ended)?;
         }
         let before = matches!(last, Some(Event::Fork(_) | Event::Join(_)));

@@ -42,11 +42,6 @@ impl Onward {
     }
 }
 
-/// Bytes that copies take while they wait.
-pub(super) const fn bytes(copies: &[StackCopy]) -> usize {
-    size_of_val(copies)
-}
-
 /// Unwinds and hands on until it is told the end, or the third thread has ended.
 pub(super) fn unwind(
     mut callers: Callers,
@@ -61,7 +56,7 @@ pub(super) fn unwind(
                 for copy in &copies {
                     callers.copy(copy, &mut answers);
                 }
-                backlog.done(bytes(&copies));
+                backlog.unwound(&copies);
                 if answers.is_empty() {
                     continue;
                 }
