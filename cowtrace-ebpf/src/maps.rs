@@ -12,7 +12,7 @@ use cowtrace_ebpf::{
     event::{Code, Exec, Fork, Stack, Text, Type},
     native::{StackCopy, Template},
     outcome::OUTCOMES,
-    plan::{FRAME_WORDS, IDENTITY_WORDS, MAX_PLANS, Plan},
+    plan::{FRAME_WORDS, IDENTITY_WORDS, MAX_PLANS, Plan, STATE_WORDS},
     state::{Assignment, Attaching, Follow, Process, ProcessKey, Session, Thread, Totals},
 };
 
@@ -127,12 +127,17 @@ pub(crate) struct Scratch {
     pub(crate) image: u64,
     /// Index of the plan to walk by.
     pub(crate) plan: u32,
-    /// The words of a native stack that templates compare, if they lie near enough.
+    /// The beginning of the thread's state in the interpreter.
+    pub(crate) state: [u64; STATE_WORDS],
+    /// Address and bytes of what the window has of interpreter frames.
+    pub(crate) window_start: u64,
+    pub(crate) window_len: u64,
+    /// Frames of an interpreter, or the words of a native stack that templates compare, if they lie near enough.
     pub(crate) window: [u64; WINDOW],
 }
 
 /// 8-byte words of [`Scratch::window`], a power of two.
-pub(crate) const WINDOW: usize = 64;
+pub(crate) const WINDOW: usize = 512;
 
 /// What limits the copies of stacks on one CPU.
 #[derive(Clone, Copy)]
