@@ -385,7 +385,17 @@ fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
         0
     };
     scratch.stack.hash = mix(mix(mix(scratch.stack.hash, identity), instruction), argument);
-    scratch.stack.frames[depth] = Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() };
+    push(scratch, Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() })
+}
+
+/// Puts a frame behind the others of the scratch stack.
+#[inline(always)]
+pub(crate) fn push(scratch: &mut Scratch, frame: Frame) -> Result<(), StackEnd> {
+    let depth = maps::opaque(scratch.stack.depth as usize);
+    if depth >= MAX_FRAMES {
+        return Err(StackEnd::TooDeep);
+    }
+    scratch.stack.frames[depth] = frame;
     scratch.stack.depth += 1;
     Ok(())
 }
