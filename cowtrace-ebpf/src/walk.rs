@@ -571,7 +571,11 @@ pub(crate) fn image_word(thread: &Thread, address: u64) -> u64 {
     let image = &thread.fault.image;
     let offset = address.wrapping_sub(image.address);
     let index = (offset >> 3) as usize;
-    if index < IMAGE_WORDS && offset + 8 <= u64::from(image.len) { image.words[index] } else { 0 }
+    if index >= IMAGE_WORDS || offset + 8 > u64::from(image.len) {
+        return 0;
+    }
+    // Linux 6.12 forgets the first check at the second.
+    image.words[maps::opaque(index) & (IMAGE_WORDS - 1)]
 }
 
 /// Notes where the current process's module table lies at this moment, zeros if it cannot be told; global for the same
