@@ -339,3 +339,19 @@ pub(crate) fn add_shared(to: &mut u64, value: u64) {
         core::arch::asm!("lock *(u64 *)({to} + 0) += {value}", to = in(reg) to, value = in(reg) value);
     }
 }
+
+/// The same number, of which the compiler knows nothing any more, so that it checks and uses the same register. Linux 6.1
+/// does not carry what a check tells about a register over to its copies that were put on the stack before.
+#[inline(always)]
+#[expect(
+    unsafe_code,
+    reason = "only an instruction that the compiler does not look into hides a value from it"
+)]
+pub(crate) fn opaque(number: usize) -> usize {
+    let mut number = number;
+    // SAFETY: the instruction copies a register to itself.
+    unsafe {
+        core::arch::asm!("{number} = {number}", number = inout(reg) number, options(pure, nomem, nostack));
+    }
+    number
+}

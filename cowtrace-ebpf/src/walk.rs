@@ -385,7 +385,17 @@ fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
         0
     };
     scratch.stack.hash = mix(mix(mix(scratch.stack.hash, identity), instruction), argument);
-    scratch.stack.frames[depth] = Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() };
+    push(scratch, Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() })
+}
+
+/// Puts a frame behind the others of the scratch stack.
+#[inline(always)]
+pub(crate) fn push(scratch: &mut Scratch, frame: Frame) -> Result<(), StackEnd> {
+    let depth = maps::opaque(scratch.stack.depth as usize);
+    if depth >= MAX_FRAMES {
+        return Err(StackEnd::TooDeep);
+    }
+    scratch.stack.frames[depth] = frame;
     scratch.stack.depth += 1;
     Ok(())
 }
@@ -561,7 +571,11 @@ pub(crate) fn image_word(thread: &Thread, address: u64) -> u64 {
     let image = &thread.fault.image;
     let offset = address.wrapping_sub(image.address);
     let index = (offset >> 3) as usize;
-    if index < IMAGE_WORDS && offset + 8 <= u64::from(image.len) { image.words[index] } else { 0 }
+    if index >= IMAGE_WORDS || offset + 8 > u64::from(image.len) {
+        return 0;
+    }
+    // Linux 6.12 forgets the first check at the second.
+    image.words[maps::opaque(index) & (IMAGE_WORDS - 1)]
 }
 
 /// Notes where the current process's module table lies at this moment, zeros if it cannot be told; global for the same

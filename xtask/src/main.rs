@@ -11,8 +11,10 @@ mod debian;
 mod digest;
 mod ebpf;
 mod layers;
+mod matrix;
 mod programs;
 mod pythons;
+mod root;
 mod say;
 mod test;
 mod trace;
@@ -54,7 +56,7 @@ enum Chore {
     },
     /// Check everything that the project checks
     Test {
-        /// Names of steps (fmt clippy clippy-bpf doc object unit noop layers integration), or parts of names of tests
+        /// Names of steps (fmt clippy clippy-bpf doc object unit noop layers integration matrix), or parts of names of tests
         filters: Vec<String>,
         /// Make sure of the newest CPythons, in a Debian root in the user's cache: the network, root, some minutes once
         #[arg(long)]
@@ -62,6 +64,8 @@ enum Chore {
     },
     /// Check that cowtrace's modules use only what lies below them
     Layers,
+    /// Boot Debian's other kernels, emulated, and trace in each
+    Matrix(matrix::Options),
     /// Measure what tracing adds to a fault
     Bench(bench::Options),
 }
@@ -88,6 +92,7 @@ impl Chore {
             Self::Trace { arguments: _ } => match trace::run(&workspace, env::args_os().skip(2))? {},
             Self::Test { filters, pythons } => return test::run(workspace, filters, pythons),
             Self::Layers => layers::check(&workspace)?,
+            Self::Matrix(options) => return matrix::report(&workspace, &options),
             Self::Bench(options) => bench::run(&workspace, &options)?,
         }
         Ok(ExitCode::SUCCESS)
