@@ -31,15 +31,21 @@ const FRAMES_BEFORE: u64 = 1024;
 const MODULE_TABLE_SPAN: u64 = 1 << 22;
 
 /// Writes into the current thread's fault what can only be seen now.
-///
-/// Takes no reference, and none is held across a call of a global function: those look the same entries up again, and
-/// what one of them writes must not be taken for unchanged.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn capture() {
     let Some(thread) = maps::thread(read::current_tid()) else { return };
     thread.pending |= pending::BUSY;
     thread.fault.flags |= flag::WALKED;
-    walk_stack();
+    stack();
+    evidence();
+}
+
+/// The rest, behind the interpreter's stack.
+///
+/// Takes no reference, and none is held across a call of a global function: those look the same entries up again, and
+/// what one of them writes must not be taken for unchanged.
+#[inline(never)]
+fn evidence() {
     let Some(mut thread) = maps::thread(read::current_tid()) else { return };
     if thread.pending & pending::MODULES != 0 {
         look_for_modules();
@@ -73,32 +79,47 @@ pub(crate) fn forking_stack() -> u64 {
     thread.pending = pending::BUSY;
     thread.fault.stack = 0;
     thread.fault.header.time = read::now();
-    walk_stack();
+    stack();
     note_modules();
     let Some(thread) = maps::thread(read::current_tid()) else { return 0 };
     thread.pending = 0;
     thread.fault.stack
 }
 
-/// Walks the current thread's frames and names its stack in its fault; global for the same reason as [`walk_frame`].
+/// Walks the current thread's frames and names its stack in its fault; a stack not seen before is sent.
+///
+/// What sends is not called by what walks: older kernels allow 512 bytes of stack in all.
+#[inline(always)]
+fn stack() {
+    // The function whose argument is wanted was met in this very stack: its frames are walked again, with arguments.
+    if walk_stack() == NEW && send_stack() != 0 && walk_stack() == NEW {
+        send_stack();
+    }
+}
+
+/// [`walk_stack`]'s answer if the stack was not seen before.
+const NEW: u64 = 1;
+
+/// Walks the current thread's frames and names its stack in its fault; [`NEW`] = it is to be sent, else 0. Global for the
+/// same reason as [`walk_frame`].
 #[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn walk_stack() -> u64 {
     match walk() {
-        Ok(()) => 0,
+        Ok(new) => u64::from(new),
         Err(end) => {
             if let Some(thread) = maps::thread(read::current_tid()) {
                 thread.fault.stack_end = end as u8;
             }
-            1
+            0
         }
     }
 }
 
-/// Names the stack by its hash; a stack not seen before is sent.
+/// Names the stack by its hash; whether it was not seen before.
 #[inline(always)]
-fn walk() -> Result<(), StackEnd> {
+fn walk() -> Result<bool, StackEnd> {
     let thread = maps::thread(read::current_tid()).ok_or(StackEnd::NoThreadState)?;
     let process = maps::process(&thread.process).ok_or(StackEnd::NoThreadState)?;
     let plan = maps::plan(process.plan).ok_or(StackEnd::NoPlan)?;
@@ -127,22 +148,11 @@ fn walk() -> Result<(), StackEnd> {
         process.argument_code =
             maps::ARGUMENT_CODE.get_ptr(process.image).and_then(maps::copied).unwrap_or(0);
     }
-    let known = process.argument_code;
     frames(frame, process, plan, state);
-    if !name_stack(thread)? {
-        return Ok(());
-    }
-    // The function whose argument is wanted was met in this very stack: its frames are walked again, with arguments.
-    let process = maps::process(&thread.process).ok_or(StackEnd::NoThreadState)?;
-    if process.argument_code != known {
-        frames(frame, process, plan, state);
-        let thread = maps::thread(read::current_tid()).ok_or(StackEnd::NoThreadState)?;
-        name_stack(thread)?;
-    }
-    Ok(())
+    name_stack(thread)
 }
 
-/// Names the stack in this CPU's buffer; sends it if it was not seen before, and tells so.
+/// Names the stack in this CPU's buffer; whether it was not seen before, and is to be sent.
 #[inline(always)]
 fn name_stack(thread: &mut Thread) -> Result<bool, StackEnd> {
     let scratch = maps::scratch().ok_or(StackEnd::Unreadable)?;
@@ -160,13 +170,17 @@ fn name_stack(thread: &mut Thread) -> Result<bool, StackEnd> {
     record.header = emit::header(kind::STACK, STACK_HEAD, thread.fault.header.time);
     record.process = thread.process;
     record.hash = hash;
-    send_stack(depth);
     Ok(true)
 }
 
-/// Sends the stack in this CPU's buffer, after what it refers to.
-#[inline(always)]
-fn send_stack(depth: u32) {
+/// Sends the stack in this CPU's buffer, after what it refers to. 1 = the function whose argument is wanted was met in it,
+/// else 0. Global for the same reason as [`walk_frame`].
+#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn send_stack() -> u64 {
+    let Some(scratch) = maps::scratch() else { return 0 };
+    let depth = scratch.stack.depth;
     let mut complete = true;
     let mut index = 0;
     while index < MAX_FRAMES {
@@ -176,13 +190,16 @@ fn send_stack(depth: u32) {
         complete &= define::define_frame(index as u64) != 0;
         index += 1;
     }
-    let Some(scratch) = maps::scratch() else { return };
+    let Some(scratch) = maps::scratch() else { return 0 };
+    let known = scratch.argument_code;
     let record = &mut scratch.stack;
     let len = STACK_HEAD + depth as usize * size_of::<Frame>();
     record.header.len = len as u32;
     if emit::record(record, len, emit::Wake::No, DropReason::RingDefinition) && complete {
         let _ = maps::SEEN.insert(record.hash, 1, 0);
     }
+    let process = maps::thread(read::current_tid()).and_then(|thread| maps::process(&thread.process));
+    u64::from(process.is_some_and(|process| process.argument_code != known))
 }
 
 /// One step of a multiplicative hash over 8-byte words.
