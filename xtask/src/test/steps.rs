@@ -9,10 +9,11 @@ use std::process::{Command, ExitStatus};
 use anyhow::{Context as _, Result, bail};
 
 use super::counts::{Counts, Reader};
+use super::dependencies::unused;
 use crate::ebpf::{self, Checked, Tools};
 use crate::say::say;
 use crate::workspace::Workspace;
-use crate::{cargo, command, consumers, debian, layers, programs, pythons};
+use crate::{cargo, command, consumers, debian, fuzz, layers, programs, pythons};
 
 /// One step: its name on the command line, its heading, and what it does.
 pub(super) struct Step {
@@ -29,6 +30,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "clippy", heading: "clippy for this machine", run: clippy, tests: false },
     Step { name: "clippy-bpf", heading: "clippy for the bpf target", run: clippy_bpf, tests: false },
     Step { name: "clippy-minimal", heading: "clippy without any feature", run: clippy_minimal, tests: false },
+    Step { name: "unused", heading: "dependencies that nothing uses", run: unused, tests: false },
     Step { name: "doc", heading: "documentation", run: doc, tests: false },
     Step {
         name: "object",
@@ -39,6 +41,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "unit", heading: "unit tests", run: unit, tests: true },
     Step { name: "noop", heading: "building again builds nothing", run: noop, tests: false },
     Step { name: "layers", heading: "modules use only what lies below them", run: layers, tests: false },
+    Step { name: "fuzz", heading: "inputs that are made up, for some seconds", run: fuzzing, tests: false },
     Step { name: "integration", heading: "tests against this kernel", run: integration, tests: true },
 ];
 
@@ -134,6 +137,23 @@ fn noop(run: &mut Run) -> Result<Counts> {
 fn layers(run: &mut Run) -> Result<Counts> {
     layers::check(&run.workspace)?;
     Ok(Counts::check(true))
+}
+
+/// Seconds for each target.
+const FUZZING: u64 = 5;
+
+/// A little of what `cargo xtask fuzz` does for as long as one likes.
+fn fuzzing(run: &mut Run) -> Result<Counts> {
+    let programs = fuzz::build(&run.workspace)?;
+    let mut counts = Counts::default();
+    for target in fuzz::targets(&run.workspace)? {
+        let done = fuzz::one(&run.workspace, &programs, &target, fuzz::Until::Seconds(FUZZING));
+        if let Err(error) = &done {
+            say(format_args!("error: {error:#}"));
+        }
+        counts += Counts::check(done.is_ok());
+    }
+    Ok(counts)
 }
 
 fn integration(run: &mut Run) -> Result<Counts> {
