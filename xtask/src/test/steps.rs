@@ -9,7 +9,7 @@ use std::process::{Command, ExitStatus};
 use anyhow::{Context as _, Result, bail};
 
 use super::counts::{Counts, Reader};
-use super::dependencies::unused;
+use super::dependencies::{advisories, licenses, unused};
 use crate::ebpf::{self, Checked, Tools};
 use crate::say::say;
 use crate::workspace::Workspace;
@@ -30,6 +30,8 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "clippy", heading: "clippy for this machine", run: clippy, tests: false },
     Step { name: "clippy-bpf", heading: "clippy for the bpf target", run: clippy_bpf, tests: false },
     Step { name: "clippy-minimal", heading: "clippy without any feature", run: clippy_minimal, tests: false },
+    Step { name: "licenses", heading: "licences of dependencies", run: licenses, tests: false },
+    Step { name: "advisories", heading: "advisories of dependencies", run: advisories, tests: false },
     Step { name: "unused", heading: "dependencies that nothing uses", run: unused, tests: false },
     Step { name: "doc", heading: "documentation", run: doc, tests: false },
     Step {
