@@ -83,3 +83,6 @@ fn records(attributor: &mut Attributor, batch: &[u8]) -> u64 {
     }
     undecoded
 }
+
+#[cfg(test)]
+mod tests;

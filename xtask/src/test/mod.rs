@@ -3,6 +3,7 @@
 //! A step that fails does not stop the others. The last line is the sum, in one fixed form that programs can read.
 
 pub(crate) mod counts;
+mod dependencies;
 mod steps;
 
 use std::env;

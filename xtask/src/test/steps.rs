@@ -9,10 +9,11 @@ use std::process::{Command, ExitStatus};
 use anyhow::{Context as _, Result, bail};
 
 use super::counts::{Counts, Reader};
+use super::dependencies::{advisories, licenses, unused};
 use crate::ebpf::{self, Checked, Tools};
 use crate::say::say;
 use crate::workspace::Workspace;
-use crate::{cargo, command, consumers, debian, layers, matrix, programs, pythons};
+use crate::{cargo, command, consumers, debian, fuzz, layers, matrix, programs, pythons};
 
 /// One step: its name on the command line, its heading, and what it does.
 pub(super) struct Step {
@@ -43,6 +44,21 @@ pub(super) const STEPS: &[Step] = &[
         tests: false,
         asked: false,
     },
+    Step { name: "licenses", heading: "licences of dependencies", run: licenses, tests: false, asked: false },
+    Step {
+        name: "advisories",
+        heading: "advisories of dependencies",
+        run: advisories,
+        tests: false,
+        asked: false,
+    },
+    Step {
+        name: "unused",
+        heading: "dependencies that nothing uses",
+        run: unused,
+        tests: false,
+        asked: false,
+    },
     Step { name: "doc", heading: "documentation", run: doc, tests: false, asked: false },
     Step {
         name: "object",
@@ -59,6 +75,13 @@ pub(super) const STEPS: &[Step] = &[
         run: layers,
         tests: false,
         asked: false,
+    },
+    Step {
+        name: "fuzz",
+        heading: "inputs that are made up, for some seconds",
+        run: fuzzing,
+        tests: false,
+        asked: true,
     },
     Step {
         name: "integration",
@@ -162,6 +185,23 @@ fn noop(run: &mut Run) -> Result<Counts> {
 fn layers(run: &mut Run) -> Result<Counts> {
     layers::check(&run.workspace)?;
     Ok(Counts::check(true))
+}
+
+/// Seconds for each target.
+const FUZZING: u64 = 5;
+
+/// A little of what `cargo xtask fuzz` does for as long as one likes.
+fn fuzzing(run: &mut Run) -> Result<Counts> {
+    let programs = fuzz::build(&run.workspace)?;
+    let mut counts = Counts::default();
+    for target in fuzz::targets(&run.workspace)? {
+        let done = fuzz::one(&run.workspace, &programs, &target, fuzz::Until::Seconds(FUZZING));
+        if let Err(error) = &done {
+            say(format_args!("error: {error:#}"));
+        }
+        counts += Counts::check(done.is_ok());
+    }
+    Ok(counts)
 }
 
 fn integration(run: &mut Run) -> Result<Counts> {
