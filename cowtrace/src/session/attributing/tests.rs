@@ -192,7 +192,8 @@ fn traced(kernel: &Kernel, list_all: bool, closed: bool) -> Trace {
     to.send(Message::Records(kernel.ring.clone())).unwrap();
     drop(to);
     let served = Served(Arc::new(Backlog::default()));
-    let Attributed { tree, mut output, mut recorder, undecoded } = attribute(work, &from, &served);
+    let Attributed { tree, mut output, mut recorder, undecoded, left_out: _ } =
+        attribute(work, &from, &served);
     assert_eq!(undecoded, kernel.unreadable, "every record that cannot be read is counted");
     recorder.hand_on(&tree, &mut output, &kernel.totals);
     let drops = [(DropReason::Ring, 0, kernel.dropped)];
