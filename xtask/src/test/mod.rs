@@ -78,6 +78,9 @@ pub(crate) fn summary(all: Counts, failed: &[&str]) -> ExitCode {
     for line in &all.skipped {
         say(line);
     }
+    for line in &all.unsteady {
+        say(line);
+    }
     if all.ignored > 0 {
         say(format_args!("{} tests are marked #[ignore]", all.ignored));
     }
@@ -86,6 +89,9 @@ pub(crate) fn summary(all: Counts, failed: &[&str]) -> ExitCode {
     let all = if strict { all.strict() } else { all };
     if all.failed > before {
         say(format_args!("failures by skips that CI does not allow: {}", all.failed - before));
+    }
+    for (test, complaint) in &all.complaints {
+        say(format_args!("FAILED: {test}: {complaint}"));
     }
     if !failed.is_empty() {
         say(format_args!("failed: {}", failed.join(", ")));
