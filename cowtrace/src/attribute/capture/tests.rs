@@ -4,9 +4,11 @@
 //! case writes, too. `heap` is `tests/programs/heap.c`, which tells addresses and words, `redis` a redis-server that saves: both
 //! have no interpreter. When a rule comes to know what a line with `unknown` has, another takes the line's place.
 
+use serde::Deserialize;
+
 use super::*;
 use crate::attribute::rules::judge;
-use crate::record::schema::WRITE_KINDS;
+use crate::record::schema::{Confidence, WRITE_KINDS};
 
 /// A line of the fixture.
 #[derive(Deserialize)]
