@@ -3,11 +3,13 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::allowance::Allowance;
 use super::callers::Answers;
 use super::pipeline::{Attributed, Counted, Message, Served, Work};
 use crate::attribute::Attributor;
 use crate::event::Event;
 use crate::event::decode::decode;
+use crate::kernel::rights;
 use crate::record::piece;
 
 /// Faults after which they are handed on.
@@ -19,7 +21,10 @@ const IDLE: Duration = Duration::from_millis(100);
 
 /// Decodes and attributes until the first thread has ended.
 pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -> Attributed {
-    let Work { mut attributor, mut recorder, mut header } = work;
+    if let Err(error) = rights::keep(rights::READING) {
+        log::warn!("privileges not given up: {error}");
+    }
+    let Work { mut attributor, mut recorder, mut header, mut allowance } = work;
     let mut undecoded = 0;
     let mut counted = Counted::default();
     let mut handed_on = Instant::now();
@@ -45,7 +50,7 @@ pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -
             Some(Message::Last(fault)) => attributor.event(&Event::Fault(fault)),
             Some(Message::Counted(now)) => counted = *now,
             Some(Message::Records(batch)) => {
-                undecoded += records(&mut attributor, &batch);
+                undecoded += records(&mut attributor, &mut allowance, &batch);
                 served.0.done(batch.len());
             }
             None => {}
@@ -62,11 +67,11 @@ pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -
         }
     }
     let (tree, output) = attributor.finish();
-    Attributed { tree, output, recorder, undecoded }
+    Attributed { tree, output, recorder, undecoded, dropped: allowance.dropped }
 }
 
 /// Takes a batch of records; returns how many could not be decoded.
-fn records(attributor: &mut Attributor, batch: &[u8]) -> u64 {
+fn records(attributor: &mut Attributor, allowance: &mut Allowance, batch: &[u8]) -> u64 {
     let mut undecoded = 0;
     let mut rest = batch;
     while let Some((len, tail)) = rest.split_first_chunk() {
@@ -74,6 +79,7 @@ fn records(attributor: &mut Attributor, batch: &[u8]) -> u64 {
         let (record, tail) = tail.split_at(len);
         rest = tail;
         match decode(record) {
+            Ok(Event::Fault(fault)) if allowance.refuses(&fault) => {}
             Ok(event) => attributor.event(&event),
             Err(error) => {
                 log::warn!("{error}");

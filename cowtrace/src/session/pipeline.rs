@@ -14,6 +14,7 @@ use std::thread::{self, JoinHandle};
 use cowtrace_ebpf::event::Fault;
 use cowtrace_ebpf::state::{ProcessKey, Totals};
 
+use super::allowance::{Allowance, Dropped};
 use super::attributing::attribute;
 use super::baselines::Asking;
 use super::callers::{Answers, Callers};
@@ -113,6 +114,8 @@ pub(super) struct Work {
     pub(super) recorder: Recorder,
     /// What is known of the trace at its start.
     pub(super) header: Header,
+    /// How much it may keep.
+    pub(super) allowance: Allowance,
 }
 
 /// The interpreters that were met, each with why its frames are not seen, if so.
@@ -143,6 +146,8 @@ pub(super) struct Attributed {
     pub(super) recorder: Recorder,
     /// Records that could not be decoded.
     pub(super) undecoded: u64,
+    /// Faults that there was no memory for.
+    pub(super) dropped: Dropped,
 }
 
 impl Pipeline {

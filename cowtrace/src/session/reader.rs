@@ -20,6 +20,7 @@ use super::pipeline::{BACKLOG, Backlog, Message, Met, Order};
 use crate::bpf::Ring;
 use crate::event::decode::{decode, kind_of};
 use crate::event::{Event, StackCopy};
+use crate::kernel::rights;
 use crate::process::existing::{self, Arrival, Brief};
 
 /// Bytes of a batch, about.
@@ -63,6 +64,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn run(&mut self) -> io::Result<Met> {
         hurry();
+        rights::keep(rights::READING)?;
         loop {
             let last = self.stop.load(Ordering::Relaxed);
             let mut total = 0;
