@@ -80,17 +80,17 @@ fn overload(arguments: [&str; 3]) -> Run {
     Run::new(programs::built("overload")).args(arguments).timeout(300)
 }
 
-/// A million copies and a ring of 64 KiB.
+/// As fast as it goes through a ring of 64 KiB.
 #[test]
-fn a_million_faults_through_a_small_ring() {
+fn faults_through_a_small_ring() {
     if !needs::tracing() {
         return;
     }
     let begun = Instant::now();
-    let traced = overload(["64", "16384", "2"]).flag("--buffer").flag("64K").reported();
+    let traced = overload(["64", "1024", "2"]).flag("--buffer").flag("64K").reported();
     let lost = exact(&traced.trace, &traced.finished, "ring", 64);
     let copies = traced.trace.summary.copies;
-    assert!(copies >= 64 * 16384, "{copies}");
+    assert!(copies >= 64 * 1024, "{copies}");
     println!("{copies} copies, {lost} without details, {:?}", begun.elapsed());
     if lost > 0 {
         told_once(&traced.finished, lost, "--buffer 128K");
@@ -111,7 +111,7 @@ fn two_hundred_processes_at_full_rate() {
     }
 }
 
-/// cowtrace is stopped while the program does all of its work: the program ends its work all the same.
+/// A million copies, a ring of 64 KiB, and cowtrace stopped while the program does all of its work: the program ends its work all the same.
 #[test]
 fn a_reader_that_stands_still() {
     if !needs::tracing() {
@@ -120,7 +120,7 @@ fn a_reader_that_stands_still() {
     let folder = TempDir::with_prefix("cowtrace-test-").expect("a temporary folder");
     let (path, go) = (folder.path().join("trace.jsonl"), folder.path().join("go"));
     let script = format!(
-        "echo ready; until [ -e '{}' ]; do sleep 0.02; done; exec '{}' 20 4096 2",
+        "echo ready; until [ -e '{}' ]; do sleep 0.02; done; exec '{}' 64 16384 2",
         go.display(),
         programs::built("overload").display()
     );
@@ -137,9 +137,9 @@ fn a_reader_that_stands_still() {
     let mut finished = started.finish();
     finished.stdout = finished.stdout.strip_prefix(b"ready\n").expect("its first line").to_vec();
     let trace = Trace::read(&path);
-    let lost = exact(&trace, &finished, "ring", 20);
+    let lost = exact(&trace, &finished, "ring", 64);
     // 64 KiB hold some hundred records.
-    assert!(lost > 20 * 4096 * 9 / 10, "{lost} lost of 81,920");
+    assert!(lost > 64 * 16384 * 9 / 10, "{lost} lost of 1,048,576");
     told_once(&finished, lost, "--buffer 128K");
 }
 
