@@ -1,6 +1,5 @@
 //! cowtrace is killed at any moment: nothing of it stays in the kernel, nobody stays stopped, and the traced program never
 //! hears of it.
-#![expect(clippy::print_stdout, reason = "the seed, so that a run can be repeated")]
 
 use std::collections::HashSet;
 use std::fs;

@@ -1,6 +1,5 @@
 //! More than there is room for: a small ring, a reader that stands still, a full disk, little memory. What the kernel counts
 //! stays exact, what is lost is counted by stage, CPU and process and told once, and the traced program notices nothing.
-#![expect(clippy::print_stdout, reason = "figures of the runs")]
 
 use std::fs;
 use std::process::Command;
