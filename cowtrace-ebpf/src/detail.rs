@@ -8,7 +8,10 @@ use cowtrace_ebpf::{
     state::{Process, Thread},
 };
 
-use crate::{define, maps, read, walk::word};
+use crate::{
+    define, maps, read,
+    walk::{state_word, word},
+};
 
 /// Classes of block sizes that pools have.
 const CLASSES: u32 = 32;
@@ -43,14 +46,13 @@ pub(crate) fn look(thread: &mut Thread, process: &Process, plan: &Plan) {
 /// Whether the address lies where the interpreter keeps the thread's frames.
 #[inline(always)]
 fn frame_chunk(thread: &mut Thread, plan: &Plan) {
-    let mut chunk = [0u64; 3];
+    // The walk has read the state.
+    let Some(scratch) = maps::scratch() else { return };
     if plan.thread_chunk == UNUSED || thread.fault.state == 0 {
         return;
     }
-    if !read::user_words(thread.fault.state + u64::from(plan.thread_chunk), &mut chunk) {
-        return;
-    }
-    let [start, _, limit] = chunk;
+    let start = state_word(&scratch.state, plan.thread_chunk);
+    let limit = state_word(&scratch.state, plan.thread_chunk.wrapping_add(16));
     if start <= thread.fault.address && thread.fault.address < limit {
         thread.fault.flags |= flag::FRAME_CHUNK;
     }

@@ -12,7 +12,7 @@ use cowtrace_ebpf::{
     event::{Code, Exec, Fork, Stack, Text, Type},
     native::{StackCopy, Template},
     outcome::OUTCOMES,
-    plan::{FRAME_WORDS, IDENTITY_WORDS, MAX_PLANS, Plan},
+    plan::{FRAME_WORDS, IDENTITY_WORDS, MAX_PLANS, Plan, STATE_WORDS},
     state::{Assignment, Attaching, Follow, Process, ProcessKey, Session, Thread, Totals},
 };
 
@@ -127,12 +127,17 @@ pub(crate) struct Scratch {
     pub(crate) image: u64,
     /// Index of the plan to walk by.
     pub(crate) plan: u32,
-    /// The words of a native stack that templates compare, if they lie near enough.
+    /// The beginning of the thread's state in the interpreter.
+    pub(crate) state: [u64; STATE_WORDS],
+    /// Address and bytes of what the window has of interpreter frames.
+    pub(crate) window_start: u64,
+    pub(crate) window_len: u64,
+    /// Frames of an interpreter, or the words of a native stack that templates compare, if they lie near enough.
     pub(crate) window: [u64; WINDOW],
 }
 
 /// 8-byte words of [`Scratch::window`], a power of two.
-pub(crate) const WINDOW: usize = 64;
+pub(crate) const WINDOW: usize = 512;
 
 /// What limits the copies of stacks on one CPU.
 #[derive(Clone, Copy)]
@@ -333,4 +338,20 @@ pub(crate) fn add_shared(to: &mut u64, value: u64) {
     unsafe {
         core::arch::asm!("lock *(u64 *)({to} + 0) += {value}", to = in(reg) to, value = in(reg) value);
     }
+}
+
+/// The same number, of which the compiler knows nothing any more, so that it checks and uses the same register. Linux 6.1
+/// does not carry what a check tells about a register over to its copies that were put on the stack before.
+#[inline(always)]
+#[expect(
+    unsafe_code,
+    reason = "only an instruction that the compiler does not look into hides a value from it"
+)]
+pub(crate) fn opaque(number: usize) -> usize {
+    let mut number = number;
+    // SAFETY: the instruction copies a register to itself.
+    unsafe {
+        core::arch::asm!("{number} = {number}", number = inout(reg) number, options(pure, nomem, nostack));
+    }
+    number
 }

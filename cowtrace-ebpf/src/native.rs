@@ -137,7 +137,7 @@ pub struct Template {
 }
 
 /// Words that a [`Near`] holds at most.
-pub const NEAR_SLOTS: usize = 4;
+pub const NEAR_SLOTS: usize = 16;
 
 /// The template that a thread's faults fitted last, if it is a small one: mostly the next fault fits it, too, and need not
 /// look it up.

@@ -17,6 +17,8 @@ pub const MAX_FRAMES: usize = 96;
 pub const MAX_THREAD_STATES: u32 = 64;
 /// 8-byte words of a frame that one read fetches at most, a power of two.
 pub const FRAME_WORDS: usize = 16;
+/// 8-byte words of a thread's state that one read fetches at most, a power of two.
+pub const STATE_WORDS: usize = 64;
 /// 8-byte words of a code object that identify it, beside its address.
 pub const IDENTITY_WORDS: usize = 10;
 
@@ -146,6 +148,24 @@ pub struct Plan {
     pub argument_function: ShortName,
     /// What only Ruby's walker uses.
     pub ruby: RubyPlan,
+}
+
+impl Plan {
+    /// Bytes of a thread's state up to the last word that is of interest at every fault; more than [`STATE_WORDS`] words are
+    /// not read.
+    #[must_use]
+    pub const fn state_size(&self) -> u32 {
+        let whose = if self.ruby.thread_native == 0 { self.thread_ident } else { self.ruby.thread_native };
+        let mut last = if whose > self.thread_frame { whose } else { self.thread_frame };
+        if self.thread_status != UNUSED && self.thread_status > last {
+            last = self.thread_status;
+        }
+        // The chunk's limit is the last of its three words.
+        if self.thread_chunk != UNUSED && self.thread_chunk.saturating_add(16) > last {
+            last = self.thread_chunk.saturating_add(16);
+        }
+        (last & !7) as u32 + 8
+    }
 }
 
 /// Which of the kernel program's walkers goes by a plan.

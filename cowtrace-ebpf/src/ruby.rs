@@ -17,7 +17,7 @@ use crate::{
     emit::{self, Wake},
     maps::{self, Scratch},
     read,
-    walk::{mix, word},
+    walk::{self, mix, word},
 };
 
 /// Bits of a frame's flags that tell its kind, and a frame of a method that is native code.
@@ -103,9 +103,7 @@ fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
     }
     let argument = if body == scratch.argument_code { first_local(body, environment, plan) } else { 0 };
     scratch.stack.hash = mix(mix(mix(scratch.stack.hash, identity), instruction), argument);
-    scratch.stack.frames[depth] = Frame { code: body, identity, instruction, argument, ..Frame::zeroed() };
-    scratch.stack.depth += 1;
-    Ok(())
+    walk::push(scratch, Frame { code: body, identity, instruction, argument, ..Frame::zeroed() })
 }
 
 /// A frame of a method that is native code: its entry lies in front of the environment.
@@ -126,9 +124,7 @@ fn native(scratch: &mut Scratch, environment: u64, plan: &Plan) -> Result<(), St
     let definition = read::user::<u64>(entry + u64::from(plan.ruby.method_definition)).unwrap_or(0);
     let identity = mix(entry, definition);
     scratch.stack.hash = mix(scratch.stack.hash, identity);
-    scratch.stack.frames[depth] = Frame { code: entry, identity, owner: NATIVE_METHOD, ..Frame::zeroed() };
-    scratch.stack.depth += 1;
-    Ok(())
+    walk::push(scratch, Frame { code: entry, identity, owner: NATIVE_METHOD, ..Frame::zeroed() })
 }
 
 /// A frame's first local variable, if it is an object.

@@ -307,6 +307,8 @@ pub mod pending {
     pub const REPEATED: u32 = 1 << 7;
     /// A page was allocated behind the one that came back from swap.
     pub const COPIED_BACK: u32 = 1 << 8;
+    /// Where the process's module table lies has not been told yet.
+    pub const MODULES: u32 = 1 << 9;
 }
 
 /// State of the whole session.

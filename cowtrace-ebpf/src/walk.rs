@@ -5,13 +5,13 @@ use bytemuck::Zeroable;
 use cowtrace_ebpf::{
     drops::DropReason,
     event::{Frame, IMAGE_BEFORE, IMAGE_WORDS, Modules, STACK_HEAD, StackEnd, flag, kind},
-    plan::{FRAME_WORDS, MAX_FRAMES, MAX_THREAD_STATES, Plan, UNUSED, walker},
+    plan::{FRAME_WORDS, MAX_FRAMES, MAX_THREAD_STATES, Plan, STATE_WORDS, UNUSED, walker},
     state::{JOINED, LOOKED, Process, Thread, pending},
 };
 
 use crate::{
     callers, define, detail, emit,
-    maps::{self, Scratch, config},
+    maps::{self, Scratch, WINDOW, config},
     read, ruby, slots, tree,
 };
 
@@ -25,21 +25,33 @@ const MOST_COPIES: u64 = 1 << 16;
 const MOST_BYTECODE: u64 = 1 << 24;
 /// Bits that are never set in the word of an object's padding (u16, left as it was found), lock (u8) and collector's marks (u8).
 const NO_MARKS: u64 = 0xfc_0000;
+/// Bytes in front of a frame that are read with it.
+const FRAMES_BEFORE: u64 = 1024;
 /// A write this far behind the start of the module table's keys cannot lie in that table.
 const MODULE_TABLE_SPAN: u64 = 1 << 22;
 
 /// Writes into the current thread's fault what can only be seen now.
-///
-/// Takes no reference, and none is held across a call of a global function: those look the same entries up again, and
-/// what one of them writes must not be taken for unchanged.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn capture() {
     let Some(thread) = maps::thread(read::current_tid()) else { return };
     thread.pending |= pending::BUSY;
     thread.fault.flags |= flag::WALKED;
-    walk_stack();
-    look_for_modules();
-    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    stack();
+    evidence();
+}
+
+/// The rest, behind the interpreter's stack.
+///
+/// Takes no reference, and none is held across a call of a global function: those look the same entries up again, and
+/// what one of them writes must not be taken for unchanged.
+#[inline(never)]
+fn evidence() {
+    let Some(mut thread) = maps::thread(read::current_tid()) else { return };
+    if thread.pending & pending::MODULES != 0 {
+        look_for_modules();
+        let Some(again) = maps::thread(read::current_tid()) else { return };
+        thread = again;
+    }
     callers::name_stack(thread);
     let mut stacked = false;
     if let Some(process) = maps::process(&thread.process)
@@ -50,11 +62,13 @@ pub(crate) fn capture() {
             detail::look(thread, process, plan);
         }
     }
-    if stacked {
-        slots::ruby_evidence();
+    if !stacked {
+        thread.pending &= !(pending::BUSY | pending::MODULES);
+        return;
     }
+    slots::ruby_evidence();
     let Some(thread) = maps::thread(read::current_tid()) else { return };
-    thread.pending &= !pending::BUSY;
+    thread.pending &= !(pending::BUSY | pending::MODULES);
 }
 
 /// The stack of the current thread, which is about to fork; 0 = none. There is no fault under way, so that the thread's
@@ -65,37 +79,55 @@ pub(crate) fn forking_stack() -> u64 {
     thread.pending = pending::BUSY;
     thread.fault.stack = 0;
     thread.fault.header.time = read::now();
-    walk_stack();
+    stack();
     note_modules();
     let Some(thread) = maps::thread(read::current_tid()) else { return 0 };
     thread.pending = 0;
     thread.fault.stack
 }
 
-/// Walks the current thread's frames and names its stack in its fault; global for the same reason as [`walk_frame`].
+/// Walks the current thread's frames and names its stack in its fault; a stack not seen before is sent.
+///
+/// What sends is not called by what walks: older kernels allow 512 bytes of stack in all.
+#[inline(always)]
+fn stack() {
+    // The function whose argument is wanted was met in this very stack: its frames are walked again, with arguments.
+    if walk_stack() == NEW && send_stack() != 0 && walk_stack() == NEW {
+        send_stack();
+    }
+}
+
+/// [`walk_stack`]'s answer if the stack was not seen before.
+const NEW: u64 = 1;
+
+/// Walks the current thread's frames and names its stack in its fault; [`NEW`] = it is to be sent, else 0. Global for the
+/// same reason as [`walk_frame`].
 #[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn walk_stack() -> u64 {
     match walk() {
-        Ok(()) => 0,
+        Ok(new) => u64::from(new),
         Err(end) => {
             if let Some(thread) = maps::thread(read::current_tid()) {
                 thread.fault.stack_end = end as u8;
             }
-            1
+            0
         }
     }
 }
 
-/// Names the stack by its hash; a stack not seen before is sent.
+/// Names the stack by its hash; whether it was not seen before.
 #[inline(always)]
-fn walk() -> Result<(), StackEnd> {
+fn walk() -> Result<bool, StackEnd> {
     let thread = maps::thread(read::current_tid()).ok_or(StackEnd::NoThreadState)?;
     let process = maps::process(&thread.process).ok_or(StackEnd::NoThreadState)?;
     let plan = maps::plan(process.plan).ok_or(StackEnd::NoPlan)?;
     if process.plan == 0 {
         return Err(StackEnd::NoPlan);
+    }
+    if process.flags & (JOINED | LOOKED) == JOINED {
+        thread.pending |= pending::MODULES;
     }
     thread.innermost = 0;
     let state = thread_state(thread, process, plan);
@@ -103,7 +135,7 @@ fn walk() -> Result<(), StackEnd> {
         return Err(StackEnd::NoThreadState);
     }
     thread.fault.state = state;
-    let frame = current_frame(state, plan);
+    let frame = maps::scratch().map_or(0, |scratch| current_frame(&scratch.state, plan));
     if frame == 0 {
         return Err(StackEnd::NoFrame);
     }
@@ -116,24 +148,13 @@ fn walk() -> Result<(), StackEnd> {
         process.argument_code =
             maps::ARGUMENT_CODE.get_ptr(process.image).and_then(maps::copied).unwrap_or(0);
     }
-    let known = process.argument_code;
     frames(frame, process, plan, state);
-    if !name_stack()? {
-        return Ok(());
-    }
-    // The function whose argument is wanted was met in this very stack: its frames are walked again, with arguments.
-    let process = maps::process(&thread.process).ok_or(StackEnd::NoThreadState)?;
-    if process.argument_code != known {
-        frames(frame, process, plan, state);
-        name_stack()?;
-    }
-    Ok(())
+    name_stack(thread)
 }
 
-/// Names the stack in this CPU's buffer; sends it if it was not seen before, and tells so.
+/// Names the stack in this CPU's buffer; whether it was not seen before, and is to be sent.
 #[inline(always)]
-fn name_stack() -> Result<bool, StackEnd> {
-    let thread = maps::thread(read::current_tid()).ok_or(StackEnd::NoThreadState)?;
+fn name_stack(thread: &mut Thread) -> Result<bool, StackEnd> {
     let scratch = maps::scratch().ok_or(StackEnd::Unreadable)?;
     thread.fault.stack_end = scratch.stack.end as u8;
     let depth = scratch.stack.depth;
@@ -149,13 +170,17 @@ fn name_stack() -> Result<bool, StackEnd> {
     record.header = emit::header(kind::STACK, STACK_HEAD, thread.fault.header.time);
     record.process = thread.process;
     record.hash = hash;
-    send_stack(depth);
     Ok(true)
 }
 
-/// Sends the stack in this CPU's buffer, after what it refers to.
-#[inline(always)]
-fn send_stack(depth: u32) {
+/// Sends the stack in this CPU's buffer, after what it refers to. 1 = the function whose argument is wanted was met in it,
+/// else 0. Global for the same reason as [`walk_frame`].
+#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn send_stack() -> u64 {
+    let Some(scratch) = maps::scratch() else { return 0 };
+    let depth = scratch.stack.depth;
     let mut complete = true;
     let mut index = 0;
     while index < MAX_FRAMES {
@@ -165,13 +190,16 @@ fn send_stack(depth: u32) {
         complete &= define::define_frame(index as u64) != 0;
         index += 1;
     }
-    let Some(scratch) = maps::scratch() else { return };
+    let Some(scratch) = maps::scratch() else { return 0 };
+    let known = scratch.argument_code;
     let record = &mut scratch.stack;
     let len = STACK_HEAD + depth as usize * size_of::<Frame>();
     record.header.len = len as u32;
     if emit::record(record, len, emit::Wake::No, DropReason::RingDefinition) && complete {
         let _ = maps::SEEN.insert(record.hash, 1, 0);
     }
+    let process = maps::thread(read::current_tid()).and_then(|thread| maps::process(&thread.process));
+    u64::from(process.is_some_and(|process| process.argument_code != known))
 }
 
 /// One step of a multiplicative hash over 8-byte words.
@@ -181,16 +209,24 @@ pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     hash ^ (hash >> 29)
 }
 
+/// The innermost frame of a thread, of whose state this is the beginning; 0 = it runs none.
 #[inline(always)]
-fn current_frame(state: u64, plan: &Plan) -> u64 {
-    let Some(frame) = read::user::<u64>(state + u64::from(plan.thread_frame)) else { return 0 };
+fn current_frame(state: &[u64; STATE_WORDS], plan: &Plan) -> u64 {
+    let frame = state_word(state, plan.thread_frame);
     if plan.control_frame == UNUSED || frame == 0 {
         return frame;
     }
     read::user::<u64>(frame + u64::from(plan.control_frame)).unwrap_or(0)
 }
 
-/// The interpreter's state of the faulting thread: the one whose ident equals the FS base, 0 if there is none.
+/// The word at an offset of a thread's state. The offset comes from the plan; one that was not read gives another word.
+#[inline(always)]
+pub(crate) fn state_word(state: &[u64; STATE_WORDS], offset: u16) -> u64 {
+    state[usize::from(offset >> 3) & (STATE_WORDS - 1)]
+}
+
+/// The interpreter's state of the faulting thread: the one whose ident equals the FS base, 0 if there is none. Its beginning
+/// is in this CPU's buffer then: one long read is cheaper than some short ones.
 ///
 /// The state that holds the lock is asked first: while a thread is being started its state carries the ident of the
 /// thread that starts it.
@@ -200,38 +236,56 @@ fn thread_state(thread: &mut Thread, process: &Process, plan: &Plan) -> u64 {
     if plan.runtime_current != UNUSED
         && let Some(state) = read::user::<u64>(process.runtime + u64::from(plan.runtime_current))
         && state != 0
-        && is_state_of(state, ident, plan)
+        && is_state_of(state, ident, process.plan)
     {
         thread.thread_state = state;
         return state;
     }
-    if thread.thread_state != 0 && is_state_of(thread.thread_state, ident, plan) {
+    if thread.thread_state != 0 && is_state_of(thread.thread_state, ident, process.plan) {
         return thread.thread_state;
     }
-    thread.thread_state = find_state(process.runtime, ident, plan);
+    thread.thread_state = find_state(process, ident, plan);
     thread.thread_state
 }
 
 /// Whether a state is the thread's, and, where one thread has several, the one that it used last.
 #[inline(always)]
-fn is_state_of(state: u64, ident: u64, plan: &Plan) -> bool {
-    let mut holder = state;
-    if plan.ruby.thread_native != 0 {
-        holder = read::user::<u64>(state + u64::from(plan.ruby.thread_native)).unwrap_or(0);
+fn is_state_of(state: u64, ident: u64, plan: u32) -> bool {
+    read_state(state, ident, plan.into()) != 0
+}
+
+/// Reads the beginning of a state into this CPU's buffer; whether it is the thread's (1, else 0). Global for the same reason
+/// as [`walk_frame`].
+#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn read_state(state: u64, ident: u64, plan: u64) -> u64 {
+    let Some(scratch) = maps::scratch() else { return 0 };
+    let Some(plan) = maps::plan(plan as u32) else { return 0 };
+    let words = &mut scratch.state;
+    if !read::user_part(state, words, plan.state_size()) {
+        return 0;
     }
-    if read::user::<u64>(holder + u64::from(plan.thread_ident)) != Some(ident) {
-        return false;
+    let found = if plan.ruby.thread_native == 0 {
+        state_word(words, plan.thread_ident)
+    } else {
+        let holder = state_word(words, plan.ruby.thread_native);
+        read::user::<u64>(holder + u64::from(plan.thread_ident)).unwrap_or(0)
+    };
+    if found != ident {
+        return 0;
     }
     if plan.thread_status == UNUSED {
-        return true;
+        return 1;
     }
-    let status = read::user::<u32>(state + u64::from(plan.thread_status)).unwrap_or(0);
-    (status >> (plan.thread_active_bit & 31)) & 1 != 0
+    let status = state_word(words, plan.thread_status) >> ((plan.thread_status & 4) * 8);
+    (status >> (plan.thread_active_bit & 31)) & 1
 }
 
 #[inline(never)]
-fn find_state(runtime: u64, ident: u64, plan: &Plan) -> u64 {
-    let mut interpreter = read::user::<u64>(runtime + u64::from(plan.runtime_interpreters)).unwrap_or(0);
+fn find_state(process: &Process, ident: u64, plan: &Plan) -> u64 {
+    let first = process.runtime + u64::from(plan.runtime_interpreters);
+    let mut interpreter = read::user::<u64>(first).unwrap_or(0);
     let mut state = 0;
     let mut step = 0;
     while step < MAX_THREAD_STATES {
@@ -244,7 +298,10 @@ fn find_state(runtime: u64, ident: u64, plan: &Plan) -> u64 {
             interpreter = read::user::<u64>(interpreter + u64::from(plan.interpreter_next)).unwrap_or(0);
             continue;
         }
-        if is_state_of(state, ident, plan) && current_frame(state, plan) != 0 {
+        if is_state_of(state, ident, process.plan)
+            && let Some(scratch) = maps::scratch()
+            && current_frame(&scratch.state, plan) != 0
+        {
             return state;
         }
         state = read::user::<u64>(state + u64::from(plan.thread_next)).unwrap_or(0);
@@ -271,6 +328,7 @@ fn frames(first: u64, process: &Process, plan: &Plan, state: u64) {
     scratch.stack.hash = 0;
     scratch.stack.depth = 0;
     scratch.stack.end = StackEnd::TooDeep as u32;
+    scratch.window_len = 0;
     scratch.next = first;
     scratch.plan = process.plan;
     scratch.image = process.image;
@@ -313,15 +371,18 @@ fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
     if depth >= MAX_FRAMES {
         return Err(StackEnd::TooDeep);
     }
-    if !read::user_part(frame, &mut scratch.frame, u32::from(plan.frame_size)) {
-        return Err(StackEnd::Unreadable);
-    }
-    scratch.next = word(&scratch.frame, plan.frame_previous);
-    let owner = (word(&scratch.frame, plan.frame_owner) >> ((plan.frame_owner & 7) * 8)) as u8;
+    let at = window_of(scratch, frame, plan).ok_or(StackEnd::Unreadable)?;
+    let field = |scratch: &Scratch, offset: u16| {
+        scratch.window[(at as usize + usize::from(offset >> 3)) & (WINDOW - 1)] >> ((offset & 7) * 8)
+    };
+    scratch.next = field(scratch, plan.frame_previous);
+    let owner = field(scratch, plan.frame_owner) as u8;
     if u16::from(owner) >= plan.owner_shim {
         return Ok(());
     }
-    let code = word(&scratch.frame, plan.frame_code) & !plan.code_tag;
+    let code = field(scratch, plan.frame_code) & !plan.code_tag;
+    let mut instruction = field(scratch, plan.frame_instruction);
+    let copy = if plan.frame_copy == UNUSED { 0 } else { field(scratch, plan.frame_copy) as u32 };
     if !read::user_words(code + u64::from(plan.code_identity), &mut scratch.words) {
         return Err(StackEnd::Unreadable);
     }
@@ -329,14 +390,11 @@ fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
     for word in scratch.words {
         identity = mix(identity, word);
     }
-    let mut instruction = word(&scratch.frame, plan.frame_instruction);
     if plan.frame_index_shift != UNUSED {
-        let index = (instruction >> ((plan.frame_instruction & 7) * 8)) as i32;
-        instruction = i64::from(index).wrapping_shl(u32::from(plan.frame_index_shift)) as u64;
+        instruction = i64::from(instruction as i32).wrapping_shl(u32::from(plan.frame_index_shift)) as u64;
     }
     if plan.frame_copy != UNUSED {
-        let copy = word(&scratch.frame, plan.frame_copy) >> ((plan.frame_copy & 7) * 8);
-        instruction = in_code_object(instruction, code, u64::from(copy as u32), plan);
+        instruction = in_code_object(instruction, code, u64::from(copy), plan);
     }
     let argument = if code == scratch.argument_code {
         read::user::<u64>(frame + u64::from(plan.frame_local0)).unwrap_or(0) & !plan.code_tag
@@ -344,9 +402,53 @@ fn step(scratch: &mut Scratch) -> Result<(), StackEnd> {
         0
     };
     scratch.stack.hash = mix(mix(mix(scratch.stack.hash, identity), instruction), argument);
-    scratch.stack.frames[depth] = Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() };
+    push(scratch, Frame { code, identity, instruction, argument, owner, ..Frame::zeroed() })
+}
+
+/// Puts a frame behind the others of the scratch stack.
+#[inline(always)]
+pub(crate) fn push(scratch: &mut Scratch, frame: Frame) -> Result<(), StackEnd> {
+    let depth = maps::opaque(scratch.stack.depth as usize);
+    if depth >= MAX_FRAMES {
+        return Err(StackEnd::TooDeep);
+    }
+    scratch.stack.frames[depth] = frame;
     scratch.stack.depth += 1;
     Ok(())
+}
+
+/// Makes sure that a frame is in this CPU's window; the number of its first word there, `None` = it cannot be read.
+///
+/// Where frames lie one behind the other, as calls made them, those that called this one are most likely right in front of
+/// it, and come with it.
+#[inline(always)]
+fn window_of(scratch: &mut Scratch, frame: u64, plan: &Plan) -> Option<u64> {
+    let size = u64::from(plan.frame_size);
+    let offset = frame.wrapping_sub(scratch.window_start);
+    if offset < scratch.window_len && scratch.window_len - offset >= size && offset & 7 == 0 {
+        return Some(offset >> 3);
+    }
+    let mut before = 0;
+    if plan.thread_chunk != UNUSED {
+        let chunk = state_word(&scratch.state, plan.thread_chunk);
+        let limit = state_word(&scratch.state, plan.thread_chunk.wrapping_add(16));
+        if chunk <= frame && frame < limit {
+            before = frame - chunk;
+        }
+    }
+    before = if before < FRAMES_BEFORE { before & !7 } else { FRAMES_BEFORE };
+    scratch.window_start = frame - before;
+    scratch.window_len = before + size;
+    if read::user_part(frame - before, &mut scratch.window, (before + size) as u32) {
+        return Some(before >> 3);
+    }
+    scratch.window_start = frame;
+    scratch.window_len = size;
+    if read::user_part(frame, &mut scratch.window, size as u32) {
+        return Some(0);
+    }
+    scratch.window_len = 0;
+    None
 }
 
 /// The address in a code object's own bytecode of an instruction in one of its copies; as it came if that is no copy's.
@@ -486,7 +588,11 @@ pub(crate) fn image_word(thread: &Thread, address: u64) -> u64 {
     let image = &thread.fault.image;
     let offset = address.wrapping_sub(image.address);
     let index = (offset >> 3) as usize;
-    if index < IMAGE_WORDS && offset + 8 <= u64::from(image.len) { image.words[index] } else { 0 }
+    if index >= IMAGE_WORDS || offset + 8 > u64::from(image.len) {
+        return 0;
+    }
+    // Linux 6.12 forgets the first check at the second.
+    image.words[maps::opaque(index) & (IMAGE_WORDS - 1)]
 }
 
 /// Notes where the current process's module table lies at this moment, zeros if it cannot be told; global for the same
@@ -512,9 +618,6 @@ pub(crate) extern "C" fn note_modules() -> u64 {
 fn look_for_modules() {
     let Some(thread) = maps::thread(read::current_tid()) else { return };
     let Some(process) = maps::process(&thread.process) else { return };
-    if process.flags & (JOINED | LOOKED) != JOINED || process.plan == 0 {
-        return;
-    }
     process.flags |= LOOKED;
     note_modules();
     let Some(thread) = maps::thread(read::current_tid()) else { return };

@@ -26,6 +26,8 @@ pub mod diag;
 pub mod doctor;
 pub mod event;
 pub mod export;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod interp;
 pub mod kernel;
 pub mod memory;

@@ -55,3 +55,12 @@ pub fn repeats(default: u32) -> u32 {
         Err(_) => default,
     }
 }
+
+/// How many times longer than usual everything may take: `COWTRACE_PATIENCE`, or 1. For machines that are emulated.
+#[must_use]
+pub fn patience() -> u32 {
+    match std::env::var("COWTRACE_PATIENCE") {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("COWTRACE_PATIENCE={text} is not a number")),
+        Err(_) => 1,
+    }
+}

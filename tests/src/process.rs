@@ -125,7 +125,8 @@ pub enum Output {
 }
 
 impl Started {
-    /// Starts a command, gives it this input and collects its output; it has `timeout` to end.
+    /// Starts a command, gives it this input and collects its output; it has `timeout` to end, as often as
+    /// [`crate::patience`] says.
     #[must_use]
     pub fn new(command: &mut Command, input: &[u8], output: Output, timeout: Duration) -> Self {
         let description = format!("{command:?}");
@@ -160,7 +161,7 @@ impl Started {
             None => Collected::fill(child.stdout.take().expect("a pipe")),
         };
         let stderr = Collected::fill(child.stderr.take().expect("a pipe"));
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout * crate::patience();
         Self { child, command: description, stdout, stderr, deadline, reaped: false }
     }
 

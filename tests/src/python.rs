@@ -11,6 +11,8 @@ use crate::{needs, repeats};
 /// By this variable `cargo xtask test` tells of directories that are roots of their own, separated by colons. Where it is
 /// set, what is missing was told as well.
 const ROOTS: &str = "COWTRACE_PYTHON_ROOTS";
+/// Where this is set, every interpreter is one of a root: the machine was made for that root's.
+const ONLY_ROOTS: &str = "COWTRACE_PYTHON_ONLY_ROOTS";
 /// Debian's interpreter, which must be there.
 const DEBIANS: &str = "/usr/bin/python3.11";
 /// Where a root's copies of scripts are put, as the programs in it see it.
@@ -86,18 +88,20 @@ impl Interpreter {
 pub fn all() -> &'static [Interpreter] {
     static ALL: OnceLock<Vec<Interpreter>> = OnceLock::new();
     ALL.get_or_init(|| {
+        let only_roots = std::env::var_os(ONLY_ROOTS).is_some();
         let debians = PathBuf::from(DEBIANS);
-        assert!(debians.exists(), "Debian's {DEBIANS} is not there, and is required");
+        assert!(only_roots || debians.exists(), "Debian's {DEBIANS} is not there, and is required");
         let mut all = Vec::new();
-        for path in std::iter::once(debians).chain(pyenv("")) {
+        for path in std::iter::once(debians).chain(pyenv("")).filter(|_| !only_roots) {
             let Some(minor) = minor_of(&path) else { continue };
             let version = path.ancestors().nth(2).and_then(Path::file_name).unwrap_or_default();
             let free_threaded = version.to_string_lossy().ends_with('t');
             all.push(Interpreter { path, root: None, minor: (3, minor), free_threaded });
         }
         let roots = std::env::var_os(ROOTS);
+        let told = roots.is_some();
         for root in std::env::split_paths(roots.as_deref().unwrap_or_default()) {
-            for minor in MINORS_OF_ROOTS {
+            for minor in if only_roots { MINORS } else { MINORS_OF_ROOTS } {
                 let path = PathBuf::from(format!("/usr/bin/python3.{minor}"));
                 if root.join(path.strip_prefix("/").unwrap_or(&path)).exists() {
                     let root = Some(root.clone());
@@ -105,8 +109,9 @@ pub fn all() -> &'static [Interpreter] {
                 }
             }
         }
+        assert!(!all.is_empty(), "no CPython in any of the roots {}", roots.unwrap_or_default().display());
         all.sort_by_key(|interpreter| interpreter.minor);
-        for minor in MINORS.filter(|_| roots.is_none()) {
+        for minor in MINORS.filter(|_| !told) {
             if all.iter().all(|interpreter| interpreter.minor != (3, minor)) {
                 needs::skipped(&format!("no CPython 3.{minor} here"));
             }

@@ -6,6 +6,14 @@ use cowtrace_tests::facts::{Fact, Mode, parse};
 use cowtrace_tests::settings::Settings;
 use cowtrace_tests::{Run, needs, programs, repeats};
 
+/// Every program compiles. Where there is no compiler, they are taken from where there is one.
+#[test]
+fn programs_compile() {
+    for &(program, _) in programs::CASES {
+        assert!(programs::built(program).exists(), "{program}");
+    }
+}
+
 /// Both witnesses of every case say what the program says.
 #[test]
 fn witnesses_agree_with_the_programs() {

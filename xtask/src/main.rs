@@ -10,11 +10,15 @@ mod debian;
 #[path = "../../cowtrace/build/digest.rs"]
 mod digest;
 mod ebpf;
+mod fuzz;
 mod layers;
+mod matrix;
 mod programs;
 mod pythons;
+mod root;
 mod say;
 mod test;
+mod tool;
 mod trace;
 mod venv;
 mod workspace;
@@ -54,7 +58,8 @@ enum Chore {
     },
     /// Check everything that the project checks
     Test {
-        /// Names of steps (fmt clippy clippy-bpf doc object unit noop layers integration), or parts of names of tests
+        /// Names of steps (fmt clippy clippy-bpf clippy-minimal doc licenses advisories unused object unit noop layers fuzz
+        /// integration matrix), or parts of names of tests
         filters: Vec<String>,
         /// Make sure of the newest CPythons, in a Debian root in the user's cache: the network, root, some minutes once
         #[arg(long)]
@@ -62,6 +67,10 @@ enum Chore {
     },
     /// Check that cowtrace's modules use only what lies below them
     Layers,
+    /// Boot Debian's other kernels, emulated, and trace in each
+    Matrix(matrix::Options),
+    /// Give cowtrace's readers inputs that are made up
+    Fuzz(fuzz::Options),
     /// Measure what tracing adds to a fault
     Bench(bench::Options),
 }
@@ -88,6 +97,8 @@ impl Chore {
             Self::Trace { arguments: _ } => match trace::run(&workspace, env::args_os().skip(2))? {},
             Self::Test { filters, pythons } => return test::run(workspace, filters, pythons),
             Self::Layers => layers::check(&workspace)?,
+            Self::Matrix(options) => return matrix::report(&workspace, &options),
+            Self::Fuzz(options) => return fuzz::run(&workspace, &options),
             Self::Bench(options) => bench::run(&workspace, &options)?,
         }
         Ok(ExitCode::SUCCESS)

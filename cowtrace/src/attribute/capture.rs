@@ -505,5 +505,7 @@ fn instruction_name(name: &str) -> Option<&'static str> {
     LAYOUTS.iter().flat_map(|layout| layout.opcodes).copied().find(|known| *known == name)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! What the kernel program tells, owned and checked. Stage 4: knows the records, nothing of processes or causes.
 
 pub mod decode;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 
 use cowtrace_ebpf::event as raw;
 use cowtrace_ebpf::state::ProcessKey;

@@ -6,6 +6,8 @@
 //! A new interpreter is a folder and a row of [`INTERPRETERS`].
 
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod heap;
 pub mod python;
 pub mod ruby;

@@ -10,6 +10,8 @@
 //! order of every machine that cowtrace runs on. Format:
 //! <https://github.com/torvalds/linux/blob/v6.18/Documentation/bpf/btf.rst>.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod walk;
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ fn mount() -> Option<PathBuf> {
     mount_in(&text.ok()?)
 }
 
-fn mount_in(mountinfo: &str) -> Option<PathBuf> {
+pub(super) fn mount_in(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let is_version_2 = after.split(' ').next() == Some("cgroup2");

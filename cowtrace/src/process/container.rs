@@ -15,7 +15,7 @@ pub fn of(pid: u32) -> Option<String> {
 }
 
 /// The same from the text of a `/proc/PID/cgroup`.
-fn of_cgroups(text: &str) -> Option<String> {
+pub(super) fn of_cgroups(text: &str) -> Option<String> {
     // A process is in one cgroup of each hierarchy; any of them may name the container.
     text.lines().find_map(|line| in_path(line.splitn(3, ':').nth(2)?))
 }

@@ -6,6 +6,8 @@ pub mod child;
 pub mod command;
 pub mod container;
 pub mod existing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod hugetlb;
 pub mod identity;
 pub mod launch;

@@ -6,6 +6,7 @@
 mod mapped;
 
 use std::collections::HashMap;
+use std::iter;
 use std::sync::Arc;
 
 use cowtrace_ebpf::event::{self as raw, exit_flag, fork_flag};
@@ -177,7 +178,7 @@ impl Tree {
         if self.processes[index].image != 0 {
             return;
         }
-        let parent = self.index(found.parent).filter(|&parent| parent != index);
+        let parent = self.index(found.parent).filter(|&parent| !self.is_below(parent, index));
         let same = parent.is_some_and(|parent| self.processes[parent].image == found.image);
         let process = &mut self.processes[index];
         process.parent_pid = found.parent_pid;
@@ -212,7 +213,7 @@ impl Tree {
         if self.processes[index].image != 0 {
             return;
         }
-        let parent_index = self.index(parent).filter(|&parent| parent != index);
+        let parent_index = self.index(parent).filter(|&parent| !self.is_below(parent, index));
         let process = &mut self.processes[index];
         process.parent_pid = parent.pid;
         process.parent = parent_index;
@@ -232,6 +233,11 @@ impl Tree {
         let process = &self.processes[index];
         let inherited = process.parent.is_some_and(|parent| self.processes[parent].image == process.image);
         !inherited && !process.forked
+    }
+
+    /// Whether a process is another one or was forked from it, at whatever distance.
+    fn is_below(&self, index: usize, above: usize) -> bool {
+        iter::successors(Some(index), |&at| self.processes[at].parent).any(|at| at == above)
     }
 
     /// Whether every process has ended.
@@ -257,6 +263,9 @@ impl Tree {
             process.reads = 0;
         }
         let from = parent.map(|parent| &self.processes[parent]);
+        // A process that is forked is new: whoever is below it already is so by a mistake.
+        let known = self.index(fork.child);
+        let parent = parent.filter(|&parent| known.is_none_or(|child| !self.is_below(parent, child)));
         let process = Process {
             key: fork.child,
             parent_pid: fork.parent.pid,
@@ -280,7 +289,7 @@ impl Tree {
             maps: from.and_then(|process| process.maps.clone()),
             reads: 0,
         };
-        match self.index(fork.child) {
+        match known {
             Some(index) => self.processes[index] = process,
             None => {
                 self.add(process);
@@ -327,3 +336,6 @@ impl Tree {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,19 @@
 //! Pieces → [`Trace`].
 
+use std::collections::HashMap;
+use std::iter;
+
 use super::collections::Numbering;
 use super::order::sort;
 use super::piece::{Amendment, Definitions, Piece, State};
-use super::schema::{Alike, Fault, Id, Loss, Outcome, OutcomeTotal, Process, Summary, Trace};
+use super::schema::{Alike, Fault, Id, Loss, Outcome, OutcomeTotal, Process, ProcessTotals, Summary, Trace};
 
 /// Stage of what a recording that was cut off does not hold.
 pub const RECORDING: &str = "recording";
 
 /// Why a piece does not fit to those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it refers to {what} that it does not hold")]
+#[error("{what}")]
 pub struct Misfit {
     what: &'static str,
 }
@@ -35,6 +38,21 @@ pub struct Builder {
     numbering: Numbering,
     /// Faults are counted, not kept.
     counts_alone: bool,
+    /// Sum of all totals of all processes.
+    figures: u128,
+}
+
+/// What all totals add up to at most: so that nobody who adds some of them has to fear an overflow.
+const MOST_FIGURES: u128 = 1 << 62;
+/// Bytes that one fault copies at most: some times the largest page that there is.
+const MOST_BYTES: u64 = 1 << 34;
+
+/// Sum of a process's totals.
+fn figures(process: &Process) -> u128 {
+    let ProcessTotals { outcomes, copied_bytes, file_copied_bytes } = &process.totals;
+    let of = |total: &OutcomeTotal| [total.faults, total.unlisted, total.lost];
+    let counted = outcomes.iter().flat_map(|(_, total)| of(total)).chain([*copied_bytes, *file_copied_bytes]);
+    counted.map(u128::from).sum()
 }
 
 impl Builder {
@@ -70,7 +88,7 @@ impl Builder {
             Piece::Amendments(amendments) => {
                 let operations = self.trace.operations.values().len();
                 if amendments.iter().any(|amendment| amendment.operation as usize >= operations) {
-                    return Err(misfit("an operation"));
+                    return Err(misfit("it refers to an operation that it does not hold"));
                 }
                 for amendment in amendments {
                     self.amend(amendment);
@@ -80,11 +98,18 @@ impl Builder {
             Piece::ModuleTables(tables) => {
                 let known = self.trace.processes.len();
                 if tables.iter().flat_map(|table| &table.seen).any(|(process, _)| *process >= known) {
-                    return Err(misfit("a process"));
+                    return Err(misfit("it refers to a process that it does not hold"));
                 }
                 self.trace.module_tables.extend(tables);
             }
-            Piece::State(state) => self.state = state,
+            Piece::State(state) => {
+                let State { own_cpu_ns, probe_ns, losses, .. } = &state;
+                let lost = losses.iter().map(|loss| u128::from(loss.count)).sum::<u128>();
+                if lost + u128::from(*own_cpu_ns) + u128::from(*probe_ns) > MOST_FIGURES {
+                    return Err(misfit("its losses are more than can be counted"));
+                }
+                self.state = state;
+            }
         }
         Ok(())
     }
@@ -102,13 +127,37 @@ impl Builder {
     fn processes(&mut self, processes: Vec<(usize, Process)>) -> Result<(), Misfit> {
         let known = &mut self.trace.processes;
         let mut count = known.len();
+        // As they will be.
+        let mut told: HashMap<usize, &Process> = HashMap::new();
         for (index, process) in &processes {
-            let behind = *index > count || process.parent.is_some_and(|parent| parent >= count.max(*index));
-            if behind || process.parent == Some(*index) {
-                return Err(misfit("a process"));
+            if *index > count {
+                return Err(misfit("it refers to a process that it does not hold"));
             }
             count = count.max(*index + 1);
+            told.insert(*index, process);
         }
+        let of = |at: usize| told.get(&at).copied().or(known.get(at)).and_then(|process| process.parent);
+        for (&index, Process { parent, .. }) in &told {
+            // The fork of a parent may have been lost, and told of later than its child's.
+            if parent.is_some_and(|parent| parent >= count) {
+                return Err(misfit("it refers to a process that it does not hold"));
+            }
+            // A new one closes a circle only if it comes before its parent.
+            let moves = match known.get(index) {
+                Some(known) => known.parent != *parent,
+                None => parent.is_some_and(|parent| parent >= index),
+            };
+            let above = || iter::successors(*parent, |at| of(*at)).take(count);
+            if moves && above().any(|above| above == index) {
+                return Err(misfit("a process is its own ancestor"));
+            }
+        }
+        let before = told.keys().filter_map(|index| known.get(*index)).map(figures).sum::<u128>();
+        let figures = self.figures - before + told.values().map(|process| figures(process)).sum::<u128>();
+        if figures > MOST_FIGURES {
+            return Err(misfit("its totals are more than can be counted"));
+        }
+        self.figures = figures;
         for (index, process) in processes {
             match known.get_mut(index) {
                 Some(known) => *known = process,
@@ -144,9 +193,10 @@ impl Builder {
                 && fault.write.index() < writes
                 && fault.site.is_none_or(|site| site.index() < sites)
                 && fault.python.index() < python
-                && fault.native.index() < native;
+                && fault.native.index() < native
+                && fault.bytes <= MOST_BYTES;
             if !fits {
-                return Err(misfit("a process, place or write"));
+                return Err(misfit("it refers to a process, place or write that it does not hold"));
             }
         }
         Ok(())
@@ -291,3 +341,6 @@ fn summary(processes: &[Process], losses: &[Loss], own: &Summary) -> Summary {
         ..own.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The second thread: decodes, attributes, hands on.
+//! The third thread: decodes, attributes, hands on.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use crate::record::piece;
 const PIECE: usize = 1 << 16;
 /// Faults after which they are handed on even if that takes a moment.
 const PILE: usize = 8 * PIECE;
-/// How long the second thread waits for something to do.
+/// How long the third thread waits for something to do.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// Decodes and attributes until the first thread has ended.
+/// Decodes and attributes until the other threads have ended.
 pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -> Attributed {
     if let Err(error) = rights::keep(rights::READING) {
         log::warn!("privileges not given up: {error}");
@@ -67,7 +67,14 @@ pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -
         }
     }
     let (tree, output) = attributor.finish();
-    Attributed { tree, output, recorder, undecoded, dropped: allowance.dropped }
+    Attributed {
+        tree,
+        output,
+        recorder,
+        undecoded,
+        left_out: served.0.left_out(),
+        dropped: allowance.dropped,
+    }
 }
 
 /// Takes a batch of records; returns how many could not be decoded.
@@ -89,3 +96,6 @@ fn records(attributor: &mut Attributor, allowance: &mut Allowance, batch: &[u8])
     }
     undecoded
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,12 +4,13 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use cowtrace_ebpf::state::ProcessKey;
 
 use super::pipeline::Message;
+use super::unwinding::Onward;
 use crate::process::baseline::Baseline;
 
 /// A way to ask for the baseline of a process.
@@ -40,7 +41,7 @@ impl Asking {
 }
 
 impl Baselines {
-    pub(super) fn start(asked: Asked, to: SyncSender<Message>) -> io::Result<Self> {
+    pub(super) fn start(asked: Asked, to: Onward) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name("baselines".to_owned()).spawn(move || {

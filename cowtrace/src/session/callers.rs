@@ -1,5 +1,5 @@
-//! Unwinds the stacks that the kernel program copies, and tells it by which words it knows them again. In the thread that
-//! empties the ring: until a place has its template, every fault there costs the traced program a copy.
+//! Unwinds the stacks that the kernel program copies, and tells it by which words it knows them again. Until
+//! a place has its template, every fault there costs the traced program a copy.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use cowtrace_ebpf::event::fork_flag;
 use cowtrace_ebpf::state::{Assignment, ProcessKey};
 
 use super::pipeline::Message;
+use super::unwinding::Onward;
 use crate::bpf::Plans;
 use crate::event::Event;
 use crate::interp::{self, Found};
@@ -29,8 +29,6 @@ pub(super) struct Discovery {
     processes: HashMap<ProcessKey, u64>,
     /// Every interpreter that was met, with the reason if its frames are not seen.
     pub(super) met: Vec<(Interpreter, Option<String>)>,
-    /// What processes have mapped that were looked at since this was last emptied.
-    pub(super) seen: Vec<(ProcessKey, Arc<Maps>)>,
 }
 
 #[derive(Default)]
@@ -47,11 +45,11 @@ impl Discovery {
     /// Begins with the command itself, if one is run.
     pub(super) fn new(plans: Plans, root: Option<ProcessKey>) -> Self {
         let processes = root.into_iter().map(|root| (root, root.start)).collect();
-        Self { plans, images: HashMap::new(), processes, met: Vec::new(), seen: Vec::new() }
+        Self { plans, images: HashMap::new(), processes, met: Vec::new() }
     }
 
     /// Looks at what a process runs that was there before, so that the kernel can walk its frames from the first fault on.
-    pub(super) fn image(&mut self, image: u64, pid: u32, to: &SyncSender<Message>) {
+    pub(super) fn image(&mut self, image: u64, pid: u32, to: &Onward) {
         self.images.entry(image).or_default().exe = exe(pid);
         if let Ok(maps) = Maps::of(pid) {
             self.recognise(pid, image, &Arc::new(maps), to);
@@ -64,7 +62,7 @@ impl Discovery {
     }
 
     /// Looks at a process when an event says that it is worth it.
-    pub(super) fn event(&mut self, event: &Event, to: &SyncSender<Message>) {
+    pub(super) fn event(&mut self, event: &Event, to: &Onward) {
         match event {
             Event::Exec(exec) => {
                 self.processes.insert(exec.process, exec.time);
@@ -86,7 +84,7 @@ impl Discovery {
         }
     }
 
-    fn look(&mut self, process: ProcessKey, to: &SyncSender<Message>, always: bool) {
+    fn look(&mut self, process: ProcessKey, to: &Onward, always: bool) {
         let Some(&image) = self.processes.get(&process) else { return };
         let state = self.images.entry(image).or_default();
         state.looks += 1;
@@ -99,18 +97,21 @@ impl Discovery {
         let seen = exe(process.pid);
         if maps.iter().next().is_none() || seen.is_none() || seen != self.images.entry(image).or_default().exe
         {
+            log::debug!(
+                "process {} is not looked at: it runs another program by now, or is gone",
+                process.pid
+            );
             return;
         }
         let maps = Arc::new(maps);
         // The other thread ends only after this one.
         let _ = to.send(Message::Saw(process, Arc::clone(&maps), seen));
-        self.seen.push((process, Arc::clone(&maps)));
         if !settled {
             self.recognise(process.pid, image, &maps, to);
         }
     }
 
-    fn recognise(&mut self, pid: u32, image: u64, maps: &Arc<Maps>, to: &SyncSender<Message>) {
+    fn recognise(&mut self, pid: u32, image: u64, maps: &Arc<Maps>, to: &Onward) {
         let known = self.images.get(&image).and_then(|image| image.without.as_ref());
         if known.is_some_and(|without| without == maps) {
             return;
@@ -133,7 +134,7 @@ impl Discovery {
         self.images.entry(image).or_default().settled = settled;
     }
 
-    fn found(&mut self, image: u64, found: &Arc<Found>, to: &SyncSender<Message>) {
+    fn found(&mut self, image: u64, found: &Arc<Found>, to: &Onward) {
         let plan = match self.plans.plan(&found.plan) {
             Ok(plan) => plan,
             Err(error) => return self.unsupported(image, found.interpreter.clone(), error.to_string()),

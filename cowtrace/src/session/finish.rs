@@ -84,7 +84,7 @@ impl Run {
             }
             header.interpreters.push(interpreter);
         }
-        let lost_rows = all_losses(&control, &attributed, without_room);
+        let losses = all_losses(&control, &attributed, without_room);
         let mut recorder = attributed.recorder;
         recorder.hand_on(&attributed.tree, &mut attributed.output, &totals);
         let module_tables = std::mem::take(&mut attributed.output.module_tables);
@@ -96,7 +96,7 @@ impl Run {
             own_cpu_ns: own_cpu_ns(),
             setup_ns: facts.setup_ns,
             probe_ns: totals.values().map(|totals| totals.probe_ns).sum(),
-            losses: lost_rows,
+            losses,
         }));
         let Taken { trace, file: recording } = recorder.sink.finish();
         if let Some(child) = child.as_ref().filter(|_| !matches!(end, End::Command(_))) {
@@ -120,9 +120,12 @@ impl Run {
 /// What was lost on both sides; `without_room` processes were found that the table had no room for.
 fn all_losses(control: &Control, attributed: &Attributed, without_room: u64) -> Vec<Loss> {
     let mut losses = losses(&control.drops(), attributed.undecoded);
-    let stage = DropReason::ProcessTable.stage();
-    if let Some(row) = losses.iter_mut().find(|loss| loss.stage == stage) {
-        row.count += without_room;
+    for (reason, more) in
+        [(DropReason::ProcessTable, without_room), (DropReason::NativeStack, attributed.left_out)]
+    {
+        if let Some(row) = losses.iter_mut().find(|loss| loss.stage == reason.stage()) {
+            row.count += more;
+        }
     }
     losses.extend(attributed.dropped.losses());
     losses

@@ -13,6 +13,7 @@ mod pipeline;
 mod reader;
 mod run;
 mod target;
+mod unwinding;
 mod watch;
 
 use std::fs::File;

@@ -1,13 +1,13 @@
-//! Two threads between the ring buffer and the finished list of faults.
+//! Three threads between the ring buffer and the finished list of faults.
 //!
 //! The first empties the ring, and looks at processes the moment they start an interpreter; it never waits for anything
-//! but the second, through a bounded channel. The second decodes and attributes. When it falls behind, the ring fills, and
-//! the kernel counts what it drops: the traced program never waits.
+//! but the others, through a bounded channel. The second unwinds the stacks that were copied. The third decodes and
+//! attributes. When it falls behind, the ring fills, and the kernel counts what it drops: the traced program never waits.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -21,8 +21,10 @@ use super::callers::{Answers, Callers};
 use super::discovery::Discovery;
 use super::mappings::Mappings;
 use super::reader::{Reader, pause};
+use super::unwinding::{Onward, Passed, unwind};
 use crate::attribute::{Attributor, Output};
 use crate::bpf::{Plans, Ring, Templates};
+use crate::event::StackCopy;
 use crate::interp::Found;
 use crate::process::baseline::Baseline;
 use crate::process::existing::Arrival;
@@ -32,40 +34,70 @@ use crate::record::from::Recorder;
 use crate::record::piece::State;
 use crate::record::schema::{Header, Interpreter};
 
-/// Messages that may wait for the second thread. Enough that the first seldom waits for it where they are small: it has
+/// Messages that may wait for a thread. Enough that the first seldom waits for it where they are small: it has
 /// processes to look at that may be gone in a moment.
 const MESSAGES: usize = 8192;
-/// Bytes of records that may wait for it: with more, the rest stays in the ring.
+/// Bytes of records that may wait for the third: with more, the rest stays in the ring.
 pub(super) const BACKLOG: usize = 64 << 20;
 
-/// Bytes of records that wait for the second thread; none when it has ended, however it did.
+/// Bytes of copied stacks that may wait to be unwound: further ones are left out, for faults come first.
+pub(super) const COPIES: usize = 16 << 20;
+
+/// What waits for the other threads.
 #[derive(Default)]
-pub(super) struct Backlog(AtomicUsize);
+pub(super) struct Backlog {
+    /// Bytes of records; none when the third thread has ended, however it did.
+    records: AtomicUsize,
+    /// Bytes of copied stacks.
+    copies: AtomicUsize,
+    /// Copied stacks that were left out.
+    left_out: AtomicU64,
+}
 
 impl Backlog {
     pub(super) fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.records.load(Ordering::Relaxed)
     }
 
     pub(super) fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.records.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn done(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.records.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether there is room for these copies, which then wait; else they are counted as left out.
+    pub(super) fn has_room(&self, copies: &[StackCopy]) -> bool {
+        if self.copies.load(Ordering::Relaxed) > COPIES {
+            self.left_out.fetch_add(copies.len() as u64, Ordering::Relaxed);
+            return false;
+        }
+        self.copies.fetch_add(size_of_val(copies), Ordering::Relaxed);
+        true
+    }
+
+    /// These copies wait no longer.
+    pub(super) fn unwound(&self, copies: &[StackCopy]) {
+        self.copies.fetch_sub(size_of_val(copies), Ordering::Relaxed);
+    }
+
+    /// Copied stacks that were left out.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 }
 
-/// The second thread's end of it.
+/// The third thread's end of it.
 pub(super) struct Served(pub(super) Arc<Backlog>);
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.0.0.store(0, Ordering::Relaxed);
+        self.0.records.store(0, Ordering::Relaxed);
     }
 }
 
-/// From the first thread to the second.
+/// To the third thread.
 pub(super) enum Message {
     /// Records, each behind its length.
     Records(Vec<u8>),
@@ -102,13 +134,13 @@ pub(super) struct Counted {
     pub(super) state: State,
 }
 
-/// The kernel's tables that the first thread writes.
+/// The kernel's tables that the first two threads write.
 pub(super) struct Tables {
     pub(super) plans: Plans,
     pub(super) templates: Templates,
 }
 
-/// What the second thread works with.
+/// What the third thread works with.
 pub(super) struct Work {
     pub(super) attributor: Attributor,
     pub(super) recorder: Recorder,
@@ -121,25 +153,27 @@ pub(super) struct Work {
 /// The interpreters that were met, each with why its frames are not seen, if so.
 pub(super) type Met = Vec<(Interpreter, Option<String>)>;
 
-/// The running pair.
+/// The running threads.
 pub(super) struct Pipeline {
     stop: Arc<AtomicBool>,
     alive: Arc<AtomicI64>,
     /// Processes that have ended, as they end.
     pub(super) ended: Receiver<ProcessKey>,
     orders: Sender<(Order, Sender<()>)>,
+    onward: Onward,
     to: SyncSender<Message>,
     reader: JoinHandle<io::Result<Met>>,
+    unwinder: JoinHandle<()>,
     attributor: JoinHandle<Attributed>,
 }
 
-/// The second thread alone, when the ring is empty for good.
+/// The third thread alone, when the ring is empty for good.
 pub(super) struct Drained {
     to: SyncSender<Message>,
     attributor: JoinHandle<Attributed>,
 }
 
-/// What the second thread leaves.
+/// What the third thread leaves.
 pub(super) struct Attributed {
     pub(super) tree: Tree,
     pub(super) output: Output,
@@ -148,6 +182,8 @@ pub(super) struct Attributed {
     pub(super) undecoded: u64,
     /// Faults that there was no memory for.
     pub(super) dropped: Dropped,
+    /// Copied stacks that were not unwound, for too many waited for it.
+    pub(super) left_out: u64,
 }
 
 impl Pipeline {
@@ -163,6 +199,8 @@ impl Pipeline {
         let stop = Arc::new(AtomicBool::new(false));
         let alive = Arc::new(AtomicI64::new(root.map_or(0, |_| 1)));
         let (to, from) = sync_channel(MESSAGES);
+        let (passed_to, passed) = sync_channel(MESSAGES);
+        let onward = Onward(passed_to);
         let (ended_to, ended) = channel();
         let backlog = Arc::new(Backlog::default());
         let (orders, ordered) = channel();
@@ -171,21 +209,25 @@ impl Pipeline {
             pause: pause(ring_bytes),
             mappings,
             discovery: Discovery::new(tables.plans, root),
-            callers: Callers::new(tables.templates),
             orders: ordered,
             asking,
-            to: to.clone(),
+            to: onward.clone(),
             ended: ended_to,
             stop: Arc::clone(&stop),
             alive: Arc::clone(&alive),
             backlog: Arc::clone(&backlog),
         };
         let reader = thread::Builder::new().name("ring".to_owned()).spawn(move || reader.run())?;
+        let (callers, through) = (Callers::new(tables.templates), to.clone());
+        let waiting = Arc::clone(&backlog);
+        let unwinder = thread::Builder::new()
+            .name("unwind".to_owned())
+            .spawn(move || unwind(callers, &passed, &through, &waiting))?;
         let served = Served(backlog);
         let attributor = thread::Builder::new()
             .name("attribute".to_owned())
             .spawn(move || attribute(work(), &from, &served))?;
-        Ok(Self { stop, alive, ended, orders, to, reader, attributor })
+        Ok(Self { stop, alive, ended, orders, onward, to, reader, unwinder, attributor })
     }
 
     /// Whether processes of the tree are running, as far as the ring has told.
@@ -204,12 +246,12 @@ impl Pipeline {
         wait.recv().map_err(|_unanswered| ended())
     }
 
-    /// A way to the second thread.
-    pub(super) fn sender(&self) -> SyncSender<Message> {
-        self.to.clone()
+    /// A way to the third thread, through the second.
+    pub(super) fn sender(&self) -> Onward {
+        self.onward.clone()
     }
 
-    /// Tells what the kernel has counted by now, if the second thread is not too busy to be told.
+    /// Tells what the kernel has counted by now, if the third thread is not too busy to be told.
     pub(super) fn counted(&self, counted: Counted) {
         let _ = self.to.try_send(Message::Counted(Box::new(counted)));
     }
@@ -218,6 +260,9 @@ impl Pipeline {
     pub(super) fn drain(self) -> io::Result<(Met, Drained)> {
         self.stop.store(true, Ordering::Relaxed);
         let met = self.reader.join().map_err(|_panic| panicked())??;
+        // If it has ended already, `join` tells why.
+        let _ = self.onward.pass(Passed::End);
+        self.unwinder.join().map_err(|_panic| panicked())?;
         Ok((met, Drained { to: self.to, attributor: self.attributor }))
     }
 }

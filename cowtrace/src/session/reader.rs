@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 
 use super::baselines::Asking;
-use super::callers::{Answers, Callers};
 use super::discovery::Discovery;
 use super::mappings::Mappings;
 use super::pipeline::{BACKLOG, Backlog, Message, Met, Order};
+use super::unwinding::{Gone, Onward, Passed};
 use crate::bpf::Ring;
 use crate::event::decode::{decode, kind_of};
 use crate::event::{Event, StackCopy};
@@ -50,14 +50,13 @@ pub(super) struct Reader {
     pub(super) pause: Duration,
     pub(super) mappings: Mappings,
     pub(super) discovery: Discovery,
-    pub(super) callers: Callers,
     pub(super) orders: Receiver<(Order, Sender<()>)>,
     pub(super) asking: Asking,
-    pub(super) to: SyncSender<Message>,
+    pub(super) to: Onward,
     pub(super) ended: Sender<ProcessKey>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) alive: Arc<AtomicI64>,
-    /// Bytes of records that wait for the second thread.
+    /// What waits for the other threads.
     pub(super) backlog: Arc<Backlog>,
 }
 
@@ -119,13 +118,8 @@ impl Reader {
     /// has, behind its exec, which forgets everything.
     fn pass_on(&mut self, piece: Piece) -> io::Result<()> {
         let Piece { records, copies, last } = piece;
-        let mut answers = Answers::default();
-        for copy in copies {
-            self.callers.copy(&copy, &mut answers);
-        }
-        if !answers.is_empty() {
-            // The other thread ends only after this one.
-            let _ = self.to.send(Message::Callers(answers));
+        if !copies.is_empty() && self.backlog.has_room(&copies) {
+            self.to.pass(Passed::Copies(copies)).map_err(ended)?;
         }
         let before = matches!(last, Some(Event::Fork(_) | Event::Join(_)));
         if let Some(event) = last.as_ref().filter(|_| before) {
@@ -162,8 +156,12 @@ impl Reader {
     }
 
     fn send(&self, message: Message) -> io::Result<()> {
-        let ended = |_unsent| io::Error::other("the attributing thread has ended");
         self.to.send(message).map_err(ended)
+    }
+
+    fn tell(&self, event: &Event) {
+        // The other threads end only after this one.
+        let _ = self.to.pass(Passed::Life(Box::new(event.clone())));
     }
 
     /// The kernel program has taken in a process that was there before.
@@ -192,16 +190,14 @@ impl Reader {
         if let Event::Join(join) = event {
             self.joined(join);
         }
-        self.discovery.event(event, &self.to);
+        // An exec forgets what a look then sees; a fork hands on what a look has just seen.
         let exec = matches!(event, Event::Exec(_));
         if exec {
-            self.callers.event(event);
+            self.tell(event);
         }
-        for (process, maps) in self.discovery.seen.drain(..) {
-            self.callers.saw(process, maps);
-        }
+        self.discovery.event(event, &self.to);
         if !exec {
-            self.callers.event(event);
+            self.tell(event);
         }
         match event {
             Event::Fork(fork) if fork.flags & fork_flag::THREAD == 0 => {
@@ -219,8 +215,12 @@ impl Reader {
     }
 }
 
+fn ended(_: Gone) -> io::Error {
+    io::Error::other("the attributing thread has ended")
+}
+
 /// Raises the current thread's priority: it looks at processes that may be gone in a moment, where others work on every CPU.
-fn hurry() {
+pub(super) fn hurry() {
     if let Err(error) = setpriority_process(Some(gettid()), NICE) {
         log::debug!("priority not raised: {error}");
     }

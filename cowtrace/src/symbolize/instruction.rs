@@ -5,6 +5,9 @@ use iced_x86::{
     Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
 };
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 /// Bytes of the longest instruction.
 pub const LONGEST: usize = 15;
 

@@ -8,6 +8,8 @@ mod debug;
 mod dwarf;
 mod elf;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod mini;
 mod perf_map;
 mod plt;

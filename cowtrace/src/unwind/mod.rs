@@ -21,6 +21,8 @@
 //! expressions in steps, a stack in frames; a panic over a file ends one stack.
 
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod registers;
 mod step;
 mod table;

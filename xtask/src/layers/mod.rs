@@ -36,6 +36,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("doctor", 11),
     ("cli", 12),
     ("commands", 13),
+    ("fuzz", 14),
     ("main", 14),
     // The crate's root names the modules and does nothing else.
     ("lib", 14),

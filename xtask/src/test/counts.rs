@@ -10,33 +10,33 @@ const ALLOWED: &str = "SKIPPED (allowed): ";
 
 /// How many tests and checks passed and failed, and which were left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) passed: usize,
-    pub(super) failed: usize,
+pub(crate) struct Counts {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
     /// Tests marked `#[ignore]`.
-    pub(super) ignored: usize,
+    pub(crate) ignored: usize,
     /// The lines of skipped tests, markers included.
-    pub(super) skipped: Vec<String>,
+    pub(crate) skipped: Vec<String>,
 }
 
 impl Counts {
     /// One check that is no test of its own.
-    pub(super) fn check(passed: bool) -> Self {
+    pub(crate) fn check(passed: bool) -> Self {
         Self { passed: usize::from(passed), failed: usize::from(!passed), ..Self::default() }
     }
 
     /// One check that could not be made.
-    pub(super) fn skip(reason: &str) -> Self {
+    pub(crate) fn skip(reason: &str) -> Self {
         Self { skipped: vec![format!("{SKIPPED}{reason}")], ..Self::default() }
     }
 
     /// One check that could not be made, for a reason that may hold on every machine.
-    pub(super) fn allowed_skip(reason: &str) -> Self {
+    pub(crate) fn allowed_skip(reason: &str) -> Self {
         Self { skipped: vec![format!("{ALLOWED}{reason}")], ..Self::default() }
     }
 
     /// Where nothing may be left out without notice, a skip is a failure unless it says that it is allowed.
-    pub(super) fn strict(mut self) -> Self {
+    pub(crate) fn strict(mut self) -> Self {
         self.failed += self.skipped.iter().filter(|line| !line.starts_with(ALLOWED)).count();
         self.skipped.retain(|line| line.starts_with(ALLOWED));
         self
@@ -54,7 +54,7 @@ impl AddAssign for Counts {
 
 /// Reads the lines of one or more test programs, run with `--show-output`.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     counts: Counts,
     /// The test whose output is being shown.
     shown: Option<String>,
@@ -65,7 +65,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         if let Some(test) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" stdout ----")) {
             self.shown = Some(test.to_owned());
         } else if line.starts_with("test result: ") {
@@ -97,7 +97,7 @@ impl Reader {
         self.shown = None;
     }
 
-    pub(super) fn finish(self) -> Counts {
+    pub(crate) fn finish(self) -> Counts {
         self.counts
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A step that fails does not stop the others. The last line is the sum, in one fixed form that programs can read.
 
-mod counts;
+pub(crate) mod counts;
+mod dependencies;
 mod steps;
 
 use std::env;
@@ -16,13 +17,14 @@ use crate::pythons;
 use crate::say::{result, say};
 use crate::workspace::Workspace;
 
-/// Runs the steps that `filters` name; other filters are parts of names of tests. Without any, everything. With `make_pythons`,
+/// Runs the steps that `filters` name; of those that take long only these. Other filters are parts of names of tests. Without any, everything. With `make_pythons`,
 /// the newest interpreters are made sure of.
 pub(crate) fn run(workspace: Workspace, filters: Vec<String>, make_pythons: bool) -> Result<ExitCode> {
     let is_step = |word: &String| STEPS.iter().any(|step| step.name == word);
     let (named, filters): (Vec<String>, Vec<String>) = filters.into_iter().partition(is_step);
     let wanted = |step: &&Step| {
-        named.iter().any(|name| name == step.name) || (named.is_empty() && (filters.is_empty() || step.tests))
+        named.iter().any(|name| name == step.name)
+            || (named.is_empty() && !step.asked && (filters.is_empty() || step.tests))
     };
     let steps: Vec<&Step> = STEPS.iter().filter(wanted).collect();
     if !filters.is_empty() && !steps.iter().any(|step| step.tests) {
@@ -63,7 +65,7 @@ pub(crate) fn run(workspace: Workspace, filters: Vec<String>, make_pythons: bool
 }
 
 /// Says what was left out and what failed, and the sum as the last line.
-fn summary(all: Counts, failed: &[&str]) -> ExitCode {
+pub(crate) fn summary(all: Counts, failed: &[&str]) -> ExitCode {
     say("");
     for line in &all.skipped {
         say(line);

@@ -9,10 +9,11 @@ use std::process::{Command, ExitStatus};
 use anyhow::{Context as _, Result, bail};
 
 use super::counts::{Counts, Reader};
+use super::dependencies::{advisories, licenses, unused};
 use crate::ebpf::{self, Checked, Tools};
 use crate::say::say;
 use crate::workspace::Workspace;
-use crate::{cargo, command, consumers, debian, layers, programs, pythons};
+use crate::{cargo, command, consumers, debian, fuzz, layers, matrix, programs, pythons};
 
 /// One step: its name on the command line, its heading, and what it does.
 pub(super) struct Step {
@@ -21,25 +22,75 @@ pub(super) struct Step {
     pub(super) run: fn(&mut Run) -> Result<Counts>,
     /// Whether names of tests, given on the command line, choose among its tests.
     pub(super) tests: bool,
+    /// Whether it runs only when it is named.
+    pub(super) asked: bool,
 }
 
 /// All steps in their order.
 pub(super) const STEPS: &[Step] = &[
-    Step { name: "fmt", heading: "formatting", run: fmt, tests: false },
-    Step { name: "clippy", heading: "clippy for this machine", run: clippy, tests: false },
-    Step { name: "clippy-bpf", heading: "clippy for the bpf target", run: clippy_bpf, tests: false },
-    Step { name: "clippy-minimal", heading: "clippy without any feature", run: clippy_minimal, tests: false },
-    Step { name: "doc", heading: "documentation", run: doc, tests: false },
+    Step { name: "fmt", heading: "formatting", run: fmt, tests: false, asked: false },
+    Step { name: "clippy", heading: "clippy for this machine", run: clippy, tests: false, asked: false },
+    Step {
+        name: "clippy-bpf",
+        heading: "clippy for the bpf target",
+        run: clippy_bpf,
+        tests: false,
+        asked: false,
+    },
+    Step {
+        name: "clippy-minimal",
+        heading: "clippy without any feature",
+        run: clippy_minimal,
+        tests: false,
+        asked: false,
+    },
+    Step { name: "licenses", heading: "licences of dependencies", run: licenses, tests: false, asked: false },
+    Step {
+        name: "advisories",
+        heading: "advisories of dependencies",
+        run: advisories,
+        tests: false,
+        asked: false,
+    },
+    Step {
+        name: "unused",
+        heading: "dependencies that nothing uses",
+        run: unused,
+        tests: false,
+        asked: false,
+    },
+    Step { name: "doc", heading: "documentation", run: doc, tests: false, asked: false },
     Step {
         name: "object",
         heading: "the kernel program's object is its sources'",
         run: object,
         tests: false,
+        asked: false,
     },
-    Step { name: "unit", heading: "unit tests", run: unit, tests: true },
-    Step { name: "noop", heading: "building again builds nothing", run: noop, tests: false },
-    Step { name: "layers", heading: "modules use only what lies below them", run: layers, tests: false },
-    Step { name: "integration", heading: "tests against this kernel", run: integration, tests: true },
+    Step { name: "unit", heading: "unit tests", run: unit, tests: true, asked: false },
+    Step { name: "noop", heading: "building again builds nothing", run: noop, tests: false, asked: false },
+    Step {
+        name: "layers",
+        heading: "modules use only what lies below them",
+        run: layers,
+        tests: false,
+        asked: false,
+    },
+    Step {
+        name: "fuzz",
+        heading: "inputs that are made up, for some seconds",
+        run: fuzzing,
+        tests: false,
+        asked: true,
+    },
+    Step {
+        name: "integration",
+        heading: "tests against this kernel",
+        run: integration,
+        tests: true,
+        asked: false,
+    },
+    Step { name: "matrix", heading: "other kernels, emulated", run: matrix, tests: false, asked: true },
 ];
 
 /// What the steps share.
@@ -136,6 +187,23 @@ fn layers(run: &mut Run) -> Result<Counts> {
     Ok(Counts::check(true))
 }
 
+/// Seconds for each target.
+const FUZZING: u64 = 5;
+
+/// A little of what `cargo xtask fuzz` does for as long as one likes.
+fn fuzzing(run: &mut Run) -> Result<Counts> {
+    let programs = fuzz::build(&run.workspace)?;
+    let mut counts = Counts::default();
+    for target in fuzz::targets(&run.workspace)? {
+        let done = fuzz::one(&run.workspace, &programs, &target, fuzz::Until::Seconds(FUZZING));
+        if let Err(error) = &done {
+            say(format_args!("error: {error:#}"));
+        }
+        counts += Counts::check(done.is_ok());
+    }
+    Ok(counts)
+}
+
 fn integration(run: &mut Run) -> Result<Counts> {
     if !command::is_root() && command::on_path("sudo").is_none() {
         return Ok(Counts::skip("tests against this kernel: they need root, or sudo"));
@@ -183,6 +251,10 @@ fn integration(run: &mut Run) -> Result<Counts> {
         counts += counted(&mut command)?;
     }
     Ok(counts)
+}
+
+fn matrix(run: &mut Run) -> Result<Counts> {
+    matrix::run(&run.workspace, &matrix::Options::default())
 }
 
 /// Runs tests, passes on what they print, and counts them.

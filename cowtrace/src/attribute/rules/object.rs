@@ -120,7 +120,8 @@ pub(super) const MADE: Rule = Rule {
     about: "A new object was made in memory that had held something else.",
     judge: |evidence| {
         let block = evidence.block.as_ref().filter(|block| !block.is_header && block.object.is_none())?;
-        let near = evidence.address - block.address < 64;
+        // What lies before the block is not near its start.
+        let near = evidence.address.wrapping_sub(block.address) < 64;
         (near && evidence.stores_type && !evidence.in_libc()).then(|| Verdict {
             of: evidence.type_in_register.clone(),
             ..Verdict::new("allocator").action("new object")

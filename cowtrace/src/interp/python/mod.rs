@@ -5,6 +5,8 @@ pub mod attributes;
 pub mod dict;
 mod discover;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod layout;
 pub mod lines;
 mod objects;

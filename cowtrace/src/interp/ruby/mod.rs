@@ -3,6 +3,8 @@
 
 mod classes;
 mod discover;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod heap;
 pub mod layout;
 mod lines;

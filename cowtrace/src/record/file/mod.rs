@@ -8,6 +8,8 @@
 mod block;
 mod columns;
 mod definitions;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,8 @@ use crate::record::build::Builder;
 use crate::record::piece::{Piece, State};
 use crate::record::schema::{Fault, Trace};
 
+/// Bytes of a block below which decoding takes less time than a thread for it.
+const SMALL: u32 = 16 << 10;
 /// Frames of all stacks together at most.
 const MOST_FRAMES: usize = 1 << 26;
 
@@ -220,7 +222,11 @@ impl Reader {
                 }
             }
         }
+        let all_small = blocks.iter().all(|(head, _)| head.raw < SMALL);
         let decoded: Vec<Option<Decoded>> = thread::scope(|scope| {
+            if all_small {
+                return blocks.iter().map(|(head, stored)| decode(head, stored)).collect();
+            }
             let (last, others) = match blocks.split_last() {
                 Some((last, others)) => (Some(last), others),
                 None => (None, blocks.as_slice()),

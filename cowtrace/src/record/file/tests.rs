@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use super::block::{self, HEAD, Head, kind};
-use super::{ReadError, Reading, START, VERSION, Writer, read};
+use super::{ReadError, Reading, START, VERSION, Writer, fuzz, read};
 use crate::record::fixture::{Builder, line, operation, page, write};
 use crate::record::piece::{self, Piece, State};
 use crate::record::schema::{Outcome, ProcessTotals, PythonFrame, Trace};
@@ -246,4 +246,44 @@ fn nobody_waits_for_a_failed_recording() {
     }
     assert!(writer.finish().is_err());
     assert_eq!(fs::metadata(path).unwrap().len(), START as u64, "nothing of the failed block is left");
+}
+
+/// What fuzzing begins with: a recording as the bodies of its blocks, as a whole file, and its faults alone.
+fn seeds() -> [(&'static str, Vec<u8>); 3] {
+    let folder = Folder::new("seeds");
+    let mut pieces = piece::of(&trace());
+    if let Some(Piece::Faults(faults)) = pieces.get_mut(3) {
+        faults.truncate(20);
+    }
+    let content = recorded(pieces, &folder);
+    let bounds = bounds(&content);
+    let blocks: Vec<_> = bounds
+        .windows(2)
+        .map(|bound| {
+            let (head, stored) = content[bound[0]..bound[1]].split_first_chunk().unwrap();
+            let head = Head::decode(head).unwrap();
+            (head.kind, u16::try_from(head.items).unwrap(), block::body(&head, stored).unwrap())
+        })
+        .collect();
+    let (_, items, faults) = blocks.iter().find(|(kind, ..)| *kind == kind::FAULTS).unwrap();
+    let columns = [&items.to_le_bytes(), faults.as_slice()].concat();
+    [
+        ("recording/blocks", fuzz::blocks(&blocks)),
+        ("recording/file", [&[0], content.as_slice()].concat()),
+        ("columns/faults", columns),
+    ]
+}
+
+/// The seeds in the tree are those that this version makes, as far as they are no whole files, which depend on the compressor.
+#[test]
+fn seeds_are_of_this_version() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus");
+    for (name, bytes) in seeds() {
+        let path = corpus.join(name);
+        if std::env::var_os("COWTRACE_BLESS").is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &bytes).unwrap();
+        }
+        assert!(name.ends_with("file") || fs::read(path).unwrap() == bytes, "COWTRACE_BLESS=1 renews {name}");
+    }
 }

@@ -37,7 +37,7 @@ pub(super) fn is_sound(object: &Object, file: &File) -> bool {
     check(&entries, &forms).unwrap_or(false)
 }
 
-fn check(entries: &[u8], forms: &[u8]) -> gimli::Result<bool> {
+pub(super) fn check(entries: &[u8], forms: &[u8]) -> gimli::Result<bool> {
     let (info, abbreviations) =
         (DebugInfo::new(entries, LittleEndian), DebugAbbrev::<EndianSlice<'_, _>>::new(forms, LittleEndian));
     let (mut units, mut functions, mut kinds) = (0, 0, 0);

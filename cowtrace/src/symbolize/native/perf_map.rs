@@ -69,17 +69,7 @@ impl PerfMap {
     /// The function at an address, and whether another one may have been there.
     pub(super) fn find(&mut self, address: u64) -> Option<(String, bool)> {
         self.refresh();
-        let list = self.read.as_ref()?;
-        let after = list.functions.partition_point(|function| function.start <= address);
-        let near = list.functions[..after].iter().rev().take(MOST_LOOKED_AT);
-        let near = near.take_while(|function| address - function.start < list.longest);
-        let mut found: Option<&Function> = None;
-        let mut several = false;
-        for function in near.filter(|function| address - function.start < function.size) {
-            several |= found.is_some_and(|other| other.name != function.name);
-            found = found.filter(|other| other.line > function.line).or(Some(function));
-        }
-        found.map(|function| (function.name.to_string(), several || list.changed))
+        self.read.as_ref()?.find(address)
     }
 
     /// Reads the list, or reads it again if it has changed.
@@ -98,11 +88,26 @@ impl PerfMap {
         if file.take(MOST_BYTES).read_to_end(&mut bytes).is_err() {
             return;
         }
-        let functions = parse(&bytes);
-        let longest = functions.iter().map(|function| function.size).max().unwrap_or_default();
+        let (functions, longest) = parse(&bytes);
         let changed = self.read.is_some();
         let at = Instant::now();
         self.read = Some(List { stamp, at, took: at - begin, functions, longest, changed });
+    }
+}
+
+impl List {
+    /// See [`PerfMap::find`].
+    fn find(&self, address: u64) -> Option<(String, bool)> {
+        let after = self.functions.partition_point(|function| function.start <= address);
+        let near = self.functions[..after].iter().rev().take(MOST_LOOKED_AT);
+        let near = near.take_while(|function| address - function.start < self.longest);
+        let mut found: Option<&Function> = None;
+        let mut several = false;
+        for function in near.filter(|function| address - function.start < function.size) {
+            several |= found.is_some_and(|other| other.name != function.name);
+            found = found.filter(|other| other.line > function.line).or(Some(function));
+        }
+        found.map(|function| (function.name.to_string(), several || self.changed))
     }
 }
 
@@ -115,8 +120,8 @@ fn open(path: &Path, owner: u32) -> Option<(File, (i64, i64, u64))> {
     counts.then(|| (file, (metadata.mtime(), metadata.mtime_nsec(), metadata.len())))
 }
 
-/// The functions of a list; lines that make no sense are left out.
-fn parse(bytes: &[u8]) -> Vec<Function> {
+/// The functions of a list, and how long the longest is; lines that make no sense are left out.
+fn parse(bytes: &[u8]) -> (Vec<Function>, u64) {
     let lines = bytes.split(|&byte| byte == b'\n').zip(0..);
     let function = |(bytes, line): (&[u8], u32)| {
         let mut parts = bytes.splitn(3, |&byte| byte == b' ');
@@ -127,12 +132,35 @@ fn parse(bytes: &[u8]) -> Vec<Function> {
     };
     let mut functions: Vec<_> = lines.filter_map(function).take(MOST_FUNCTIONS).collect();
     functions.sort_by_key(|function| (function.start, function.line));
-    functions
+    let longest = functions.iter().map(|function| function.size).max().unwrap_or_default();
+    (functions, longest)
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<u64> {
     let digits = str::from_utf8(digits).ok()?;
     u64::from_str_radix(digits.strip_prefix("0x").unwrap_or(digits), 16).ok()
+}
+
+/// Any bytes as a list: each function that is found is one of its lines, and the one that was written last.
+#[cfg(any(test, fuzzing))]
+pub(super) fn check(bytes: &[u8]) {
+    let (functions, longest) = parse(bytes);
+    assert!(functions.len() <= bytes.split(|&byte| byte == b'\n').count());
+    assert!(functions.is_sorted_by_key(|function| (function.start, function.line)));
+    let at = Instant::now();
+    let list = List { stamp: (0, 0, 0), at, took: Duration::ZERO, functions, longest, changed: false };
+    for Function { start, size, .. } in list.functions.iter().take(64) {
+        assert!(*size > 0 && *size <= longest);
+        for address in [*start, start + size / 2, start + (size - 1)] {
+            let holds = |function: &&Function| {
+                address.checked_sub(function.start).is_some_and(|inside| inside < function.size)
+            };
+            let last = list.functions.iter().filter(holds).max_by_key(|function| function.line);
+            let (name, _) = list.find(address).expect("the address of a function");
+            assert_eq!(Some(name.as_str()), last.map(|function| &*function.name));
+            assert!(!name.contains(char::is_control));
+        }
+    }
 }
 
 #[cfg(test)]

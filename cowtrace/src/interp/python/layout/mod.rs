@@ -163,7 +163,7 @@ pub(super) const IMPORT: ShortName = ShortName::new(b"_find_and_load");
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cowtrace_ebpf::plan::{FRAME_WORDS, IDENTITY_WORDS, UNUSED};
+    use cowtrace_ebpf::plan::{FRAME_WORDS, IDENTITY_WORDS, STATE_WORDS, UNUSED};
 
     #[test]
     fn rows_are_in_order_and_apart() {
@@ -192,6 +192,10 @@ mod tests {
                 assert!(offset == UNUSED || offset + size <= plan.frame_size, "{name}: {offset}");
             }
             assert!(usize::from(plan.frame_size) <= FRAME_WORDS * 8, "{name}");
+            for offset in [plan.thread_frame, plan.thread_ident] {
+                assert!(u32::from(offset) + 8 <= plan.state_size() && offset % 8 == 0, "{name}: {offset}");
+            }
+            assert!(plan.state_size() as usize <= STATE_WORDS * 8, "{name}");
             let inline = plan.frame_index_shift == UNUSED;
             let identity = usize::from(plan.code_identity) + IDENTITY_WORDS * 8;
             assert!(!inline || identity <= usize::from(plan.code_bytecode), "{name}");

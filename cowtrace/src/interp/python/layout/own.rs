@@ -3,7 +3,7 @@
 //!
 //! They are the target's memory and may be anything: each is checked against the row's bounds before it is used.
 
-use cowtrace_ebpf::plan::{FRAME_WORDS, Plan, UNUSED};
+use cowtrace_ebpf::plan::{FRAME_WORDS, Plan, STATE_WORDS, UNUSED};
 
 use super::Version;
 use crate::memory::Memory;
@@ -81,6 +81,9 @@ impl OwnOffsets {
         if usize::from(copy_end) > FRAME_WORDS * 8
             || (changed.frame_copy == UNUSED) != (changed.code_copies == UNUSED)
         {
+            return Err(Unusable::Absurd);
+        }
+        if changed.state_size() as usize > STATE_WORDS * 8 {
             return Err(Unusable::Absurd);
         }
         changed.frame_size = (window + 8).max(changed.frame_owner + 1).max(copy_end).next_multiple_of(8);
