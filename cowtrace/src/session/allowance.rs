@@ -22,7 +22,7 @@ pub(super) fn by_default() -> u64 {
     procfs::Meminfo::current().map_or(u64::MAX, |memory| memory.mem_total / 2 >> 20 << 20)
 }
 
-/// The second thread's account of it.
+/// The third thread's account of it.
 pub(super) struct Allowance {
     most: u64,
     /// Faults until the next look.

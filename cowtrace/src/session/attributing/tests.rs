@@ -180,7 +180,7 @@ const fn size_of_before_outcome() -> usize {
     std::mem::offset_of!(raw::Fault, outcome) - size_of::<Header>()
 }
 
-/// Runs the second thread's own code over it.
+/// Runs the third thread's own code over it.
 fn traced(kernel: &Kernel, list_all: bool, closed: bool) -> Trace {
     let tree = Tree::new(key(0), 1, MmapLog::default());
     let work = Work {
