@@ -51,6 +51,8 @@ pub struct Config {
     pub mm_arg_start: u32,
     /// `mm_struct.arg_end`.
     pub mm_arg_end: u32,
+    /// `mm_struct.start_brk`: where the heap begins.
+    pub mm_start_brk: u32,
     /// `mm_struct.start_stack`: where the first thread's stack began.
     pub mm_start_stack: u32,
     /// `mm_struct.rss_stat[MM_ANONPAGES]`: the shared part of the counter (`percpu_counter.count`, or a plain one).
@@ -71,4 +73,4 @@ pub struct Config {
     pub own_pid: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 100);
+const _: () = assert!(size_of::<Config>() == 104);

@@ -13,8 +13,9 @@ use cowtrace_ebpf::{
 
 use crate::{
     emit::{self, Wake},
+    image::image_word,
     maps, read, ruby,
-    walk::{image_word, mix},
+    walk::mix,
 };
 
 /// Values of the table of what was sent; of a type its flags, too, whose lowest bit is of no interest.

@@ -8,10 +8,7 @@ use cowtrace_ebpf::{
     state::{Process, Thread},
 };
 
-use crate::{
-    define, maps, read,
-    walk::{state_word, word},
-};
+use crate::{define, maps, read, thread_state::state_word, walk::word};
 
 /// Classes of block sizes that pools have.
 const CLASSES: u32 = 32;

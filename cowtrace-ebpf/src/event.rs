@@ -441,6 +441,8 @@ pub struct Exec {
     pub header: Header,
     /// The process, whose memory is new from here on.
     pub process: ProcessKey,
+    /// Where its `brk` heap begins, of which there is nothing yet; not the start of a page; 0 = not readable.
+    pub heap: u64,
     /// The new name.
     pub comm: [u8; 16],
     /// Length of `file` with its terminating zero; 0 = not readable.

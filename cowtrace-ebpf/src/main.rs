@@ -7,7 +7,9 @@
 //! | `fault.rs` | the life of one fault: begun, marked, decided, written |
 //! | `tree.rs` | threads and processes: born, executing, gone |
 //! | `join.rs` | processes that were there before |
-//! | `walk.rs` | interpreter frames, by a plan from userspace |
+//! | `walk.rs`, `thread_state.rs` | interpreter frames, by a plan from userspace |
+//! | `image.rs` | the memory around the write |
+//! | `modules.rs` | where the table of modules lies |
 //! | `detail.rs` | registers, and the allocator's block, where the memory around the write does not tell enough |
 //! | `callers.rs` | native stacks, by templates from userspace |
 //! | `define.rs` | code objects, types and names that were not met before |
@@ -23,12 +25,15 @@ mod define;
 mod detail;
 mod emit;
 mod fault;
+mod image;
 mod join;
 mod maps;
+mod modules;
 mod probes;
 mod read;
 mod ruby;
 mod slots;
+mod thread_state;
 mod tree;
 mod walk;
 

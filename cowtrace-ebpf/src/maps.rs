@@ -35,6 +35,7 @@ pub(crate) static CONFIG: Config = Config {
     signal_live: 0,
     mm_arg_start: 0,
     mm_arg_end: 0,
+    mm_start_brk: 0,
     mm_start_stack: 0,
     mm_anon: 0,
     mm_swap: 0,

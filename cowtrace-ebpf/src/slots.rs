@@ -9,10 +9,7 @@ use cowtrace_ebpf::{
     state::{Process, Thread},
 };
 
-use crate::{
-    maps, read,
-    walk::{around, word},
-};
+use crate::{image::around, maps, read, walk::word};
 
 /// Words in front of the stack pointer: local variables and operands.
 const VALUES: u64 = 24;

@@ -205,13 +205,17 @@ pub(crate) fn executed<C: aya_ebpf::EbpfContext>(
     let record = maps::exec_scratch()?;
     record.header = emit::header(kind::EXEC, size_of::<Exec>(), time);
     record.process = key;
+    record.heap = 0;
     record.file_len = 0;
     record.arguments_len = 0;
     read::kernel_into(task.0 + u64::from(config!(task_comm)), &mut record.comm);
     if let Some(name) = field::<u64>(program, config!(bprm_filename)) {
         record.file_len = read::kernel_string(name, &mut record.file);
     }
-    arguments(task, record);
+    if let Some(memory) = task.memory() {
+        record.heap = field::<u64>(memory, config!(mm_start_brk)).unwrap_or(0);
+        arguments(memory, record);
+    }
     emit::record(record, size_of::<Exec>(), Wake::Yes, DropReason::RingLifecycle);
     debug!(context, "exec {}", key.pid);
     Some(())
@@ -230,8 +234,7 @@ fn take_over(slot: &mut Thread, old: u32, tid: u32) {
 }
 
 #[inline(always)]
-fn arguments(task: Task, record: &mut Exec) {
-    let Some(memory) = task.memory() else { return };
+fn arguments(memory: u64, record: &mut Exec) {
     let start = field::<u64>(memory, config!(mm_arg_start)).unwrap_or(0);
     let end = field::<u64>(memory, config!(mm_arg_end)).unwrap_or(0);
     let len = end.wrapping_sub(start);

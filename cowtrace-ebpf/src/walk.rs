@@ -1,34 +1,29 @@
-//! Interpreter frames and the memory around a write, at the moment of the fault. Everything about an interpreter is data
+//! Interpreter frames at the moment of the fault, and what else of an interpreter is looked at then. Everything about an interpreter is data
 //! (`Plan`): no language and no version here. The target's memory may be hostile: every loop and length is bounded.
 
 use bytemuck::Zeroable;
 use cowtrace_ebpf::{
     drops::DropReason,
-    event::{Frame, IMAGE_BEFORE, IMAGE_WORDS, Modules, STACK_HEAD, StackEnd, flag, kind},
-    plan::{FRAME_WORDS, MAX_FRAMES, MAX_THREAD_STATES, Plan, STATE_WORDS, UNUSED, walker},
+    event::{Frame, STACK_HEAD, StackEnd, flag, kind},
+    plan::{FRAME_WORDS, MAX_FRAMES, Plan, UNUSED, walker},
     state::{JOINED, LOOKED, Process, Thread, pending},
 };
 
 use crate::{
     callers, define, detail, emit,
-    maps::{self, Scratch, WINDOW, config},
-    read, ruby, slots, tree,
+    image::image,
+    maps::{self, Scratch, WINDOW},
+    modules::{look_for_modules, note_modules},
+    read, ruby, slots,
+    thread_state::{current_frame, state_word, thread_state},
 };
 
-/// Where a page ends.
-const PAGE: u64 = 4096;
-/// Above this a word is an address, not a count of references.
-const MOST_COUNTED: u64 = 1 << 24;
 /// Copies of a code object's bytecode that are believed.
 const MOST_COPIES: u64 = 1 << 16;
 /// Bytes of bytecode that are believed.
 const MOST_BYTECODE: u64 = 1 << 24;
-/// Bits that are never set in the word of an object's padding (u16, left as it was found), lock (u8) and collector's marks (u8).
-const NO_MARKS: u64 = 0xfc_0000;
 /// Bytes in front of a frame that are read with it.
 const FRAMES_BEFORE: u64 = 1024;
-/// A write this far behind the start of the module table's keys cannot lie in that table.
-const MODULE_TABLE_SPAN: u64 = 1 << 22;
 
 /// Writes into the current thread's fault what can only be seen now.
 #[inline(always)]
@@ -209,106 +204,6 @@ pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     hash ^ (hash >> 29)
 }
 
-/// The innermost frame of a thread, of whose state this is the beginning; 0 = it runs none.
-#[inline(always)]
-fn current_frame(state: &[u64; STATE_WORDS], plan: &Plan) -> u64 {
-    let frame = state_word(state, plan.thread_frame);
-    if plan.control_frame == UNUSED || frame == 0 {
-        return frame;
-    }
-    read::user::<u64>(frame + u64::from(plan.control_frame)).unwrap_or(0)
-}
-
-/// The word at an offset of a thread's state. The offset comes from the plan; one that was not read gives another word.
-#[inline(always)]
-pub(crate) fn state_word(state: &[u64; STATE_WORDS], offset: u16) -> u64 {
-    state[usize::from(offset >> 3) & (STATE_WORDS - 1)]
-}
-
-/// The interpreter's state of the faulting thread: the one whose ident equals the FS base, 0 if there is none. Its beginning
-/// is in this CPU's buffer then: one long read is cheaper than some short ones.
-///
-/// The state that holds the lock is asked first: while a thread is being started its state carries the ident of the
-/// thread that starts it.
-#[inline(always)]
-fn thread_state(thread: &mut Thread, process: &Process, plan: &Plan) -> u64 {
-    let Some(ident) = tree::field::<u64>(read::current_task(), config!(task_fsbase)) else { return 0 };
-    if plan.runtime_current != UNUSED
-        && let Some(state) = read::user::<u64>(process.runtime + u64::from(plan.runtime_current))
-        && state != 0
-        && is_state_of(state, ident, process.plan)
-    {
-        thread.thread_state = state;
-        return state;
-    }
-    if thread.thread_state != 0 && is_state_of(thread.thread_state, ident, process.plan) {
-        return thread.thread_state;
-    }
-    thread.thread_state = find_state(process, ident, plan);
-    thread.thread_state
-}
-
-/// Whether a state is the thread's, and, where one thread has several, the one that it used last.
-#[inline(always)]
-fn is_state_of(state: u64, ident: u64, plan: u32) -> bool {
-    read_state(state, ident, plan.into()) != 0
-}
-
-/// Reads the beginning of a state into this CPU's buffer; whether it is the thread's (1, else 0). Global for the same reason
-/// as [`walk_frame`].
-#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn read_state(state: u64, ident: u64, plan: u64) -> u64 {
-    let Some(scratch) = maps::scratch() else { return 0 };
-    let Some(plan) = maps::plan(plan as u32) else { return 0 };
-    let words = &mut scratch.state;
-    if !read::user_part(state, words, plan.state_size()) {
-        return 0;
-    }
-    let found = if plan.ruby.thread_native == 0 {
-        state_word(words, plan.thread_ident)
-    } else {
-        let holder = state_word(words, plan.ruby.thread_native);
-        read::user::<u64>(holder + u64::from(plan.thread_ident)).unwrap_or(0)
-    };
-    if found != ident {
-        return 0;
-    }
-    if plan.thread_status == UNUSED {
-        return 1;
-    }
-    let status = state_word(words, plan.thread_status) >> ((plan.thread_status & 4) * 8);
-    (status >> (plan.thread_active_bit & 31)) & 1
-}
-
-#[inline(never)]
-fn find_state(process: &Process, ident: u64, plan: &Plan) -> u64 {
-    let first = process.runtime + u64::from(plan.runtime_interpreters);
-    let mut interpreter = read::user::<u64>(first).unwrap_or(0);
-    let mut state = 0;
-    let mut step = 0;
-    while step < MAX_THREAD_STATES {
-        step += 1;
-        if state == 0 {
-            if interpreter == 0 {
-                return 0;
-            }
-            state = read::user::<u64>(interpreter + u64::from(plan.interpreter_threads)).unwrap_or(0);
-            interpreter = read::user::<u64>(interpreter + u64::from(plan.interpreter_next)).unwrap_or(0);
-            continue;
-        }
-        if is_state_of(state, ident, process.plan)
-            && let Some(scratch) = maps::scratch()
-            && current_frame(&scratch.state, plan) != 0
-        {
-            return state;
-        }
-        state = read::user::<u64>(state + u64::from(plan.thread_next)).unwrap_or(0);
-    }
-    0
-}
-
 /// The word of the frame's window that holds the byte at an offset. The offset comes from the plan; one outside the window
 /// reads another word of it.
 #[inline(always)]
@@ -464,185 +359,4 @@ fn in_code_object(instruction: u64, code: u64, copy: u64, plan: &Plan) -> u64 {
         return instruction;
     }
     code + u64::from(plan.code_bytecode) + offset
-}
-
-/// The memory around the write, as it still is; `false` = it cannot be read.
-#[inline(always)]
-pub(crate) fn around(thread: &mut Thread) -> bool {
-    let address = thread.fault.address;
-    let image = &mut thread.fault.image;
-    image.key_len = 0;
-    image.len = 0;
-    let word = address & !7;
-    let page = address & !(PAGE - 1);
-    let start = if word < page + IMAGE_BEFORE { page } else { word - IMAGE_BEFORE };
-    image.address = start;
-    let mut len = (IMAGE_WORDS * 8) as u64;
-    if !read::user_words(start, &mut image.words) {
-        // The next page may not be there.
-        let rest = page + PAGE - start;
-        len = if rest < len { rest } else { len };
-        if !read::user_part(start, &mut image.words, len as u32) {
-            return false;
-        }
-    }
-    image.len = len as u32;
-    thread.fault.flags |= flag::IMAGE;
-    true
-}
-
-/// The memory around the write, as it still is, and the names of what it may belong to. Whether that is all that has to
-/// be known: a reference count, or a collector's head.
-#[inline(always)]
-fn image(thread: &mut Thread, process: &mut Process, plan: &Plan) -> bool {
-    if !around(thread) {
-        return false;
-    }
-    let address = thread.fault.address;
-    let word = address & !7;
-    if process.modules.keys != 0
-        && address.wrapping_sub(process.modules.keys) < MODULE_TABLE_SPAN
-        && read::user::<u64>(process.modules.dict + u64::from(plan.dict_keys)) == Some(process.modules.keys)
-    {
-        thread.fault.flags |= flag::MODULE_TABLE;
-    }
-    if plan.object_type > 8 {
-        define::key(word.wrapping_sub(8), thread, process, plan);
-        return long_head(word) != 0;
-    }
-    // A reference count lies one word before its type, a collector's link two or three.
-    if define::type_of(image_word(thread, word + 8), thread, process, plan) != 0
-        && image_word(thread, word).wrapping_sub(1) < MOST_COUNTED
-    {
-        return true;
-    }
-    // Without references it is no object any more.
-    let mut flags = 0;
-    if image_word(thread, word + 8) != 0 {
-        flags = define::type_of(image_word(thread, word + 16), thread, process, plan);
-    }
-    if image_word(thread, word + 16) != 0 {
-        flags |= define::type_of(image_word(thread, word + 24), thread, process, plan);
-    }
-    if (flags >> (plan.type_has_gc_bit & 63)) & 1 != 0 {
-        thread.fault.generation = generation(thread.fault.state, process, plan);
-        return true;
-    }
-    define::key(word.wrapping_sub(8), thread, process, plan);
-    false
-}
-
-/// Whether a word lies in an object's head, where that is longer than a count and a type (1, else 0): what the owning thread,
-/// the collector and other threads count and mark lies in the three words before the type, the marks in the second.
-///
-/// Global for the same reason as [`walk_frame`]. Writes nothing to the thread's fault.
-#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn long_head(word: u64) -> u64 {
-    let Some(thread) = maps::thread(read::current_tid()) else { return 0 };
-    let Some(process) = maps::process(&thread.process) else { return 0 };
-    let Some(plan) = maps::plan(process.plan) else { return 0 };
-    let mut found = 0;
-    let mut distance = 8;
-    while distance <= 24 {
-        let marks = image_word(thread, (word + distance).wrapping_sub(16));
-        if marks & NO_MARKS == 0
-            && define::type_of(image_word(thread, word + distance), thread, process, plan) != 0
-        {
-            found = 1;
-        }
-        distance += 8;
-    }
-    found
-}
-
-/// One more than the generation that is collected, if a collection is under way: the oldest of those whose counts are 0.
-/// 0 = it cannot be told.
-#[inline(always)]
-fn generation(state: u64, process: &Process, plan: &Plan) -> u8 {
-    let first = if plan.runtime_gc_counts != UNUSED {
-        process.runtime + u64::from(plan.runtime_gc_counts)
-    } else if plan.interpreter_gc_counts != UNUSED {
-        let Some(interpreter) = read::user::<u64>(state + u64::from(plan.thread_interpreter)) else {
-            return 0;
-        };
-        interpreter + u64::from(plan.interpreter_gc_counts)
-    } else {
-        return 0;
-    };
-    let stride = u64::from(plan.gc_count_stride);
-    let mut generation = 0;
-    while generation < 3 {
-        if read::user::<u32>(first + stride * u64::from(generation)) != Some(0) {
-            return generation;
-        }
-        generation += 1;
-    }
-    generation
-}
-
-/// A word of the image around the fault's address, 0 if it was not kept.
-#[inline(always)]
-pub(crate) fn image_word(thread: &Thread, address: u64) -> u64 {
-    let image = &thread.fault.image;
-    let offset = address.wrapping_sub(image.address);
-    let index = (offset >> 3) as usize;
-    if index >= IMAGE_WORDS || offset + 8 > u64::from(image.len) {
-        return 0;
-    }
-    // Linux 6.12 forgets the first check at the second.
-    image.words[maps::opaque(index) & (IMAGE_WORDS - 1)]
-}
-
-/// Notes where the current process's module table lies at this moment, zeros if it cannot be told; global for the same
-/// reason as [`walk_frame`].
-#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn note_modules() -> u64 {
-    if let Some(thread) = maps::thread(read::current_tid())
-        && let Some(process) = maps::process(&thread.process)
-    {
-        process.modules.dict = 0;
-        process.modules.keys = 0;
-        if let Some(plan) = maps::plan(process.plan) {
-            let _ = module_table(thread, process, plan);
-        }
-    }
-    0
-}
-
-/// Tells where the module table of a process lies that was there before, once: no fork of it was seen.
-#[inline(always)]
-fn look_for_modules() {
-    let Some(thread) = maps::thread(read::current_tid()) else { return };
-    let Some(process) = maps::process(&thread.process) else { return };
-    process.flags |= LOOKED;
-    note_modules();
-    let Some(thread) = maps::thread(read::current_tid()) else { return };
-    let Some(process) = maps::process(&thread.process) else { return };
-    let record = Modules {
-        header: emit::header(kind::MODULES, size_of::<Modules>(), read::now()),
-        process: thread.process,
-        modules: process.modules,
-    };
-    emit::record(&record, size_of::<Modules>(), emit::Wake::No, DropReason::RingDefinition);
-}
-
-#[inline(always)]
-fn module_table(thread: &mut Thread, process: &mut Process, plan: &Plan) -> Option<()> {
-    if process.plan == 0 || plan.interpreter_modules == UNUSED {
-        return None;
-    }
-    let state = thread_state(thread, process, plan);
-    let interpreter = read::user::<u64>(state + u64::from(plan.thread_interpreter))?;
-    let dict = read::user::<u64>(interpreter + u64::from(plan.interpreter_modules))?;
-    let keys = read::user::<u64>(dict + u64::from(plan.dict_keys))?;
-    let len = process.modules.header.len() as u32;
-    if keys != 0 && read::user_into(keys, &mut process.modules.header, len) {
-        process.modules.dict = dict;
-        process.modules.keys = keys;
-    }
-    Some(())
 }

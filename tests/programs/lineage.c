@@ -2,10 +2,10 @@
  * otherwise judged by the processes that the trace has.
  *
  * exec: a child becomes this program twice (`first`, `second`), then /bin/true; as `second` it has a child of its own that
- *       writes 11 pages.
+ *       writes 251 pages.
  * thread_exec: a thread of a child, not its first, becomes this program (`threaded`), which takes over the child's
- *       process id; its own child writes 11 pages.
- * orphan: a child's child writes 11 pages, and only when its parent is gone. */
+ *       process id; its own child writes 251 pages.
+ * orphan: a child's child writes 251 pages, and only when its parent is gone. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 #include "ground.h"
 
-#define PAGES 11UL
+#define PAGES 251UL
 
 static struct fact copies(pid_t pid)
 {

@@ -276,19 +276,46 @@ fn kinds_are_named() {
     if !needs::tracing() {
         return;
     }
-    for (program, case, kind) in [
-        ("kinds", "heap", "heap"),
-        ("kinds", "memfd_read", "file"),
-        ("kinds", "freed", "anonymous"),
-        ("hugetlb", "hugetlb_written", "anonymous"),
-    ] {
+    for (program, case, kind) in KINDS {
         let (traced, facts) = trace(program, case, Listing::All);
-        for fact in facts.iter().filter(|fact| fact.generation == 1) {
-            let inside = |fault: &&Fault| (fact.start..fact.end).contains(&fault.address);
-            for fault in traced.trace.faults_of(fact.pid).filter(inside) {
-                assert_eq!(fault.region.kind, kind, "{program} {case}: {fault:?}");
-            }
+        are_of_kind(&traced, &facts, &format!("{program} {case}"), kind);
+    }
+}
+
+/// Cases, and of what kind the regions are that their children write.
+const KINDS: [(&str, &str, &str); 4] = [
+    ("kinds", "heap", "heap"),
+    ("kinds", "memfd_read", "file"),
+    ("kinds", "freed", "anonymous"),
+    ("hugetlb", "hugetlb_written", "anonymous"),
+];
+
+fn are_of_kind(traced: &Traced, facts: &[Fact], case: &str, kind: &str) {
+    for fact in facts.iter().filter(|fact| fact.generation == 1) {
+        let inside = |fault: &&Fault| (fact.start..fact.end).contains(&fault.address);
+        for fault in traced.trace.faults_of(fact.pid).filter(inside) {
+            assert_eq!(fault.region.kind, kind, "{case}: {fault:?}");
         }
+    }
+}
+
+/// cowtrace is stopped by its command while that does all it does, and looks at it when it is gone: the same is told.
+#[test]
+fn kinds_are_named_by_one_who_comes_late() {
+    if !needs::tracing() {
+        return;
+    }
+    const STOPPED: &str = "kill -STOP $PPID; (sleep 2; kill -CONT $PPID) & exec \"$@\"";
+    for (program, case, kind) in KINDS {
+        let _settings = Settings::of(program);
+        let run = Run::new("/bin/sh").args(["-c", STOPPED, "sh"]);
+        let traced = run.arg(programs::built(program)).arg(case).flag("--all").trace();
+        let facts = parse(&traced.finished.stdout_text());
+        assert!(facts.iter().any(|fact| fact.generation == 1), "{program} {case}: nothing was told");
+        check::nothing_lost(&traced.trace);
+        check::totals_add_up(&traced.trace);
+        check::facts(&traced.trace, &facts, Listing::All);
+        are_of_kind(&traced, &facts, &format!("{program} {case}, late"), kind);
     }
 }
 

@@ -157,6 +157,13 @@ fn own_program_again() {
     is_file(of_generation(&traced.trace, 1), Path::new("/bin/bash"));
 }
 
+/// Bytes by which the shared part of a kernel's counter of a process's pages may be short: what each CPU keeps to itself, 32
+/// pages or twice as many as there are CPUs (`percpu_counter_batch`).
+fn counter_lag() -> u64 {
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+    cpus * (2 * cpus).max(32) * 4096
+}
+
 /// A process that becomes other programs three times in a row stays one process, and is called what it was last.
 #[test]
 fn three_programs_in_a_row() {
@@ -174,7 +181,8 @@ fn three_programs_in_a_row() {
         is_file(root, &programs::built("lineage"));
         is_file(grandchild, &programs::built("lineage"));
         assert_eq!(grandchild.command, ["second", "second"], "{grandchild:?}");
-        assert!(grandchild.inherited_bytes >= written.pages * 4096, "{grandchild:?}");
+        let inherited = grandchild.inherited_bytes + counter_lag();
+        assert!(inherited >= written.pages * 4096 && grandchild.inherited_bytes > 0, "{grandchild:?}");
     }
 }
 

@@ -149,6 +149,7 @@ fn exec(bytes: &[u8]) -> Result<Exec, DecodeError> {
     Ok(Exec {
         time: record.header.time,
         process: record.process,
+        heap: record.heap,
         comm: record.comm,
         file: record.file[..file_len].to_vec(),
         arguments: if arguments.is_empty() {

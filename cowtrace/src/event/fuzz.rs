@@ -107,7 +107,7 @@ fn encode(event: &Event) -> (Vec<u8>, bool) {
 
 fn executed(exec: &Exec) -> Vec<u8> {
     let mut record = raw::Exec::zeroed();
-    (record.process, record.comm) = (exec.process, exec.comm);
+    (record.process, record.heap, record.comm) = (exec.process, exec.heap, exec.comm);
     record.header.time = exec.time;
     record.file[..exec.file.len()].copy_from_slice(&exec.file);
     record.file_len = u32::try_from(exec.file.len() + 1).unwrap_or(u32::MAX);

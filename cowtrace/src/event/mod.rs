@@ -106,6 +106,8 @@ pub struct Exec {
     pub time: u64,
     /// The process.
     pub process: ProcessKey,
+    /// Where its `brk` heap begins; not the start of a page; 0 = not readable.
+    pub heap: u64,
     /// The new name.
     pub comm: [u8; 16],
     /// The file as it was named to exec; empty = not readable.

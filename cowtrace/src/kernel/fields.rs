@@ -111,6 +111,8 @@ pub static FIELDS: &[Field] = &[
     ),
     optional("mm_struct", &["arg_start"], 8, |c| &mut c.mm_arg_start, NO_COMMAND),
     optional("mm_struct", &["arg_end"], 8, |c| &mut c.mm_arg_end, NO_COMMAND),
+    // Only for processes that are gone before their mappings are read.
+    optional("mm_struct", &["start_brk"], 8, |c| &mut c.mm_start_brk, ""),
     optional("mm_struct", &["start_stack"], 8, |c| &mut c.mm_start_stack, ""),
     // One `struct percpu_counter` for each kind of page since 6.2, before that one array of atomics:
     // https://github.com/torvalds/linux/commit/f1a7941243c1
@@ -204,7 +206,7 @@ mod tests {
             assert_eq!(flag.before.count_ones(), 1);
         }
         let rest = Config { flags: 1, own_pid: 1, ..config };
-        assert!(bytemuck::cast_ref::<Config, [u32; 25]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
+        assert!(bytemuck::cast_ref::<Config, [u32; 26]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
     }
 
     /// Needs a kernel with BTF.

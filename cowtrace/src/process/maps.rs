@@ -154,6 +154,16 @@ impl Maps {
         Self { mappings }
     }
 
+    /// Calls the memory without a file where the `brk` heap begins what it is. The kernel's news of the first `brk` come before
+    /// it counts as the heap: <https://github.com/torvalds/linux/blob/v6.18/mm/mmap.c>, `brk`.
+    pub fn name_heap(&mut self, start: u64) {
+        let Some(page) = start.checked_next_multiple_of(PAGE).filter(|&page| page != 0) else { return };
+        let begins = |mapping: &&mut Mapping| (mapping.start..mapping.end).contains(&page);
+        if let Some(mapping) = self.mappings.iter_mut().find(begins).filter(|m| m.kind == Kind::Anonymous) {
+            mapping.kind = Kind::Heap;
+        }
+    }
+
     /// Names files as other mappings name the same ones.
     pub fn name_as(&mut self, others: &Self) {
         let files = |mapping: &&Mapping| mapping.kind == Kind::File;

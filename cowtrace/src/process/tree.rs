@@ -59,6 +59,8 @@ pub struct Process {
     /// Identity of the interpreter stack inside whose fork it was made, or which it forked last; 0 = none.
     pub fork_stack: u64,
     forked: bool,
+    /// Where its image's `brk` heap begins; 0 = not known.
+    heap: u64,
     maps: Option<Mapped>,
     reads: u32,
 }
@@ -95,6 +97,7 @@ impl Process {
             modules: bytemuck::Zeroable::zeroed(),
             fork_stack: 0,
             forked: true,
+            heap: 0,
             maps: None,
             reads: 0,
         }
@@ -286,6 +289,7 @@ impl Tree {
             modules: fork.modules,
             fork_stack: fork.stack,
             forked: false,
+            heap: from.map_or(0, |process| process.heap),
             maps: from.and_then(|process| process.maps.clone()),
             reads: 0,
         };
@@ -313,6 +317,7 @@ impl Tree {
         process.modules = bytemuck::Zeroable::zeroed();
         process.fork_stack = 0;
         process.forked = false;
+        process.heap = exec.heap;
         process.maps = None;
         process.reads = 0;
     }

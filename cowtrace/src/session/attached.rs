@@ -69,6 +69,8 @@ impl Attached {
             }
         }
         self.following.take_in(false, self.cgroup)?;
+        // Only then is it said that the trace has begun.
+        self.asking.wait();
         Ok(followed)
     }
 

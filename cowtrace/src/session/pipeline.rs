@@ -24,7 +24,6 @@ use super::reader::{Reader, pause};
 use super::unwinding::{Onward, Passed, unwind};
 use crate::attribute::{Attributor, Output};
 use crate::bpf::{Plans, Ring, Templates};
-use crate::event::StackCopy;
 use crate::interp::Found;
 use crate::process::baseline::Baseline;
 use crate::process::existing::Arrival;
@@ -41,7 +40,7 @@ const MESSAGES: usize = 8192;
 pub(super) const BACKLOG: usize = 64 << 20;
 
 /// Bytes of copied stacks that may wait to be unwound: further ones are left out, for faults come first.
-pub(super) const COPIES: usize = 16 << 20;
+pub(super) const COPIES: usize = 32 << 20;
 
 /// What waits for the other threads.
 #[derive(Default)]
@@ -68,24 +67,28 @@ impl Backlog {
     }
 
     /// Whether there is room for these copies, which then wait; else they are counted as left out.
-    pub(super) fn has_room(&self, copies: &[StackCopy]) -> bool {
+    pub(super) fn has_room(&self, copies: &[Box<[u8]>]) -> bool {
         if self.copies.load(Ordering::Relaxed) > COPIES {
             self.left_out.fetch_add(copies.len() as u64, Ordering::Relaxed);
             return false;
         }
-        self.copies.fetch_add(size_of_val(copies), Ordering::Relaxed);
+        self.copies.fetch_add(bytes(copies), Ordering::Relaxed);
         true
     }
 
     /// These copies wait no longer.
-    pub(super) fn unwound(&self, copies: &[StackCopy]) {
-        self.copies.fetch_sub(size_of_val(copies), Ordering::Relaxed);
+    pub(super) fn unwound(&self, copies: &[Box<[u8]>]) {
+        self.copies.fetch_sub(bytes(copies), Ordering::Relaxed);
     }
 
     /// Copied stacks that were left out.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out.load(Ordering::Relaxed)
     }
+}
+
+fn bytes(copies: &[Box<[u8]>]) -> usize {
+    copies.iter().map(|copy| copy.len()).sum()
 }
 
 /// The third thread's end of it.

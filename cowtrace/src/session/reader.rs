@@ -18,8 +18,8 @@ use super::mappings::Mappings;
 use super::pipeline::{BACKLOG, Backlog, Message, Met, Order};
 use super::unwinding::{Gone, Onward, Passed};
 use crate::bpf::Ring;
+use crate::event::Event;
 use crate::event::decode::{decode, kind_of};
-use crate::event::{Event, StackCopy};
 use crate::kernel::rights;
 use crate::process::existing::{self, Arrival, Brief};
 
@@ -40,7 +40,7 @@ pub(super) fn pause(ring_bytes: u32) -> Duration {
 struct Piece {
     records: Vec<u8>,
     /// Copied stacks, which are not among the records.
-    copies: Vec<StackCopy>,
+    copies: Vec<Box<[u8]>>,
     last: Option<Event>,
 }
 
@@ -96,10 +96,8 @@ impl Reader {
         let mut piece = Piece { records: Vec::with_capacity(BATCH), ..Piece::default() };
         let count = self.ring.drain(|record| {
             let kind = kind_of(record);
-            if kind == kind::STACK_COPY
-                && let Ok(Event::StackCopy(copy)) = decode(record)
-            {
-                piece.copies.push(*copy);
+            if kind == kind::STACK_COPY {
+                piece.copies.push(record.into());
                 return;
             }
             let len = u32::try_from(record.len()).unwrap_or(u32::MAX);

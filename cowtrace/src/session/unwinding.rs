@@ -9,13 +9,15 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use super::callers::{Answers, Callers};
 use super::pipeline::{Backlog, Message};
 use super::reader::hurry;
-use crate::event::{Event, StackCopy};
+use crate::event::Event;
+use crate::event::decode::decode;
 use crate::kernel::rights;
 
 /// From the first thread to the second.
 pub(super) enum Passed {
-    /// Stacks to unwind: before the faults that have them.
-    Copies(Vec<StackCopy>),
+    /// Records of stacks to unwind, not decoded, for most are much shorter than what they have room for: before the faults that
+    /// have them.
+    Copies(Vec<Box<[u8]>>),
     /// What happened in the tree's life: a process begins with what another has mapped, or with nothing.
     Life(Box<Event>),
     /// For the third thread.
@@ -60,7 +62,11 @@ pub(super) fn unwind(
             Passed::Copies(copies) => {
                 let mut answers = Answers::default();
                 for copy in &copies {
-                    callers.copy(copy, &mut answers);
+                    match decode(copy) {
+                        Ok(Event::StackCopy(copy)) => callers.copy(&copy, &mut answers),
+                        Ok(_) => {}
+                        Err(error) => log::warn!("{error}"),
+                    }
                 }
                 backlog.unwound(&copies);
                 if answers.is_empty() {

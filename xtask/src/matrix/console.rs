@@ -20,6 +20,8 @@ pub(super) struct Console<'a> {
     jobs: &'a [Job],
     /// The job that is running, and what it has said.
     running: Option<(&'a Job, Reader, Vec<String>)>,
+    /// The test that is running, if something was printed behind its name.
+    test: Option<String>,
     /// Jobs that ended.
     ended: Vec<&'a str>,
     counts: Counts,
@@ -27,7 +29,7 @@ pub(super) struct Console<'a> {
 
 impl<'a> Console<'a> {
     pub(super) fn new(kernel: &'a str, jobs: &'a [Job]) -> Self {
-        Self { kernel, jobs, running: None, ended: Vec::new(), counts: Counts::default() }
+        Self { kernel, jobs, running: None, test: None, ended: Vec::new(), counts: Counts::default() }
     }
 
     pub(super) fn line(&mut self, line: &str) {
@@ -49,7 +51,7 @@ impl<'a> Console<'a> {
         };
         reader.line(line);
         if job.has_tests
-            && let Some((test, verdict)) = verdict(line)
+            && let Some((test, verdict)) = verdict(line, &mut self.test)
         {
             result(format_args!("{} {} {test}: {verdict}", self.kernel, job.name));
         }
@@ -104,10 +106,18 @@ impl<'a> Console<'a> {
     }
 }
 
-/// The test that a line tells the end of, and how it ended.
-fn verdict(line: &str) -> Option<(&str, &str)> {
-    let (test, verdict) = line.strip_prefix("test ")?.split_once(" ... ")?;
-    ["ok", "FAILED", "ignored"].contains(&verdict).then_some((test, verdict))
+/// The test that a line tells the end of, and how it ended. What goes past the harness' capture stands between a test's name
+/// and its verdict, so that the name is kept until the verdict comes.
+fn verdict<'l>(line: &'l str, running: &mut Option<String>) -> Option<(String, &'l str)> {
+    let text = match line.strip_prefix("test ").and_then(|line| line.split_once(" ... ")) {
+        Some((test, text)) => {
+            *running = Some(test.to_owned());
+            text
+        }
+        None => line,
+    };
+    let verdict = ["ok", "FAILED", "ignored"].into_iter().find(|verdict| text == *verdict)?;
+    Some((running.take()?, verdict))
 }
 
 #[cfg(test)]
@@ -133,6 +143,16 @@ mod tests {
         "test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s",
         "=matrix= end seed 101",
     ];
+
+    #[test]
+    fn what_a_test_prints_does_not_hide_its_verdict() {
+        let mut running = None;
+        assert_eq!(verdict("test a ... ok", &mut running), Some(("a".to_owned(), "ok")));
+        assert_eq!(verdict("test b ... CPython 3.11", &mut running), None);
+        assert_eq!(verdict("more", &mut running), None);
+        assert_eq!(verdict("FAILED", &mut running), Some(("b".to_owned(), "FAILED")));
+        assert_eq!(verdict("ok", &mut running), None, "no test is running");
+    }
 
     /// The kernel's silence about itself is a check, too.
     #[test]

@@ -96,7 +96,9 @@ pub(super) fn script(workspace: &Path, jobs: &[Job]) -> String {
     );
     for job in jobs {
         let Job { name, command, .. } = job;
-        text += &format!("echo '{MARK}begin {name}'\n{command}\necho \"{MARK}end {name} $?\"\n");
+        text += &format!(
+            "echo '{MARK}begin {name}'\n{command}\nstatus=$?\necho\necho \"{MARK}end {name} $status\"\n"
+        );
     }
     text + "sync\necho b >/proc/sysrq-trigger\nsleep 60\n"
 }

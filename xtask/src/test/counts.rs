@@ -1,12 +1,15 @@
 //! Counts of tests, read from what test programs print.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
 /// Begins the line of a test that could not run here.
 const SKIPPED: &str = "SKIPPED: ";
 /// The same, for reasons that may hold on every machine.
 const ALLOWED: &str = "SKIPPED (allowed): ";
+
+/// Characters kept of what a failed test said.
+const COMPLAINT: usize = 400;
 
 /// How many tests and checks passed and failed, and which were left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +20,10 @@ pub(crate) struct Counts {
     pub(crate) ignored: usize,
     /// The lines of skipped tests, markers included.
     pub(crate) skipped: Vec<String>,
+    /// What each failed test said, by its name.
+    pub(crate) complaints: BTreeMap<String, String>,
+    /// Tests that failed at first and passed when they were run again, counted as passed: a line each.
+    pub(crate) unsteady: Vec<String>,
 }
 
 impl Counts {
@@ -35,6 +42,17 @@ impl Counts {
         Self { skipped: vec![format!("{ALLOWED}{reason}")], ..Self::default() }
     }
 
+    /// What came of running one failed test again: if it passed, it is a passed test that is not steady.
+    pub(crate) fn run_again(&mut self, test: &str, again: &Self) {
+        if (again.passed, again.failed) != (1, 0) {
+            return;
+        }
+        self.failed -= 1;
+        self.passed += 1;
+        let complaint = self.complaints.remove(test).unwrap_or_default();
+        self.unsteady.push(format!("UNSTEADY: {test} failed, and passed when it was run again: {complaint}"));
+    }
+
     /// Where nothing may be left out without notice, a skip is a failure unless it says that it is allowed.
     pub(crate) fn strict(mut self) -> Self {
         self.failed += self.skipped.iter().filter(|line| !line.starts_with(ALLOWED)).count();
@@ -49,6 +67,8 @@ impl AddAssign for Counts {
         self.failed += other.failed;
         self.ignored += other.ignored;
         self.skipped.extend(other.skipped);
+        self.complaints.extend(other.complaints);
+        self.unsteady.extend(other.unsteady);
     }
 }
 
@@ -62,10 +82,15 @@ pub(crate) struct Reader {
     skipping: BTreeSet<String>,
     /// Tests of the current program that failed: a skip of a part does not make them passed.
     failing: BTreeSet<String>,
+    /// The last line was a panic's first, of the test whose output is being shown; its message comes next.
+    panicked: bool,
 }
 
 impl Reader {
     pub(crate) fn line(&mut self, line: &str) {
+        if std::mem::take(&mut self.panicked) {
+            self.complain(line);
+        }
         if let Some(test) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" stdout ----")) {
             self.shown = Some(test.to_owned());
         } else if line.starts_with("test result: ") {
@@ -80,6 +105,17 @@ impl Reader {
             let test = running.map(str::to_owned).or_else(|| self.shown.clone());
             self.skipping.extend(test);
             self.counts.skipped.push(skip.to_owned());
+        } else if line.starts_with("thread '") && line.contains(" panicked at ") {
+            self.panicked = true;
+        }
+    }
+
+    /// The message of the first panic of a failed test.
+    fn complain(&mut self, message: &str) {
+        let Some(test) = self.shown.as_ref().filter(|test| self.failing.contains(*test)) else { return };
+        let complaint = self.counts.complaints.entry(test.clone()).or_default();
+        if complaint.is_empty() {
+            *complaint = message.chars().take(COMPLAINT).collect();
         }
     }
 
@@ -93,7 +129,9 @@ impl Reader {
         self.counts.failed += count("failed");
         self.counts.ignored += count("ignored");
         self.skipping.clear();
-        self.failing.clear();
+        for test in std::mem::take(&mut self.failing) {
+            self.counts.complaints.entry(test).or_default();
+        }
         self.shown = None;
     }
 
@@ -128,7 +166,7 @@ mod tests {
              test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s\n\
              test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s\n",
         );
-        assert_eq!(counts, Counts { passed: 13, failed: 2, ignored: 1, skipped: vec![] });
+        assert_eq!(counts, Counts { passed: 13, failed: 2, ignored: 1, ..Counts::default() });
     }
 
     #[test]
@@ -149,6 +187,26 @@ mod tests {
              test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n",
         );
         assert_eq!((counts.passed, counts.failed, counts.skipped.len()), (1, 1, 1));
+    }
+
+    #[test]
+    fn failed_tests_are_told_by_name_with_what_they_said() {
+        let text = "test a ... FAILED\ntest b ... FAILED\nfailures:\n---- a stdout ----\n\
+             thread 'a' (7) panicked at tests/a.rs:3:5:\nassertion failed: x\nthread 'a' (8) panicked at b.rs:1:1:\nno\n\
+             test result: FAILED. 0 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
+        let mut counts = read(text);
+        let said = |test: &str, what: &str| (test.to_owned(), what.to_owned());
+        assert_eq!(counts.complaints, BTreeMap::from([said("a", "assertion failed: x"), said("b", "")]));
+        counts.run_again("b", &Counts::check(false));
+        counts.run_again("b", &Counts::default());
+        assert_eq!((counts.passed, counts.failed, counts.unsteady.len()), (0, 2, 0));
+        counts.run_again("a", &Counts::check(true));
+        assert_eq!((counts.passed, counts.failed), (1, 1));
+        assert_eq!(counts.complaints, BTreeMap::from([said("b", "")]));
+        assert_eq!(
+            counts.unsteady,
+            ["UNSTEADY: a failed, and passed when it was run again: assertion failed: x"]
+        );
     }
 
     #[test]

@@ -17,8 +17,8 @@ use crate::pythons;
 use crate::say::{result, say};
 use crate::workspace::Workspace;
 
-/// Runs the steps that `filters` name; of those that take long only these. Other filters are parts of names of tests. Without any, everything. With `make_pythons`,
-/// the newest interpreters are made sure of.
+/// Runs the steps that `filters` name; other filters are parts of names of tests. Without any, everything but the steps that
+/// run only when they are named, which are listed as left out. With `make_pythons`, the newest interpreters are made sure of.
 pub(crate) fn run(workspace: Workspace, filters: Vec<String>, make_pythons: bool) -> Result<ExitCode> {
     let is_step = |word: &String| STEPS.iter().any(|step| step.name == word);
     let (named, filters): (Vec<String>, Vec<String>) = filters.into_iter().partition(is_step);
@@ -41,6 +41,14 @@ pub(crate) fn run(workspace: Workspace, filters: Vec<String>, make_pythons: bool
             all += Counts::allowed_skip(&format!("no CPython 3.{minor} here"));
         }
         all.skipped.iter().for_each(say);
+    }
+    if named.is_empty() && filters.is_empty() {
+        for step in STEPS.iter().filter(|step| step.asked) {
+            let Step { name, heading, .. } = step;
+            all += Counts::allowed_skip(&format!(
+                "{heading}: runs only when it is named, `cargo xtask test {name}`"
+            ));
+        }
     }
     let mut run = Run { workspace, filters, object: None, python_roots };
     for step in steps {
@@ -70,6 +78,9 @@ pub(crate) fn summary(all: Counts, failed: &[&str]) -> ExitCode {
     for line in &all.skipped {
         say(line);
     }
+    for line in &all.unsteady {
+        say(line);
+    }
     if all.ignored > 0 {
         say(format_args!("{} tests are marked #[ignore]", all.ignored));
     }
@@ -78,6 +89,9 @@ pub(crate) fn summary(all: Counts, failed: &[&str]) -> ExitCode {
     let all = if strict { all.strict() } else { all };
     if all.failed > before {
         say(format_args!("failures by skips that CI does not allow: {}", all.failed - before));
+    }
+    for (test, complaint) in &all.complaints {
+        say(format_args!("FAILED: {test}: {complaint}"));
     }
     if !failed.is_empty() {
         say(format_args!("failed: {}", failed.join(", ")));

@@ -152,6 +152,21 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
     }
 
     #[test]
+    fn heaps_are_named_by_their_start() {
+        let text = b"1000-2000 r--p 0 0:0 0 \n2000-4000 rw-p 0 0:0 0 \n9000-a000 rw-p 0 0:0 0 \n";
+        let kinds = |start| {
+            let mut maps = Maps::parse(text).unwrap();
+            maps.name_heap(start);
+            maps.iter().map(|mapping| mapping.kind.clone()).collect::<Vec<_>>()
+        };
+        let (heap, anonymous) = (Kind::Heap, Kind::Anonymous);
+        assert_eq!(kinds(0x1fff), [anonymous.clone(), heap, anonymous.clone()]);
+        for none in [0, 0x4001, 0x5000, u64::MAX] {
+            assert_eq!(kinds(none), [anonymous.clone(), anonymous.clone(), anonymous.clone()], "{none:#x}");
+        }
+    }
+
+    #[test]
     fn own_maps_hold_own_code() {
         let maps = Maps::of(std::process::id()).unwrap();
         let here = own_maps_hold_own_code as *const () as u64;

@@ -68,6 +68,7 @@ impl Tree {
         }
         line.reverse();
         let mut maps = self.log.maps(&line, image).filter(|maps| maps.find(address).is_some())?;
+        maps.name_heap(self.processes[index].heap);
         // The kernel names a file as the process sees it, in its own root; a reading, as it is seen from here.
         if let Some(read) = &self.processes[index].maps {
             maps.name_as(&read.maps);

@@ -91,6 +91,7 @@ fn apply(tree: &mut Tree, expected: &mut HashMap<ProcessKey, Expected>, time: u6
             tree.exec(&Exec {
                 time,
                 process: *process,
+                heap: 0,
                 comm: [b'x'; 16],
                 file: b"/x".to_vec(),
                 arguments: Vec::new(),
