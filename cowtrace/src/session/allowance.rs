@@ -19,7 +19,7 @@ const FAULTS: u32 = 1024;
 /// Half of the machine's memory, in whole MiB: what cowtrace may have when nobody says otherwise. Without a limit where the
 /// kernel does not tell.
 pub(super) fn by_default() -> u64 {
-    procfs::Meminfo::current().map_or(u64::MAX, |memory| memory.mem_total / 2 >> 20 << 20)
+    procfs::Meminfo::current().map_or(u64::MAX, |memory| (memory.mem_total / 2) & !((1 << 20) - 1))
 }
 
 /// The third thread's account of it.

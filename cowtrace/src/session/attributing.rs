@@ -9,7 +9,6 @@ use super::pipeline::{Attributed, Counted, Message, Served, Work};
 use crate::attribute::Attributor;
 use crate::event::Event;
 use crate::event::decode::decode;
-use crate::kernel::rights;
 use crate::record::piece;
 
 /// Faults after which they are handed on.
@@ -21,9 +20,6 @@ const IDLE: Duration = Duration::from_millis(100);
 
 /// Decodes and attributes until the other threads have ended.
 pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -> Attributed {
-    if let Err(error) = rights::keep(rights::READING) {
-        log::warn!("privileges not given up: {error}");
-    }
     let Work { mut attributor, mut recorder, mut header, mut allowance } = work;
     let mut undecoded = 0;
     let mut counted = Counted::default();

@@ -20,11 +20,12 @@ use super::baselines::Asking;
 use super::callers::{Answers, Callers};
 use super::discovery::Discovery;
 use super::mappings::Mappings;
-use super::reader::{Reader, pause};
+use super::reader::{Reader, hurry, pause};
 use super::unwinding::{Onward, Passed, unwind};
 use crate::attribute::{Attributor, Output};
 use crate::bpf::{Plans, Ring, Templates};
 use crate::interp::Found;
+use crate::kernel::rights;
 use crate::process::baseline::Baseline;
 use crate::process::existing::Arrival;
 use crate::process::maps::Maps;
@@ -220,16 +221,23 @@ impl Pipeline {
             alive: Arc::clone(&alive),
             backlog: Arc::clone(&backlog),
         };
-        let reader = thread::Builder::new().name("ring".to_owned()).spawn(move || reader.run())?;
+        let reader = thread::Builder::new().name("ring".to_owned()).spawn(move || {
+            hurry();
+            only_read();
+            reader.run()
+        })?;
         let (callers, through) = (Callers::new(tables.templates), to.clone());
         let waiting = Arc::clone(&backlog);
-        let unwinder = thread::Builder::new()
-            .name("unwind".to_owned())
-            .spawn(move || unwind(callers, &passed, &through, &waiting))?;
+        let unwinder = thread::Builder::new().name("unwind".to_owned()).spawn(move || {
+            hurry();
+            only_read();
+            unwind(callers, &passed, &through, &waiting);
+        })?;
         let served = Served(backlog);
-        let attributor = thread::Builder::new()
-            .name("attribute".to_owned())
-            .spawn(move || attribute(work(), &from, &served))?;
+        let attributor = thread::Builder::new().name("attribute".to_owned()).spawn(move || {
+            only_read();
+            attribute(work(), &from, &served)
+        })?;
         Ok(Self { stop, alive, ended, orders, onward, to, reader, unwinder, attributor })
     }
 
@@ -281,6 +289,13 @@ impl Drained {
     pub(super) fn join(self) -> io::Result<Attributed> {
         drop(self.to);
         self.attributor.join().map_err(|_panic| panicked())
+    }
+}
+
+/// What a thread of these has no use for it gives up.
+fn only_read() {
+    if let Err(error) = rights::keep(rights::READING) {
+        log::warn!("privileges not given up: {error}");
     }
 }
 

@@ -20,7 +20,6 @@ use super::unwinding::{Gone, Onward, Passed};
 use crate::bpf::Ring;
 use crate::event::Event;
 use crate::event::decode::{decode, kind_of};
-use crate::kernel::rights;
 use crate::process::existing::{self, Arrival, Brief};
 
 /// Bytes of a batch, about.
@@ -62,8 +61,6 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn run(&mut self) -> io::Result<Met> {
-        hurry();
-        rights::keep(rights::READING)?;
         loop {
             let last = self.stop.load(Ordering::Relaxed);
             let mut total = 0;

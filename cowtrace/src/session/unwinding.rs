@@ -8,10 +8,8 @@ use std::sync::mpsc::{Receiver, SyncSender};
 
 use super::callers::{Answers, Callers};
 use super::pipeline::{Backlog, Message};
-use super::reader::hurry;
 use crate::event::Event;
 use crate::event::decode::decode;
-use crate::kernel::rights;
 
 /// From the first thread to the second.
 pub(super) enum Passed {
@@ -53,10 +51,6 @@ pub(super) fn unwind(
     to: &SyncSender<Message>,
     backlog: &Backlog,
 ) {
-    hurry();
-    if let Err(error) = rights::keep(rights::READING) {
-        log::warn!("privileges not given up: {error}");
-    }
     for passed in from {
         let message = match passed {
             Passed::Copies(copies) => {
