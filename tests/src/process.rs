@@ -302,7 +302,7 @@ pub fn descendants(of: Pid) -> Vec<Pid> {
 }
 
 /// A field of /proc/PID/stat behind the name, the first of which is the state.
-fn stat_field(pid: i32, index: usize) -> Option<String> {
+pub(crate) fn stat_field(pid: i32, index: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(index).map(str::to_owned)
 }
