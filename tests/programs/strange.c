@@ -23,8 +23,9 @@
 
 #define PAGES 64UL
 #define EXECS 50
-/* Nobody has this number. */
-#define USER 54321
+/* Users from this number on have no processes but those of this program. */
+#define USER 40000
+#define USERS 20000
 #define MOST 40
 
 static void tell(struct region region, pid_t pid)
@@ -122,11 +123,13 @@ static void limit(void)
 {
 	struct rlimit most = { MOST, MOST };
 	struct region region = prepared();
+	/* Each run's own: the limit is for all processes of a user, whoever has started them. */
+	uid_t user = USER + (uid_t)getpid() % USERS;
 	pid_t pids[2 * MOST];
 	int start[2], count = 0;
 	char byte;
 
-	if (pipe(start) != 0 || setrlimit(RLIMIT_NPROC, &most) != 0 || setresuid(USER, USER, USER) != 0)
+	if (pipe(start) != 0 || setrlimit(RLIMIT_NPROC, &most) != 0 || setresuid(user, user, user) != 0)
 		die("limit");
 	while (count < 2 * MOST) {
 		pids[count] = fork();

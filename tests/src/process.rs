@@ -321,7 +321,7 @@ pub fn state_of(pid: Pid) -> Option<String> {
 
 /// Waits until a process is in this state, e.g. `T` for stopped.
 pub fn expect_state(pid: Pid, state: &str) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10) * crate::patience();
     while state_of(pid).as_deref() != Some(state) {
         assert!(Instant::now() < deadline, "process {pid} never came into state {state}");
         thread::sleep(Duration::from_millis(2));

@@ -8,7 +8,7 @@ use cowtrace_tests::attach::{Attached, Stepped};
 use cowtrace_tests::check::{self, Listing};
 use cowtrace_tests::facts::{Fact, parse};
 use cowtrace_tests::loaded::{Kind, held_by, loaded};
-use cowtrace_tests::process::{descendants, expect_state, state_of};
+use cowtrace_tests::process::{descendants, expect_state};
 use cowtrace_tests::{Trace, needs, programs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -254,7 +254,8 @@ fn nothing_is_left_behind() {
             assert!(Instant::now() < until, "left: {:?}", held.intersection(&loaded()));
             std::thread::sleep(Duration::from_millis(20));
         }
-        assert_eq!(state_of(raw(pool.pid())).as_deref(), Some("S"), "it goes on waiting");
+        // It goes on waiting.
+        expect_state(raw(pool.pid()), "S");
         assert!(descendants(Pid::this()).len() <= 4, "the pool's alone: {:?}", descendants(Pid::this()));
     }
 }
