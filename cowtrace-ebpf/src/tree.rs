@@ -316,6 +316,9 @@ pub(crate) fn adopt(process: &mut Process) {
 const HINT_EVERY: u64 = 32;
 /// After so many faults of a thread the hints become rare: a program that has come so far seldom turns into an interpreter.
 const HINT_OFTEN: u64 = 4096;
+/// The same for a process that was forked and has run no program of its own: its parent was looked at, when it forked for the
+/// last time. Each hint wakes a thread that takes the CPU from the process.
+const HINT_OFTEN_FORKED: u64 = 512;
 
 /// Tells userspace now and then that a process without a known interpreter goes on: by now it may have mapped one.
 #[inline(always)]
@@ -328,6 +331,10 @@ pub(crate) fn hint(begun: u64, time: u64) {
     let Some(process) = maps::process(&key) else { return };
     adopt(process);
     if process.plan != 0 || process.flags & NO_HINTS != 0 {
+        return;
+    }
+    // An image is as old as its exec.
+    if process.image < key.start && begun > HINT_OFTEN_FORKED && begun & (begun - 1) != 0 {
         return;
     }
     let record = Hint { header: emit::header(kind::HINT, size_of::<Hint>(), time), process: key };

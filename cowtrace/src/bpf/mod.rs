@@ -56,6 +56,9 @@ pub enum BpfError {
         #[source]
         source: MapError,
     },
+    /// Nobody can be woken by the ring buffer.
+    #[error("the ring buffer cannot be waited for")]
+    Wait(#[source] std::io::Error),
     /// More interpreter builds than there are plans for.
     #[error("more than {} different interpreter builds in one session", cowtrace_ebpf::plan::MAX_PLANS - 1)]
     TooManyPlans,
@@ -82,7 +85,7 @@ impl Bpf {
     pub fn ring(&mut self) -> Result<Ring, BpfError> {
         let map = self.ebpf.take_map(RING).ok_or(BpfError::NoMap { name: RING })?;
         let ring = map.try_into().map_err(|source| BpfError::Map { name: RING, source })?;
-        Ok(Ring::new(ring))
+        Ring::new(ring).map_err(BpfError::Wait)
     }
 
     /// Takes the tables of processes; once.

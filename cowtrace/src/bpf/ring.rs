@@ -1,34 +1,39 @@
 //! The ring buffer's user side: bytes out, nothing interpreted.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-/// Records taken out in one go, so that a flood does not keep the reader from everything else.
-const BATCH: usize = 4096;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 /// The ring buffer.
 pub struct Ring {
     ring: RingBuf<MapData>,
+    /// Says when the kernel half woke somebody, and not, as the ring itself does, whenever something is in it.
+    woken: Epoll,
 }
 
 impl Ring {
-    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
-        Self { ring }
+    /// Records taken out in one go, so that a flood does not keep the reader from everything else.
+    pub const BATCH: usize = 4096;
+
+    pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
+        let woken = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        woken.add(&ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
+        Ok(Self { ring, woken })
     }
 
-    /// Waits until a record that wants to be seen at once is there, or the time is over.
+    /// Waits until a record that wants to be seen at once has come since the last wait, or the time is over; `timeout` counts
+    /// in whole milliseconds.
     ///
     /// # Errors
-    /// Those of `poll`.
+    /// Those of `epoll_wait`.
     pub fn wait(&self, timeout: Duration) -> io::Result<()> {
-        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        let timeout = EpollTimeout::try_from(timeout).unwrap_or(EpollTimeout::MAX);
+        match self.woken.wait(&mut [EpollEvent::empty()], timeout) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -36,16 +41,12 @@ impl Ring {
     /// Hands up to a batch of records to `take`; returns how many there were.
     pub fn drain(&mut self, mut take: impl FnMut(&[u8])) -> usize {
         let mut count = 0;
-        while count < BATCH {
+        while count < Self::BATCH {
             let Some(record) = self.ring.next() else { break };
             take(&record);
             count += 1;
         }
         count
-    }
-
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
     }
 }
 

@@ -18,19 +18,13 @@
 //! them. So the sum of both sides is the figure to compare. redis' has, beyond it, pages that are the child's alone without
 //! a copy: what it allocated anew, pages of files that it wrote to (`file_copy`), and pages that its parent has given back.
 
+mod sides;
+
 use serde::Serialize;
 
 use super::schema::{Outcome, Process, Trace};
 
-/// Who made a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    /// A process that was forked.
-    Child,
-    /// A process that had forked one that lived.
-    Parent,
-}
+pub use sides::{Side, Sides};
 
 /// How the life of a fork ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -138,107 +132,90 @@ pub fn forks(trace: &Trace) -> Vec<Fork> {
     if !trace.alike.is_empty() {
         return Vec::new();
     }
-    let mut copied = vec![Series::default(); trace.processes.len()];
+    let spans: Vec<Span> =
+        trace.processes.iter().enumerate().filter_map(|(index, _)| span(trace, index)).collect();
+    let mut counts = vec![Counts::default(); trace.processes.len()];
+    for span in &spans {
+        counts[span.process].times.extend([span.start, span.child_until]);
+        counts[span.parent].times.extend([span.start, span.parent_until]);
+    }
+    counts.iter_mut().for_each(Counts::begin);
     for fault in trace.faults.iter().filter(|fault| fault.outcome == Outcome::Copy) {
-        if let Some(series) = copied.get_mut(fault.process) {
-            series.push(fault.time, fault.bytes);
+        if let Some(counts) = counts.get_mut(fault.process) {
+            counts.copy(fault.time, fault.bytes);
         }
     }
-    let processes = trace.processes.iter().enumerate();
-    let forks = processes.filter_map(|(index, process)| {
-        let parent = parent_of(process, index)?;
-        let (end, ended) = life(process);
-        let above = &trace.processes[parent];
-        // What the parent runs next has other memory.
-        let exec = above.execs.iter().copied().find(|exec| *exec > process.start);
-        let until = end.unwrap_or(u64::MAX);
-        let lost = |process: &Process| process.totals.of(Outcome::Copy).lost;
-        Some(Fork {
-            process: index,
+    let lost = |process: usize| trace.processes[process].totals.of(Outcome::Copy).lost;
+    let forks = spans.into_iter().map(|Span { process, parent, start, child_until, parent_until }| {
+        let (end, ended) = life(&trace.processes[process]);
+        Fork {
+            process,
             parent,
-            start: process.start,
+            start,
             end,
             ended,
-            by_child: copied[index].between(process.start, until),
-            by_parent: copied[parent].between(process.start, exec.unwrap_or(u64::MAX).min(until)),
-            lost: lost(process) + lost(above),
-        })
+            by_child: counts[process].between(start, child_until),
+            by_parent: counts[parent].between(start, parent_until),
+            lost: lost(process) + lost(parent),
+        }
     });
     forks.collect()
 }
 
-/// Copies of one process in the order of time, added up.
-#[derive(Clone, Default)]
-struct Series {
-    sums: Vec<(u64, u64)>,
+/// When the copies of a fork count.
+struct Span {
+    process: usize,
+    parent: usize,
+    start: u64,
+    /// Up to when those by the child do.
+    child_until: u64,
+    /// Up to when those by the parent do.
+    parent_until: u64,
 }
 
-impl Series {
-    fn push(&mut self, time: u64, bytes: u64) {
-        let before = self.sums.last().map_or(0, |(_, sum)| *sum);
-        self.sums.push((time, before + bytes));
+/// The fork that made a process; `None` = no fork that was watched, or none that shared memory.
+fn span(trace: &Trace, index: usize) -> Option<Span> {
+    let process = &trace.processes[index];
+    let parent = parent_of(process, index)?;
+    let child_until = life(process).0.unwrap_or(u64::MAX);
+    // What the parent runs next has other memory.
+    let exec = trace.processes[parent].execs.iter().copied().find(|exec| *exec > process.start);
+    let parent_until = exec.unwrap_or(u64::MAX).min(child_until);
+    Some(Span { process: index, parent, start: process.start, child_until, parent_until })
+}
+
+/// What one process had copied by certain times: there are few of them, and many copies.
+#[derive(Clone, Default)]
+struct Counts {
+    /// The times, sorted from [`Counts::begin`] on.
+    times: Vec<u64>,
+    /// What had been copied before each of them; those that no copy has reached yet are missing.
+    before: Vec<Copies>,
+    now: Copies,
+}
+
+impl Counts {
+    fn begin(&mut self) {
+        self.times.sort_unstable();
+        self.times.dedup();
+    }
+
+    /// Copies come in the order of time.
+    fn copy(&mut self, time: u64, bytes: u64) {
+        while self.times.get(self.before.len()).is_some_and(|reached| *reached <= time) {
+            self.before.push(self.now);
+        }
+        self.now.copies += 1;
+        self.now.copied_bytes = self.now.copied_bytes.saturating_add(bytes);
     }
 
     fn between(&self, from: u64, until: u64) -> Copies {
-        let at = |time: u64| self.sums.partition_point(|(moment, _)| *moment < time);
-        let (first, behind) = (at(from), at(until).max(at(from)));
-        let sum = |count: usize| count.checked_sub(1).map_or(0, |last| self.sums[last].1);
-        Copies { copies: (behind - first) as u64, copied_bytes: sum(behind) - sum(first) }
-    }
-}
-
-/// Tells on which side of a fork a process was at a time.
-pub struct Sides<'a> {
-    trace: &'a Trace,
-    /// By process: when it forked, the execs before, and when the last of those that shared its memory by then was gone.
-    forked: Vec<Vec<(u64, usize, u64)>>,
-}
-
-impl<'a> Sides<'a> {
-    /// Looks at every process once.
-    #[must_use]
-    pub fn new(trace: &'a Trace) -> Self {
-        let processes = &trace.processes;
-        let mut gone: Vec<u64> = processes.iter().map(|p| life(p).0.unwrap_or(u64::MAX)).collect();
-        let mut forked = vec![Vec::new(); processes.len()];
-        // Children come behind their parents.
-        for (index, process) in processes.iter().enumerate().rev() {
-            let Some(parent) = parent_of(process, index) else { continue };
-            let execs = processes[parent].execs.partition_point(|exec| *exec <= process.start);
-            if execs == 0 {
-                gone[parent] = gone[parent].max(gone[index]);
-            }
-            forked[parent].push((process.start, execs, gone[index]));
+        let at = |time: u64| self.times.binary_search(&time).ok().and_then(|at| self.before.get(at));
+        let (first, behind) = (at(from).unwrap_or(&self.now), at(until).unwrap_or(&self.now));
+        Copies {
+            copies: behind.copies.saturating_sub(first.copies),
+            copied_bytes: behind.copied_bytes.saturating_sub(first.copied_bytes),
         }
-        for forks in &mut forked {
-            forks.sort_unstable();
-            let mut last: Option<(usize, u64)> = None;
-            for (_, execs, gone) in forks.iter_mut() {
-                if let Some((_, before)) = last.filter(|(image, _)| *image == *execs) {
-                    *gone = before.max(*gone);
-                }
-                last = Some((*execs, *gone));
-            }
-        }
-        Self { trace, forked }
-    }
-
-    /// The side of a process (index into [`Trace::processes`]) at this time; `None` = no fork that was watched shared what
-    /// it wrote to.
-    #[must_use]
-    pub fn of(&self, process: usize, time: u64) -> Option<Side> {
-        let of = self.trace.processes.get(process)?;
-        let execs = of.execs.partition_point(|exec| *exec <= time);
-        let forks = &self.forked[process];
-        let last = forks.partition_point(|(start, ..)| *start <= time).checked_sub(1).map(|at| forks[at]);
-        let last = last.filter(|(_, image, _)| *image == execs);
-        if last.is_some_and(|(_, _, gone)| gone > time) {
-            return Some(Side::Parent);
-        }
-        if execs == 0 && parent_of(of, process).is_some() {
-            return Some(Side::Child);
-        }
-        last.map(|_| Side::Parent)
     }
 }
 
@@ -270,6 +247,22 @@ mod tests {
         // Behind its end there is nobody else.
         assert_eq!(side(9), Some(Side::Parent));
         assert_eq!(sides.of(server, 0), None);
+    }
+
+    /// A copy at the moment of an end is behind it; lives may begin and end before the first copy and behind the last.
+    #[test]
+    fn counts_by_times() {
+        let mut counts = Counts { times: vec![u64::MAX, 5, 30, 10, 20, 20], ..Counts::default() };
+        counts.begin();
+        for time in [10, 15, 20, 25] {
+            counts.copy(time, 4096);
+        }
+        let copies = |from, until| counts.between(from, until).copies;
+        assert_eq!(copies(5, 10), 0);
+        assert_eq!((copies(5, 20), copies(10, 20), copies(20, 30)), (2, 2, 2));
+        assert_eq!((copies(5, u64::MAX), copies(30, u64::MAX)), (4, 0));
+        assert_eq!(copies(30, 5), 0, "the end before the beginning");
+        assert_eq!(counts.between(5, 30).copied_bytes, 4 * 4096);
     }
 
     /// A process in the middle is its child's parent while that lives, its grandchildren included, and a child again then.

@@ -27,11 +27,15 @@ const BATCH: usize = 256 << 10;
 /// Bytes of records that a program can make a second, about: decides how often the ring is looked at.
 const RATE: u64 = 200 << 20;
 
-/// How long the ring may be left alone: it must not be more than a quarter full by then, and a process that forks has to be
-/// looked at while it lives.
+/// How long to wait for the other threads when they are far behind.
+const CROWDED: Duration = Duration::from_millis(1);
+
+/// How long the ring may be left alone: it must not be more than a quarter full by then, and the memory that a fault wrote has
+/// to be looked at while it is still as the fault left it. Looking at it all the time would wake two threads for each few
+/// faults, and they take the CPU from whom they look at. Whole milliseconds count: a small ring is looked at all the time.
 pub(super) fn pause(ring_bytes: u32) -> Duration {
     let micros = u64::from(ring_bytes) * 1_000_000 / 4 / RATE;
-    Duration::from_micros(micros.clamp(500, 2_000))
+    Duration::from_micros(micros.min(2_000))
 }
 
 /// Records, each behind its length; the last of them decoded, if it tells of the tree's life.
@@ -74,7 +78,8 @@ impl Reader {
                 for piece in pieces {
                     self.pass_on(piece)?;
                 }
-                if count == 0 {
+                // What has come meanwhile waits for the next look.
+                if count < Ring::BATCH {
                     break;
                 }
             }
@@ -122,7 +127,7 @@ impl Reader {
         }
         if !records.is_empty() {
             while self.backlog.bytes() > BACKLOG {
-                thread::sleep(self.pause);
+                thread::sleep(CROWDED);
             }
             self.backlog.add(records.len());
             self.send(Message::Records(records))?;
