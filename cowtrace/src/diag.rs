@@ -114,6 +114,12 @@ pub enum Notice {
         buffer_hint(*buffer)
     )]
     Lost { faults: u64, names: u64, lifecycle: u64, buffer: u64 },
+    #[error(
+        "details of {faults} faults were not kept because cowtrace had as much memory as it may (totals are right): try \
+         `--memory {}`, or `cowtrace record`, which keeps them in a file",
+        size(memory.saturating_mul(2))
+    )]
+    Unkept { faults: u64, memory: u64 },
     #[error("{count} times: {what} Trace fewer processes at once.")]
     LostElsewhere { count: u64, what: &'static str },
     #[error(

@@ -302,7 +302,7 @@ pub fn descendants(of: Pid) -> Vec<Pid> {
 }
 
 /// A field of /proc/PID/stat behind the name, the first of which is the state.
-fn stat_field(pid: i32, index: usize) -> Option<String> {
+pub(crate) fn stat_field(pid: i32, index: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(index).map(str::to_owned)
 }
@@ -321,7 +321,7 @@ pub fn state_of(pid: Pid) -> Option<String> {
 
 /// Waits until a process is in this state, e.g. `T` for stopped.
 pub fn expect_state(pid: Pid, state: &str) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10) * crate::patience();
     while state_of(pid).as_deref() != Some(state) {
         assert!(Instant::now() < deadline, "process {pid} never came into state {state}");
         thread::sleep(Duration::from_millis(2));

@@ -1,16 +1,14 @@
 //! Programs that run already: from the moment of attaching their faults are counted exactly, whoever takes them; they are
 //! not stopped, and nothing stays when cowtrace goes.
 
-use std::collections::HashSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use aya::maps::loaded_maps;
-use aya::programs::{loaded_links, loaded_programs};
 use cowtrace_tests::attach::{Attached, Stepped};
 use cowtrace_tests::check::{self, Listing};
 use cowtrace_tests::facts::{Fact, parse};
-use cowtrace_tests::process::{descendants, expect_state, state_of};
+use cowtrace_tests::loaded::{Kind, held_by, loaded};
+use cowtrace_tests::process::{descendants, expect_state};
 use cowtrace_tests::{Trace, needs, programs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -233,28 +231,6 @@ fn every_end() {
     assert_eq!(traced.trace.process(pool.pid()).exit_status, Some(0));
 }
 
-/// What a process holds in the kernel, by the numbers of its programs, maps and links.
-fn held(pid: Pid) -> HashSet<(String, u32)> {
-    let mut held = HashSet::new();
-    for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("it runs").flatten() {
-        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-        for line in text.lines() {
-            if let Some((name @ ("prog_id" | "map_id" | "link_id"), number)) = line.split_once(':') {
-                held.insert((name.to_owned(), number.trim().parse().expect("a number")));
-            }
-        }
-    }
-    held
-}
-
-/// The same of the whole kernel.
-fn loaded() -> HashSet<(String, u32)> {
-    let programs = loaded_programs().flatten().map(|program| ("prog_id".to_owned(), program.id()));
-    let maps = loaded_maps().flatten().map(|map| ("map_id".to_owned(), map.id()));
-    let links = loaded_links().flatten().map(|link| ("link_id".to_owned(), link.id()));
-    programs.chain(maps).chain(links).collect()
-}
-
 /// When cowtrace has ended, also when it was killed, none of its programs, maps and links is left, nor a process.
 #[test]
 fn nothing_is_left_behind() {
@@ -264,9 +240,9 @@ fn nothing_is_left_behind() {
     let pool = program(&["pool", "1"]);
     for signal in [Signal::SIGINT, Signal::SIGKILL] {
         let attached = Attached::start(&["-p", &pid(&pool)]);
-        let held = held(attached.started.pid());
-        for kind in ["prog_id", "map_id", "link_id"] {
-            assert!(held.iter().any(|(name, _)| name == kind), "{held:?}");
+        let held = held_by(attached.started.pid());
+        for kind in [Kind::Program, Kind::Map, Kind::Link] {
+            assert!(held.iter().any(|(of, _)| *of == kind), "{held:?}");
         }
         assert!(held.is_subset(&loaded()), "what it holds is in the kernel");
         attached.started.signal_group(signal);
@@ -278,7 +254,8 @@ fn nothing_is_left_behind() {
             assert!(Instant::now() < until, "left: {:?}", held.intersection(&loaded()));
             std::thread::sleep(Duration::from_millis(20));
         }
-        assert_eq!(state_of(raw(pool.pid())).as_deref(), Some("S"), "it goes on waiting");
+        // It goes on waiting.
+        expect_state(raw(pool.pid()), "S");
         assert!(descendants(Pid::this()).len() <= 4, "the pool's alone: {:?}", descendants(Pid::this()));
     }
 }

@@ -78,7 +78,7 @@ fn a_command_may_be_any_bytes() {
 fn options_have_their_defaults() {
     let options = options("ls");
     assert_eq!(command(options.clone()).1, RunAs::Caller);
-    assert_eq!((options.duration, options.buffer), (None, 64 << 20));
+    assert_eq!((options.duration, options.buffer, options.memory), (None, 64 << 20, None));
     assert!(options.output.is_none());
     assert!(!options.latency && !options.all && options.verbose == 0);
     let report = options.report.unwrap();
@@ -174,6 +174,34 @@ fn a_buffer_is_a_power_of_two_in_bounds() {
     ] {
         refused(&format!("--buffer {text} ls"), why);
     }
+}
+
+#[test]
+fn memory_is_a_size_above_nothing() {
+    let memory = |text: &str| options(&format!("--memory {text} ls")).memory;
+    assert_eq!([memory("1"), memory("5000")], [Some(1), Some(5000)]);
+    assert_eq!([memory("100K"), memory("100kB"), memory("100KiB")], [Some(100 << 10); 3]);
+    assert_eq!([memory("96M"), memory("3g")], [Some(96 << 20), Some(3 << 30)]);
+    // The last that 64 bits hold.
+    assert_eq!(memory("17179869183G"), Some(17_179_869_183 << 30));
+    for (text, why) in [
+        ("0", "memory could have"),
+        ("0G", "memory could have"),
+        ("17179869184G", "memory could have"),
+        ("M", "not a size"),
+        ("-1", "-1"),
+        ("=-1", "not a size"),
+        ("1.5M", "not a size"),
+        ("1T", "not a size"),
+        ("half", "not a size"),
+        ("99999999999999999999", "not a size"),
+    ] {
+        refused(&format!("--memory {text} ls"), why);
+    }
+    refused("--memory", "SIZE");
+    // Wherever there is a trace, and nowhere else.
+    assert_eq!(options("record --memory 1G -o x.cow ls").memory, Some(1 << 30));
+    refused("report --memory 1G x.cow", "--memory");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use clap::{ArgAction, Args};
 
 use super::parts::BudgetArguments;
 use super::report::{Report, ReportArguments};
-use super::values::{DEFAULT_BUFFER, buffer, duration, format_of, output_names, process};
+use super::values::{DEFAULT_BUFFER, buffer, duration, format_of, memory, output_names, process};
 use super::{invalid, values};
 use crate::process::identity::RunAs;
 use crate::report::budget::Budget;
@@ -65,6 +65,11 @@ pub(super) struct TraceArguments {
     #[arg(long, value_name = "SIZE", default_value = DEFAULT_BUFFER, value_parser = buffer)]
     buffer: u32,
 
+    /// Memory that cowtrace may have for itself before it keeps no more details of faults, which then count as lost (units
+    /// K, M, G); half of the machine's unless said otherwise
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    memory: Option<u64>,
+
     /// Measure the time inside each fault; makes every fault slower
     #[arg(long)]
     latency: bool,
@@ -96,6 +101,8 @@ pub struct Options {
     pub output: Option<Output>,
     /// Size of the ring buffer in bytes, a power of two.
     pub buffer: u32,
+    /// Bytes of memory that cowtrace may have for itself; `None` = half of the machine's.
+    pub memory: Option<u64>,
     /// Measure latencies.
     pub latency: bool,
     /// List every fault.
@@ -196,6 +203,7 @@ pub(super) fn record(arguments: TraceArguments, always: bool) -> Result<Options,
         duration: arguments.duration,
         output,
         buffer: arguments.buffer,
+        memory: arguments.memory,
         latency: arguments.latency,
         all: arguments.all,
         quiet: arguments.quiet,

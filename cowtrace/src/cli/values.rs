@@ -24,8 +24,15 @@ pub(super) fn process(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| "not the number of a process: `pgrep -a NAME` lists those that there are".to_owned())
 }
 
-/// Bytes from a number with a unit, up to the next power of two that a ring buffer can have.
-pub(super) fn buffer(text: &str) -> Result<u32, String> {
+/// Bytes from a number with a unit.
+pub(super) fn memory(text: &str) -> Result<u64, String> {
+    let (number, shift) = number_and_unit(text)?;
+    let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "not a size that a machine's memory could have".to_owned())
+}
+
+/// A number, and by how many bits its unit shifts it.
+fn number_and_unit(text: &str) -> Result<(u64, u32), String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let shift = match unit.to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
         "" => 0,
@@ -34,7 +41,13 @@ pub(super) fn buffer(text: &str) -> Result<u32, String> {
         "G" => 30,
         _ => return Err(not_a_size()),
     };
-    let number: u64 = number.parse().map_err(|_not_a_number| not_a_size())?;
+    let number = number.parse().map_err(|_not_a_number| not_a_size())?;
+    Ok((number, shift))
+}
+
+/// Bytes from a number with a unit, up to the next power of two that a ring buffer can have.
+pub(super) fn buffer(text: &str) -> Result<u32, String> {
+    let (number, shift) = number_and_unit(text)?;
     let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes <= LARGEST_BUFFER);
     let bytes = bytes.ok_or_else(|| format!("a kernel buffer has at most {}", size(LARGEST_BUFFER)))?;
     if bytes == 0 {

@@ -38,6 +38,7 @@ pub(super) fn request(options: &Options) -> Request<'_> {
             Some(_) | None => Keep::Both,
         },
         buffer: options.buffer,
+        memory: options.memory,
         latency: options.latency,
         all: options.all,
         kernel_log: options.verbose >= 2,

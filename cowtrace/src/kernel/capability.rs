@@ -42,6 +42,12 @@ pub static CAPABILITIES: &[Capability] = &[
         false,
         "Memory and mappings of other users' processes are not read: their interpreters are not recognised.",
     ),
+    optional(
+        2,
+        "CAP_DAC_READ_SEARCH",
+        false,
+        "Files that only other users may read are not read: the symbols and interpreters in them stay unknown.",
+    ),
     optional(6, "CAP_SETGID", false, AS_CALLER),
     optional(7, "CAP_SETUID", false, AS_CALLER),
     optional(5, "CAP_KILL", false, "Ctrl-C is not passed on to a command of another user."),

@@ -6,6 +6,7 @@ pub mod btf;
 pub mod capability;
 pub mod fields;
 pub mod hooks;
+pub mod rights;
 
 use std::fs;
 use std::io;

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::allowance::Allowance;
 use super::callers::Answers;
 use super::pipeline::{Attributed, Counted, Message, Served, Work};
 use crate::attribute::Attributor;
@@ -19,7 +20,7 @@ const IDLE: Duration = Duration::from_millis(100);
 
 /// Decodes and attributes until the other threads have ended.
 pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -> Attributed {
-    let Work { mut attributor, mut recorder, mut header } = work;
+    let Work { mut attributor, mut recorder, mut header, mut allowance } = work;
     let mut undecoded = 0;
     let mut counted = Counted::default();
     let mut handed_on = Instant::now();
@@ -45,7 +46,7 @@ pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -
             Some(Message::Last(fault)) => attributor.event(&Event::Fault(fault)),
             Some(Message::Counted(now)) => counted = *now,
             Some(Message::Records(batch)) => {
-                undecoded += records(&mut attributor, &batch);
+                undecoded += records(&mut attributor, &mut allowance, &batch);
                 served.0.done(batch.len());
             }
             None => {}
@@ -62,11 +63,18 @@ pub(super) fn attribute(work: Work, from: &Receiver<Message>, served: &Served) -
         }
     }
     let (tree, output) = attributor.finish();
-    Attributed { tree, output, recorder, undecoded, left_out: served.0.left_out() }
+    Attributed {
+        tree,
+        output,
+        recorder,
+        undecoded,
+        left_out: served.0.left_out(),
+        dropped: allowance.dropped,
+    }
 }
 
 /// Takes a batch of records; returns how many could not be decoded.
-fn records(attributor: &mut Attributor, batch: &[u8]) -> u64 {
+fn records(attributor: &mut Attributor, allowance: &mut Allowance, batch: &[u8]) -> u64 {
     let mut undecoded = 0;
     let mut rest = batch;
     while let Some((len, tail)) = rest.split_first_chunk() {
@@ -74,6 +82,7 @@ fn records(attributor: &mut Attributor, batch: &[u8]) -> u64 {
         let (record, tail) = tail.split_at(len);
         rest = tail;
         match decode(record) {
+            Ok(Event::Fault(fault)) if allowance.refuses(&fault) => {}
             Ok(event) => attributor.event(&event),
             Err(error) => {
                 log::warn!("{error}");

@@ -13,6 +13,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike as _;
 
+use super::allowance::{STAGE, by_default};
 use super::pipeline::Attributed;
 use super::run::{End, Run, Subject};
 use super::{Ended, Request, other};
@@ -59,6 +60,7 @@ impl Run {
             totals.entry(thread.process).or_insert_with(Totals::zeroed).add(&thread.totals);
         }
         let mut attributed = drained.join().map_err(other("cannot attribute the faults"))?;
+        attributed.dropped.count(&mut totals);
         complete(&mut attributed.tree, &kernel_processes, facts.origin + facts.duration);
         let mut header = facts.header;
         let untold = facts.mmap_log.lost();
@@ -104,7 +106,7 @@ impl Run {
                 None => Notice::StillRunning { pid },
             });
         }
-        notices.extend(lost(&trace, facts.request.buffer));
+        notices.extend(lost(&trace, facts.request));
         let (status, child) = match end {
             End::Command(status) => (Some(status), None),
             End::Deadline | End::Seen => (None, child),
@@ -125,6 +127,7 @@ fn all_losses(control: &Control, attributed: &Attributed, without_room: u64) -> 
             row.count += more;
         }
     }
+    losses.extend(attributed.dropped.losses());
     losses
 }
 
@@ -144,21 +147,28 @@ fn complete(tree: &mut Tree, processes: &HashMap<ProcessKey, Process>, end: u64)
 }
 
 /// What was lost, in words.
-fn lost(trace: &Trace, buffer: u32) -> Vec<Notice> {
+fn lost(trace: &Trace, request: &Request<'_>) -> Vec<Notice> {
     let faults: u64 = trace
         .processes
         .iter()
         .flat_map(|process| &process.totals.outcomes)
         .map(|(_, total)| total.lost)
         .sum();
-    let of = |reason: DropReason| -> u64 {
-        trace.losses.iter().filter(|loss| loss.stage == reason.stage()).map(|loss| loss.count).sum()
+    let at = |stage: &str| -> u64 {
+        trace.losses.iter().filter(|loss| loss.stage == stage).map(|loss| loss.count).sum()
     };
+    let of = |reason: DropReason| at(reason.stage());
+    let unkept = at(STAGE);
+    let faults = faults.saturating_sub(unkept);
     let names = of(DropReason::RingDefinition);
     let lifecycle = of(DropReason::RingLifecycle);
     let mut notices = Vec::new();
     if faults + names + lifecycle > 0 {
-        notices.push(Notice::Lost { faults, names, lifecycle, buffer: buffer.into() });
+        notices.push(Notice::Lost { faults, names, lifecycle, buffer: request.buffer.into() });
+    }
+    if unkept > 0 {
+        let memory = request.memory.unwrap_or_else(by_default);
+        notices.push(Notice::Unkept { faults: unkept, memory });
     }
     for reason in [DropReason::ThreadTable, DropReason::ProcessTable] {
         if of(reason) > 0 {

@@ -1,6 +1,7 @@
 //! One session from the first check to the last line: starts the command or finds the processes, attaches the probes, runs
 //! the threads, puts the trace together. The only module that sees all stages.
 
+mod allowance;
 mod attached;
 mod attributing;
 mod baselines;
@@ -24,6 +25,8 @@ use std::time::Duration;
 use cowtrace_ebpf::config::{ATTACH, Config, LATENCY, LIST_ALL};
 use cowtrace_ebpf::state::ProcessKey;
 use nix::time::{ClockId, clock_gettime};
+
+use allowance::Allowance;
 
 use crate::attribute::Attributor;
 use crate::bpf::{self, Bpf, BpfError, LoadOptions};
@@ -66,6 +69,8 @@ pub struct Request<'a> {
     pub keep: Keep,
     /// Bytes of the ring buffer.
     pub buffer: u32,
+    /// Bytes of memory that cowtrace may have for itself before it keeps no more details; `None` = half of the machine's.
+    pub memory: Option<u64>,
     /// Measure latencies.
     pub latency: bool,
     /// List every fault.
@@ -201,12 +206,14 @@ async fn trace(
     }
     let attached = bpf.attach(&setup.hooks)?;
     setup.missing.extend(attached.missing.iter().cloned());
+    kernel::rights::keep(kernel::rights::SESSION).map_err(other("cannot give up privileges"))?;
     let _log = request.kernel_log.then(|| kernel_log(&mut bpf)).flatten();
 
     let origin = monotonic();
     let (sink, output) = sink(request, setup.output)?;
     let header = header(request, prepared, &attached, setup.missing);
     let all = request.all;
+    let memory = request.memory.unwrap_or_else(allowance::by_default);
     let begun = header.clone();
     let log = mmap_log.clone();
     let flushes = attached.probes.iter().any(|probe| probe == kernel::hooks::FLUSHES);
@@ -222,6 +229,7 @@ async fn trace(
         ),
         recorder: Recorder::new(sink, origin, all),
         header: begun,
+        allowance: Allowance::new(memory),
     };
     let (asking, asked) = baselines::asking();
     let pipeline = Pipeline::start(ring, request.buffer, tables, mappings, root, asking.clone(), work)

@@ -14,6 +14,7 @@ use std::thread::{self, JoinHandle};
 use cowtrace_ebpf::event::Fault;
 use cowtrace_ebpf::state::{ProcessKey, Totals};
 
+use super::allowance::{Allowance, Dropped};
 use super::attributing::attribute;
 use super::baselines::Asking;
 use super::callers::{Answers, Callers};
@@ -24,6 +25,7 @@ use super::unwinding::{Onward, Passed, unwind};
 use crate::attribute::{Attributor, Output};
 use crate::bpf::{Plans, Ring, Templates};
 use crate::interp::Found;
+use crate::kernel::rights;
 use crate::process::baseline::Baseline;
 use crate::process::existing::Arrival;
 use crate::process::maps::Maps;
@@ -148,6 +150,8 @@ pub(super) struct Work {
     pub(super) recorder: Recorder,
     /// What is known of the trace at its start.
     pub(super) header: Header,
+    /// How much it may keep.
+    pub(super) allowance: Allowance,
 }
 
 /// The interpreters that were met, each with why its frames are not seen, if so.
@@ -180,6 +184,8 @@ pub(super) struct Attributed {
     pub(super) recorder: Recorder,
     /// Records that could not be decoded.
     pub(super) undecoded: u64,
+    /// Faults that there was no memory for.
+    pub(super) dropped: Dropped,
     /// Copied stacks that were not unwound, for too many waited for it.
     pub(super) left_out: u64,
 }
@@ -215,17 +221,23 @@ impl Pipeline {
             alive: Arc::clone(&alive),
             backlog: Arc::clone(&backlog),
         };
-        let reader = thread::Builder::new().name("ring".to_owned()).spawn(move || reader.run())?;
+        let reader = thread::Builder::new().name("ring".to_owned()).spawn(move || {
+            hurry();
+            only_read();
+            reader.run()
+        })?;
         let (callers, through) = (Callers::new(tables.templates), to.clone());
         let waiting = Arc::clone(&backlog);
         let unwinder = thread::Builder::new().name("unwind".to_owned()).spawn(move || {
             hurry();
+            only_read();
             unwind(callers, &passed, &through, &waiting);
         })?;
         let served = Served(backlog);
-        let attributor = thread::Builder::new()
-            .name("attribute".to_owned())
-            .spawn(move || attribute(work(), &from, &served))?;
+        let attributor = thread::Builder::new().name("attribute".to_owned()).spawn(move || {
+            only_read();
+            attribute(work(), &from, &served)
+        })?;
         Ok(Self { stop, alive, ended, orders, onward, to, reader, unwinder, attributor })
     }
 
@@ -277,6 +289,13 @@ impl Drained {
     pub(super) fn join(self) -> io::Result<Attributed> {
         drop(self.to);
         self.attributor.join().map_err(|_panic| panicked())
+    }
+}
+
+/// What a thread of these has no use for it gives up.
+fn only_read() {
+    if let Err(error) = rights::keep(rights::READING) {
+        log::warn!("privileges not given up: {error}");
     }
 }
 

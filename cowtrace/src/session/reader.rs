@@ -65,7 +65,6 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn run(&mut self) -> io::Result<Met> {
-        hurry();
         loop {
             let last = self.stop.load(Ordering::Relaxed);
             let mut total = 0;

@@ -181,6 +181,7 @@ fn integration(run: &mut Run) -> Result<Counts> {
             ("gcc", "/usr/bin/gcc"),
             ("gdb", "/usr/bin/gdb"),
             ("libc6-dev", "/usr/include/stdio.h"),
+            ("libcap2-bin", "/usr/sbin/setcap"),
             ("python3", "/usr/bin/python3"),
             ("sudo", "/usr/bin/sudo"),
             ("tmux", "/usr/bin/tmux"),

@@ -22,6 +22,7 @@ use crate::record::from::{Recorder, losses};
 use crate::record::piece::{Piece, State};
 use crate::record::schema::Trace;
 use crate::record::sink::Sink;
+use crate::session::allowance::STAGE;
 use crate::session::pipeline::Backlog;
 
 /// Numbers that no process of this machine has.
@@ -180,29 +181,36 @@ const fn size_of_before_outcome() -> usize {
     std::mem::offset_of!(raw::Fault, outcome) - size_of::<Header>()
 }
 
-/// Runs the second thread's own code over it.
-fn traced(kernel: &Kernel, list_all: bool, closed: bool) -> Trace {
+/// Runs the third thread's own code over it.
+fn traced(kernel: &mut Kernel, list_all: bool, closed: bool, memory: u64) -> Trace {
     let tree = Tree::new(key(0), 1, MmapLog::default());
     let work = Work {
         attributor: Attributor::new(tree, 0, list_all, true),
         recorder: Recorder::new(Sink::memory(None), 0, list_all),
         header: fixture::Builder::new(&["true"]).finish().header,
+        allowance: Allowance::new(memory),
     };
     let (to, from) = sync_channel(8);
     to.send(Message::Records(kernel.ring.clone())).unwrap();
     drop(to);
     let served = Served(Arc::new(Backlog::default()));
-    let Attributed { tree, mut output, mut recorder, undecoded, left_out: _ } =
+    let Attributed { tree, mut output, mut recorder, undecoded, left_out: _, dropped } =
         attribute(work, &from, &served);
     assert_eq!(undecoded, kernel.unreadable, "every record that cannot be read is counted");
+    dropped.count(&mut kernel.totals);
     recorder.hand_on(&tree, &mut output, &kernel.totals);
     let drops = [(DropReason::Ring, 0, kernel.dropped)];
-    let state = State { closed, losses: losses(&drops, undecoded), ..State::default() };
+    let losses = losses(&drops, undecoded).into_iter().chain(dropped.losses()).collect();
+    let state = State { closed, losses, ..State::default() };
     recorder.sink.take(Piece::State(state));
     recorder.sink.finish().trace
 }
 
-fn accounted(kernel: &Kernel, trace: &Trace, closed: bool) {
+fn lost(kernel: &Kernel) -> u64 {
+    kernel.totals.values().flat_map(|totals| totals.lost).sum()
+}
+
+fn accounted(kernel: &Kernel, trace: &Trace, closed: bool, before: u64) {
     for (key, counted) in &kernel.totals {
         let index = trace.processes.iter().position(|process| process.pid == key.pid);
         for (at, outcome) in Outcome::ALL.iter().enumerate() {
@@ -234,16 +242,18 @@ fn accounted(kernel: &Kernel, trace: &Trace, closed: bool) {
     };
     assert_eq!(told("decode"), kernel.unreadable);
     assert_eq!(told(DropReason::Ring.stage()), kernel.dropped);
+    assert_eq!(told(STAGE), lost(kernel) - before);
 }
 
 proptest! {
     #[test]
-    fn totals_are_listed_and_lost(steps in vec(step(), 1..150), list_all: bool, closed: bool) {
+    fn totals_are_listed_and_lost(steps in vec(step(), 1..150), list_all: bool, closed: bool, room: bool) {
         let mut kernel = Kernel::default();
         for (time, step) in (10..).zip(&steps) {
             kernel.step(time, step, list_all);
         }
-        let trace = traced(&kernel, list_all, closed);
-        accounted(&kernel, &trace, closed);
+        let before = lost(&kernel);
+        let trace = traced(&mut kernel, list_all, closed, if room { u64::MAX } else { 0 });
+        accounted(&kernel, &trace, closed, before);
     }
 }
