@@ -40,7 +40,7 @@ pub struct Stack {
     pub hash: u64,
     /// Frames that follow.
     pub depth: u32,
-    /// Number of the [`StackEnd`].
+    /// Number of the [`super::StackEnd`].
     pub end: u32,
     /// The frames.
     pub frames: [Frame; crate::plan::MAX_FRAMES],

@@ -17,7 +17,7 @@ pub struct Capture {
     /// Full version of its interpreter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// See [`Evidence::address`].
+    /// See [`crate::attribute::Evidence::address`].
     pub address: Hex,
     /// Kind of the region.
     pub region: String,
@@ -38,7 +38,7 @@ pub struct Capture {
     /// The instruction, and what follows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
-    /// In the order of [`Detail::registers`]; empty = not known.
+    /// In the order of [`cowtrace_ebpf::event::Detail::registers`]; empty = not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub registers: Vec<Hex>,
     /// The allocator's block.
@@ -101,7 +101,7 @@ pub struct Capture {
     pub write: Said,
 }
 
-/// Memory, and the key in front of it: see [`Image`].
+/// Memory, and the key in front of it: see [`cowtrace_ebpf::event::Image`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Words {
     /// Address of the first word.
@@ -126,7 +126,7 @@ pub struct CapturedType {
 /// A block, as far as it is not found out anew.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct CapturedBlock {
-    /// See [`Block::address`].
+    /// See [`crate::attribute::Block::address`].
     pub address: Hex,
     /// Bytes.
     pub size: u64,
