@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Copies that one CPU makes at once, after a time without.
-const BURST: u64 = 8192;
+const BURST: u64 = 4096;
 /// Nanoseconds after which one more may be made.
-const REFILL: u64 = 100_000;
+const REFILL: u64 = 250_000;
 /// Copies are made while the ring is not fuller than this part of it: faults come first.
 const RING_PART: u64 = 4;
 /// Where a page ends.
