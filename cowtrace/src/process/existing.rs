@@ -32,6 +32,8 @@ pub struct Brief {
     pub threads: u32,
     /// It has ended, and nobody has asked for its status yet.
     pub zombie: bool,
+    /// Its first thread has begun to end: the kernel's news of that may have come already.
+    pub exiting: bool,
     /// It is the kernel's own.
     pub kernel: bool,
 }
@@ -100,13 +102,15 @@ impl Brief {
     }
 
     fn from_stat(stat: &Stat) -> Option<Self> {
+        let flags = StatFlags::from_bits_truncate(stat.flags);
         Some(Self {
             pid: u32::try_from(stat.pid).ok()?,
             parent: u32::try_from(stat.ppid).unwrap_or(0),
             ticks: stat.starttime,
             threads: u32::try_from(stat.num_threads).unwrap_or(1),
             zombie: matches!(stat.state, 'Z' | 'X'),
-            kernel: StatFlags::from_bits_truncate(stat.flags).contains(StatFlags::PF_KTHREAD),
+            exiting: flags.contains(StatFlags::PF_EXITING),
+            kernel: flags.contains(StatFlags::PF_KTHREAD),
         })
     }
 
@@ -212,7 +216,7 @@ mod tests {
     use super::*;
 
     fn brief(pid: u32, parent: u32) -> Brief {
-        Brief { pid, parent, ticks: 1, threads: 1, zombie: false, kernel: false }
+        Brief { pid, parent, ticks: 1, threads: 1, zombie: false, exiting: false, kernel: false }
     }
 
     /// Parents come first, whoever is asked for twice comes once, and a loop ends.
@@ -233,7 +237,7 @@ mod tests {
     fn this_process_is_described() {
         let pid = std::process::id();
         let me = all().unwrap().into_iter().find(|brief| brief.pid == pid).unwrap();
-        assert!(!me.zombie && !me.kernel && me.threads >= 1);
+        assert!(!me.zombie && !me.exiting && !me.kernel && me.threads >= 1);
         assert_eq!(Brief::of(pid).unwrap().ticks, me.ticks);
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap();
         assert!(u128::from(me.key().start) < now.as_nanos());

@@ -154,8 +154,10 @@ impl Attached {
                 return Ok(None);
             }
         }
-        // It may have ended before it was claimed, so that its exit was not seen, and its number be another's.
-        let now = Brief::of(brief.pid).filter(|now| !now.zombie || now.threads > 1);
+        // It may have ended before it was claimed, so that its exit was not seen, and its number be another's. The kernel tells of
+        // an exit before it is done with it: a process that was forked just now would be there twice.
+        let has_ended = |now: &Brief| (now.zombie || now.exiting) && now.threads <= 1;
+        let now = Brief::of(brief.pid).filter(|now| !has_ended(now));
         if now.is_none_or(|now| now.ticks != brief.ticks) {
             self.following.release(brief.pid);
             return Ok(None);
