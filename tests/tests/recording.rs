@@ -192,7 +192,7 @@ fn full_disk() {
     fs::create_dir(&disk).expect("a folder");
     let mount =
         |words: &[&str]| Command::new(words[0]).args(&words[1..]).arg(&disk).status().expect("mount runs");
-    assert!(mount(&["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs"]).success());
+    assert!(mount(&["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs"]).success());
     let file = disk.join("run.cow");
     let program = programs::built("bench_cow");
     let finished = Run::new(program).arg("20").arg("4000").flag("record").flag("-o").flag(&file).cowtrace();
