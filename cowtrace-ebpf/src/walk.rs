@@ -121,13 +121,14 @@ fn walk() -> Result<bool, StackEnd> {
     if process.plan == 0 {
         return Err(StackEnd::NoPlan);
     }
-    if process.flags & (JOINED | LOOKED) == JOINED {
-        thread.pending |= pending::MODULES;
-    }
     thread.innermost = 0;
     let state = thread_state(thread, process, plan);
     if state == 0 {
         return Err(StackEnd::NoThreadState);
+    }
+    // Not before: the table is found through the thread's state, and is looked for once.
+    if process.flags & (JOINED | LOOKED) == JOINED {
+        thread.pending |= pending::MODULES;
     }
     thread.fault.state = state;
     let frame = maps::scratch().map_or(0, |scratch| current_frame(&scratch.state, plan));

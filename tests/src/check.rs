@@ -1,6 +1,6 @@
 //! What must be true of every trace, and of the traces of programs that say what they did.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::facts::{Fact, Mode};
 use crate::needs;
@@ -19,6 +19,18 @@ pub fn nothing_lost(trace: &Trace) {
             assert_eq!(total.lost, 0, "{outcome} lost of process {} ({})", process.pid, process.comm);
         }
     }
+}
+
+/// Faults in one line, for complaints: how many there are of each process, operation and write, and the reasons of what is
+/// unknown.
+pub fn operations<'a>(faults: impl Iterator<Item = &'a Fault>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for fault in faults {
+        let Fault { pid, operation, write, .. } = fault;
+        let reason = operation.reason.as_deref().unwrap_or_default();
+        *counts.entry(format!("{pid} {} {reason} {}", operation.kind, write.kind)).or_default() += 1;
+    }
+    counts
 }
 
 /// For every process and outcome, faults = listed + unlisted + lost; the summary is the sum over the processes, and a

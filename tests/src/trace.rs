@@ -149,6 +149,8 @@ pub struct Operation {
     pub detail: Option<String>,
     #[serde(default)]
     pub chain: Vec<String>,
+    #[serde(default)]
+    pub reason: Option<String>,
     /// The garbage collection that the fault belongs to.
     #[serde(default)]
     pub collection: Option<u32>,

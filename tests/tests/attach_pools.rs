@@ -90,7 +90,9 @@ fn python_workers_are_explained_as_under_launch() {
         let swaps = trace.faults.iter().filter(|fault| fault.operation.kind == "module_swap");
         swaps.filter_map(|fault| fault.operation.name.clone()).collect::<std::collections::BTreeSet<_>>()
     };
-    assert!(swaps(&traced.trace).contains("json.scanner"), "{:?}", swaps(&traced.trace));
+    let at_swap = copies(&traced.trace, &attached_told)
+        .filter(|fault| fault.line_in(&script) == Some(programs::line_ending(&script, "# the swap")));
+    assert!(swaps(&traced.trace).contains("module_500"), "{:?}", check::operations(at_swap));
     let buffer = copies(&traced.trace, &attached_told)
         .filter(|fault| (attached_told.start..attached_told.end).contains(&fault.address))
         .filter(|fault| fault.write.kind == "buffer")

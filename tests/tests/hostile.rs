@@ -125,7 +125,8 @@ fn well_behaved(case: &str, hostile: &Hostile) {
         .collect();
     let pages: BTreeSet<(u32, u64)> = swaps.iter().map(|fault| (fault.pid, fault.address / 4096)).collect();
     // A fault that the kernel begins anew is there twice.
-    assert_eq!(pages.len(), 1, "{case}: {swaps:#?}");
+    let others = || check::operations(hostile.trace.faults.iter().filter(|fault| is_other(fault.pid)));
+    assert_eq!(pages.len(), 1, "{case}: {swaps:?}, of {:?}", others());
     assert_eq!(swaps[0].line_in(&hostile.script), Some(line), "{case}: {:#?}", swaps[0]);
     assert_eq!(swaps[0].write.name.as_deref(), Some("sys.modules['statistics']"), "{case}: {:#?}", swaps[0]);
     assert_ne!(swaps[0].pid, hostile.facts[0].pid);

@@ -6,6 +6,10 @@ import json
 import os
 import sys
 
+# The table of modules fills several pages then, so that the middle one has nothing else in it: what a process writes when it
+# has been forked (its allocator's blocks) cannot have copied it before the swap.
+sys.modules.update((f"module_{number}", sys) for number in range(1_000))
+
 PAGE = 4096
 SIZE = 1 << 19
 ITEMS = 60_000
@@ -17,7 +21,7 @@ replacement = object()
 
 
 def swap():
-    sys.modules["json.scanner"] = replacement  # the swap
+    sys.modules["module_500"] = replacement  # the swap
 
 
 def read():
