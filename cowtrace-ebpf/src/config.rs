@@ -14,6 +14,8 @@ pub const LIST_ALL: u32 = 1 << 0;
 pub const LATENCY: u32 = 1 << 1;
 /// [`Config::flags`]: processes are followed that were there before; [`crate::state::FOLLOW`] names them.
 pub const ATTACH: u32 = 1 << 2;
+/// [`Config::flags`]: faults are seen as calls of the kernel's own handler, not as exceptions.
+pub const FUNCTIONS: u32 = 1 << 3;
 
 /// Byte offsets of kernel fields, from the running kernel's BTF, and switches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -59,6 +61,10 @@ pub struct Config {
     pub mm_anon: u32,
     /// `mm_struct.rss_stat[MM_SWAPENTS]`, shared part.
     pub mm_swap: u32,
+    /// `mm_struct.owner`: one of the threads that have this memory.
+    pub memory_owner: u32,
+    /// `vm_area_struct.vm_mm`.
+    pub area_memory: u32,
     /// `linux_binprm.filename`.
     pub bprm_filename: u32,
     /// `__GFP_ZERO` of this kernel.
@@ -73,4 +79,4 @@ pub struct Config {
     pub own_pid: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 104);
+const _: () = assert!(size_of::<Config>() == 112);

@@ -83,6 +83,11 @@ pub mod flag {
     pub const VALUES: u32 = 1 << 8;
     /// The interpreter says of itself that its collector is at work.
     pub const COLLECTING: u32 = 1 << 9;
+    /// A thread of another process, or of the kernel, reached into this one's memory: `tid` and `syscall` are that thread's,
+    /// `ip` is 0.
+    pub const FOREIGN: u32 = 1 << 10;
+    /// The kernel reached the page by `get_user_pages`: `address` is the page's, which byte is written is not known.
+    pub const PAGE_ONLY: u32 = 1 << 11;
     /// A translation of the process was flushed inside the fault; said only while pages of hugetlbfs are looked for.
     pub const FLUSHED: u32 = 1 << 16;
 }
@@ -95,7 +100,7 @@ pub struct Fault {
     pub header: Header,
     /// The process that faulted.
     pub process: ProcessKey,
-    /// The exact byte address.
+    /// The exact byte address; with [`flag::PAGE_ONLY`] that of the page.
     pub address: u64,
     /// User instruction pointer; in kernel mode that of the system call.
     pub ip: u64,
@@ -107,7 +112,7 @@ pub struct Fault {
     pub tid: u32,
     /// Bits of [`flag`].
     pub flags: u32,
-    /// x86's page-fault error code.
+    /// x86's page-fault error code; of a call of the kernel's handler, what the same access would have given.
     pub error: u32,
     /// In kernel mode the system call's number, else −1.
     pub syscall: i32,

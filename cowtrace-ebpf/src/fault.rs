@@ -2,11 +2,11 @@
 //! next fault begins. So no probe is needed at its end, the dearest place for one.
 
 use cowtrace_ebpf::{
-    config::{LATENCY, LIST_ALL},
+    config::{FUNCTIONS, LATENCY, LIST_ALL},
     drops::DropReason,
     event::{FAULT_HEAD, FAULT_MIDDLE, FAULT_SHORT, Fault, StackEnd, flag, kind},
     outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide, rss},
-    state::{INTERRUPTED, Interrupted, ProcessKey, Thread, UserRegisters, pending},
+    state::{FOREIGN, INTERRUPTED, Interrupted, ProcessKey, Thread, UserRegisters, pending},
 };
 
 use crate::{
@@ -26,16 +26,20 @@ const LATE: u64 = 100_000_000;
 /// The time that the entry probe takes is measured at every so many faults of a thread and counted as often.
 const MEASURED_EVERY: u64 = 16;
 
-/// How the exception tracepoint told of a fault.
+/// How the kernel told of a fault.
 pub(crate) struct Entry {
-    /// The exact address.
+    /// The exact address; with [`flag::PAGE_ONLY`] the page's.
     pub(crate) address: u64,
-    /// `struct pt_regs` of the interrupted code.
+    /// `struct pt_regs` of the interrupted code; 0 = none was interrupted.
     pub(crate) registers: u64,
     /// x86's error code.
     pub(crate) error: u32,
-    /// Whether the kernel was interrupted.
+    /// Whether the kernel made the access.
     pub(crate) kernel_mode: bool,
+    /// Bits of [`flag`] that only whoever told of it knows.
+    pub(crate) flags: u32,
+    /// [`Thread::memory`].
+    pub(crate) memory: u64,
 }
 
 /// A fault of the current thread begins.
@@ -44,13 +48,23 @@ pub(crate) fn begin(entry: &Entry) {
     let Some(thread) = maps::thread(read::current_tid()).or_else(|| join::current(Wanted::Armed)) else {
         return;
     };
+    begin_in(thread, entry);
+}
+
+/// A fault begins in a thread's slot.
+#[inline(always)]
+pub(crate) fn begin_in(thread: &mut Thread, entry: &Entry) {
     if thread.pending & pending::BUSY != 0 || entry.address >= USER_END {
         return;
     }
     let time = read::now();
     let repeated = is_pending(thread, entry);
     finish(thread);
-    let Some(interrupted) = read::kernel::<Interrupted>(entry.registers + INTERRUPTED) else { return };
+    let mut interrupted = Interrupted { orig_ax: 0, ip: 0, cs: 0, flags: 0, sp: 0 };
+    if entry.registers != 0 {
+        let Some(read) = read::kernel(entry.registers + INTERRUPTED) else { return };
+        interrupted = read;
+    }
     let Some(session) = maps::session() else { return };
     let listed = session.forked != 0 || config!(flags) & LIST_ALL != 0;
 
@@ -64,6 +78,7 @@ pub(crate) fn begin(entry: &Entry) {
     thread.page = 0;
     thread.end = 0;
     thread.rss = 0;
+    thread.memory = entry.memory;
     let fault = &mut thread.fault;
     fault.header = emit::header(kind::FAULT, FAULT_HEAD, time);
     fault.address = entry.address;
@@ -75,12 +90,12 @@ pub(crate) fn begin(entry: &Entry) {
     fault.native = 0;
     fault.generation = 0;
     fault.order = 0;
+    fault.flags = entry.flags;
     if entry.kernel_mode {
         begin_in_kernel(fault, &mut thread.user, session.user_registers);
     } else {
         thread.user = UserRegisters { at: entry.registers, sp: interrupted.sp };
         fault.ip = interrupted.ip;
-        fault.flags = 0;
         fault.syscall = -1;
         if session.user_registers == 0 {
             learn_registers(&mut session.user_registers, entry.registers);
@@ -91,13 +106,16 @@ pub(crate) fn begin(entry: &Entry) {
     if repeated {
         thread.pending |= pending::REPEATED;
     }
-    if entry.kernel_mode && faults_disabled() {
+    if entry.kernel_mode && config!(flags) & FUNCTIONS == 0 && faults_disabled() {
         thread.pending |= pending::REFUSED;
-    } else if listed {
+    } else if listed && entry.flags & flag::FOREIGN == 0 {
         let write_protected = ERROR_PRESENT | ERROR_WRITE;
         if entry.error & write_protected == write_protected || config!(flags) & LIST_ALL != 0 {
             look(thread);
         }
+    }
+    if entry.flags & flag::FOREIGN != 0 {
+        return;
     }
     tree::hint(begun, time);
     if begun % MEASURED_EVERY == 0
@@ -110,8 +128,10 @@ pub(crate) fn begin(entry: &Entry) {
 /// Whether the thread's last fault was a write to the same place for which no page was allocated.
 #[inline(always)]
 fn is_pending(thread: &Thread, entry: &Entry) -> bool {
-    thread.pending & (pending::FAULT | pending::ALLOCATED | pending::UNDONE | pending::REFUSED)
-        == pending::FAULT
+    let was = pending::FAULT | pending::ENDED;
+    let marks = pending::ALLOCATED | pending::UNDONE | pending::REFUSED;
+    thread.pending & was != 0
+        && thread.pending & marks == 0
         && thread.fault.address == entry.address
         && thread.fault.error == entry.error
         && entry.error & (ERROR_PRESENT | ERROR_WRITE) == ERROR_PRESENT | ERROR_WRITE
@@ -148,8 +168,11 @@ fn look(thread: &mut Thread) {
 #[inline(always)]
 fn begin_in_kernel(fault: &mut Fault, user: &mut UserRegisters, user_registers: u64) {
     *user = UserRegisters { at: 0, sp: 0 };
-    fault.flags = flag::KERNEL_MODE;
-    if maps::process(&fault.process).is_some_and(|process| tree::is_threaded(process)) {
+    fault.flags |= flag::KERNEL_MODE;
+    // Whoever it is that reaches into another process's memory, that one's threads may do the same at once.
+    if fault.flags & flag::FOREIGN != 0
+        || maps::process(&fault.process).is_some_and(|process| tree::is_threaded(process))
+    {
         fault.flags |= flag::THREADED;
     }
     fault.ip = 0;
@@ -159,8 +182,11 @@ fn begin_in_kernel(fault: &mut Fault, user: &mut UserRegisters, user_registers: 
     }
     let Some(stack) = tree::field::<u64>(read::current_task(), config!(task_stack)) else { return };
     if let Some(called) = read::kernel::<Interrupted>(stack + user_registers + INTERRUPTED) {
-        fault.ip = called.ip;
         fault.syscall = called.orig_ax as i32;
+        if fault.flags & flag::FOREIGN != 0 {
+            return;
+        }
+        fault.ip = called.ip;
         *user = UserRegisters { at: stack + user_registers, sp: called.sp };
     }
 }
@@ -182,10 +208,29 @@ fn faults_disabled() -> bool {
     tree::field::<u32>(read::current_task(), config!(task_pagefault_disabled)).is_some_and(|n| n > 1)
 }
 
-/// The current thread's fault, if the kernel is still in it: the registers that it interrupted still lie where they were.
+/// The slot of the fault that the current thread may be in.
+#[inline(always)]
+fn slot() -> Option<&'static mut Thread> {
+    let tid = read::current_tid();
+    let own = maps::thread(tid);
+    if config!(flags) & FUNCTIONS == 0 {
+        return own;
+    }
+    match own {
+        Some(thread) if thread.pending & pending::FAULT != 0 => Some(thread),
+        _ => maps::thread(tid | FOREIGN),
+    }
+}
+
+/// The current thread's fault, if the kernel is still in it: it has not returned from its handler, or, where that is not seen,
+/// the registers that it interrupted still lie where they were.
 #[inline(always)]
 pub(crate) fn current() -> Option<&'static mut Thread> {
-    let thread = maps::thread(read::current_tid())?;
+    let thread = slot()?;
+    if config!(flags) & FUNCTIONS != 0 {
+        let bits = thread.pending & (pending::FAULT | pending::BUSY | pending::RETRY);
+        return (bits == pending::FAULT).then_some(thread);
+    }
     if thread.pending & (pending::FAULT | pending::BUSY) != pending::FAULT {
         return None;
     }
@@ -228,7 +273,7 @@ pub(crate) fn allocated(page: u64, order: u32, zeroed: bool) {
 /// A page was freed; inside a fault it may be the one that the fault allocated.
 #[inline(always)]
 pub(crate) fn freed(page: u64) {
-    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    let Some(thread) = slot() else { return };
     if thread.page != page || thread.pending & pending::ALLOCATED == 0 || current().is_none() {
         return;
     }
@@ -284,6 +329,7 @@ pub(crate) fn finish(thread: &mut Thread) {
         copied_back: bits & pending::COPIED_BACK != 0,
         refused: bits & pending::REFUSED != 0,
         threaded: thread.fault.flags & flag::THREADED != 0,
+        answered: config!(flags) & FUNCTIONS != 0,
     };
     let mut outcome = decide(&seen);
     let spurious = bits & pending::REPEATED != 0
@@ -361,10 +407,19 @@ pub(crate) fn flushed() {
 #[inline(always)]
 pub(crate) fn counter_changed(memory: u64, member: u32) {
     if let Some(thread) = current()
-        && tree::field::<u64>(read::current_task(), config!(task_mm)) == Some(memory)
+        && memory_of(thread) == Some(memory)
     {
         thread.rss |= 1 << (member & 31);
     }
+}
+
+/// The memory that a thread's fault is in.
+#[inline(always)]
+fn memory_of(thread: &Thread) -> Option<u64> {
+    if config!(flags) & FUNCTIONS != 0 {
+        return Some(thread.memory);
+    }
+    tree::field(read::current_task(), config!(task_mm))
 }
 
 /// Moves a thread's totals into its process's.

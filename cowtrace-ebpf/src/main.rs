@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `probes/` | entries: one attribute function each, arguments in, plain functions called |
 //! | `fault.rs` | the life of one fault: begun, marked, decided, written |
+//! | `call.rs` | faults as calls of the kernel's own handler |
 //! | `tree.rs` | threads and processes: born, executing, gone |
 //! | `join.rs` | processes that were there before |
 //! | `walk.rs`, `thread_state.rs` | interpreter frames, by a plan from userspace |
@@ -20,6 +21,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod call;
 mod callers;
 mod define;
 mod detail;

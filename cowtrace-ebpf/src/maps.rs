@@ -39,6 +39,8 @@ pub(crate) static CONFIG: Config = Config {
     mm_start_stack: 0,
     mm_anon: 0,
     mm_swap: 0,
+    memory_owner: 0,
+    area_memory: 0,
     bprm_filename: 0,
     gfp_zero: 0,
     gfp_movable: 0,

@@ -99,6 +99,8 @@ pub struct Seen {
     pub refused: bool,
     /// Another thread of the process may have dealt with the page meanwhile.
     pub threaded: bool,
+    /// The handler's own answer was seen: what it refused is in `refused`.
+    pub answered: bool,
 }
 
 /// Decides what the kernel did from what was seen.
@@ -136,9 +138,12 @@ pub const fn decide(seen: &Seen) -> Outcome {
         return match (seen.allocated, seen.undone, seen.zeroed) {
             (true, _, true) => Outcome::ZeroFill,
             (true, _, false) if file => Outcome::FileCopy,
+            // Of another process's page it is not known whether it was there.
+            (true, _, false) if anon && seen.order == 0 => Outcome::FileCopy,
             (true, _, false) if anon => Outcome::ZeroFill,
             (true, _, false) => Outcome::Copy,
             (false, true, _) => Outcome::Other,
+            (false, false, _) if file => Outcome::SharedWrite,
             (false, false, _) => Outcome::Reuse,
         };
     }
@@ -148,7 +153,7 @@ pub const fn decide(seen: &Seen) -> Outcome {
         (true, false) => Outcome::SharedWrite,
         // The kernel's own access has no signal: it ends with an error to the system call. Nobody else was there to
         // map the page, and yet nothing was done for it.
-        (false, false) if seen.error & ERROR_USER == 0 && !seen.threaded => Outcome::Failed,
+        (false, false) if seen.error & ERROR_USER == 0 && !seen.threaded && !seen.answered => Outcome::Failed,
         (false, false) => Outcome::Other,
     }
 }
@@ -169,6 +174,7 @@ mod tests {
         copied_back: false,
         refused: false,
         threaded: false,
+        answered: false,
     };
 
     /// The cases of the table at `decide`, as they were observed on Linux 6.18.
@@ -208,6 +214,21 @@ mod tests {
                 "system call, no access",
                 Seen { error: ERROR_WRITE, allocated: false, ..SEEN },
                 Outcome::Failed,
+            ),
+            (
+                "system call, somebody else was faster",
+                Seen { error: ERROR_WRITE, allocated: false, answered: true, ..SEEN },
+                Outcome::Other,
+            ),
+            (
+                "another's file page, first touch",
+                Seen { error: 3, rss: rss::ANON, ..SEEN },
+                Outcome::FileCopy,
+            ),
+            (
+                "another's shared file",
+                Seen { error: 3, allocated: false, rss: rss::FILE, ..SEEN },
+                Outcome::SharedWrite,
             ),
             ("no access", Seen { error: WRITE, allocated: false, refused: true, ..SEEN }, Outcome::Failed),
         ] {

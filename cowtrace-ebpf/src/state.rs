@@ -8,6 +8,9 @@ use crate::outcome::OUTCOMES;
 pub const PROCESSES: &str = "PROCESSES";
 /// Name of the hash map tid → thread slot. Userspace only seeds it (see [`Thread`]) and reads what is left at the end.
 pub const THREADS: &str = "THREADS";
+/// Set in a key of [`THREADS`]: the slot is for one fault that the thread with the rest of the number causes in another process's
+/// memory, which is the process of the slot. Thread ids are below 2^22.
+pub const FOREIGN: u32 = 1 << 31;
 /// Name of the ring buffer.
 pub const RING: &str = "RING";
 /// Name of the per-CPU array of dropped records, indexed by [`crate::drops::DropReason`].
@@ -225,6 +228,8 @@ pub struct Thread {
     pub innermost: u64,
     /// Of the last faults for which the values of that frame were not needed anew.
     pub run: Run,
+    /// `mm_struct` that the fault is in, with [`crate::config::FUNCTIONS`].
+    pub memory: u64,
 }
 
 /// Writes of one instruction, called from the same place, that go through memory page by page: what it works on is
@@ -309,6 +314,10 @@ pub mod pending {
     pub const COPIED_BACK: u32 = 1 << 8;
     /// Where the process's module table lies has not been told yet.
     pub const MODULES: u32 = 1 << 9;
+    /// The handler asked to be called again for it.
+    pub const RETRY: u32 = 1 << 10;
+    /// In place of [`FAULT`]: it has been written, its end was seen.
+    pub const ENDED: u32 = 1 << 11;
 }
 
 /// State of the whole session.

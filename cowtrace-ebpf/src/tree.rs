@@ -29,7 +29,7 @@ impl Task {
     }
 
     #[inline(always)]
-    fn tid(self) -> Option<u32> {
+    pub(crate) fn tid(self) -> Option<u32> {
         self.word(config!(task_pid))
     }
 
@@ -44,7 +44,7 @@ impl Task {
     }
 
     #[inline(always)]
-    fn memory(self) -> Option<u64> {
+    pub(crate) fn memory(self) -> Option<u64> {
         self.word(config!(task_mm))
     }
 

@@ -49,6 +49,10 @@ pub enum Notice {
          CONFIG_FTRACE"
     )]
     NoTracepoint { name: &'static str, release: String },
+    #[error(
+        "kernel {release} lets nobody attach to its fault handler ({why}): without `--rung functions` cowtrace uses tracepoints"
+    )]
+    NoFunctions { release: String, why: String },
     #[error("kernel {release} has no BPF ring buffers: use Linux 5.8 or later")]
     NoRingBuffer { release: String },
     #[error(

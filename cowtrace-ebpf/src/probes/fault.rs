@@ -11,6 +11,8 @@ fn entry(context: &RawTracePointContext, kernel_mode: bool) -> Entry {
         registers: context.arg(1),
         error: context.arg::<u64>(2) as u32,
         kernel_mode,
+        flags: 0,
+        memory: 0,
     }
 }
 

@@ -7,5 +7,6 @@
 
 mod end;
 mod fault;
+mod function;
 mod page;
 mod process;

@@ -2,7 +2,9 @@
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 
-use crate::{fault, maps::config};
+use cowtrace_ebpf::config::FUNCTIONS;
+
+use crate::{call, fault, maps::config};
 
 // TP_PROTO(struct page *page, unsigned int order, gfp_t gfp_flags, int migratetype)
 #[raw_tracepoint(tracepoint = "mm_page_alloc")]
@@ -40,8 +42,12 @@ const REFUSALS: [u32; 2] = [7, 11];
 // TP_PROTO(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)
 #[raw_tracepoint(tracepoint = "signal_generate")]
 fn signal_generate(context: RawTracePointContext) -> i32 {
-    if REFUSALS.contains(&(context.arg::<u64>(0) as u32)) {
+    let signal = context.arg::<u64>(0) as u32;
+    if REFUSALS.contains(&signal) {
         fault::refused();
+        if config!(flags) & FUNCTIONS != 0 {
+            let _ = call::signalled(signal, context.arg(1));
+        }
     }
     0
 }

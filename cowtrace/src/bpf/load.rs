@@ -11,7 +11,10 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use super::{BpfError, pod::ConfigPod};
 
 /// The object that `cargo xtask build-ebpf` made; the build script refuses one that does not fit the sources.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("COWTRACE_BPF_OBJECT"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("COWTRACE_BPF_OBJECT"));
+
+/// Tables whose room is chosen before loading.
+pub(super) const TABLES: [&str; 3] = [THREADS, PROCESSES, FOLLOW];
 
 /// What can be chosen before loading.
 #[derive(Clone, Copy, Debug)]

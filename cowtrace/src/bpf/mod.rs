@@ -8,17 +8,20 @@ mod control;
 mod load;
 mod pod;
 mod ring;
+mod trial;
 
 use aya::{Ebpf, EbpfError, maps::MapError, programs::ProgramError};
 use cowtrace_ebpf::state::RING;
 
 use crate::kernel::hooks::Hook;
+use crate::kernel::rung::Rung;
 
 pub use attach::Attached;
 pub use attaching::{Claim, Following};
 pub use control::{Control, Plans, Templates, has_pending};
 pub use load::LoadOptions;
 pub use ring::Ring;
+pub use trial::choose;
 
 /// What can go wrong between here and the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +59,35 @@ pub enum BpfError {
         #[source]
         source: MapError,
     },
+    /// The kernel's own description of its types cannot be used.
+    #[error("the kernel's types cannot be read")]
+    Types(#[source] aya::BtfError),
     /// Nobody can be woken by the ring buffer.
     #[error("the ring buffer cannot be waited for")]
     Wait(#[source] std::io::Error),
     /// More interpreter builds than there are plans for.
     #[error("more than {} different interpreter builds in one session", cowtrace_ebpf::plan::MAX_PLANS - 1)]
     TooManyPlans,
+}
+
+/// Bytes of an error that are said at most.
+const LONGEST_ERROR: usize = 300;
+
+/// An error and its causes, each once and without the verifier's log.
+#[must_use]
+pub fn words(error: BpfError) -> String {
+    let error = anyhow::Error::new(error);
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        let cause = cause.split("Verifier output:").next().unwrap_or_default();
+        let cause = cause.lines().next().unwrap_or_default().trim_end_matches([' ', '.']);
+        if !cause.is_empty() && !said.contains(cause) {
+            said.push_str(if said.is_empty() { "" } else { ": " });
+            said.push_str(cause);
+        }
+    }
+    said.truncate(said.floor_char_boundary(LONGEST_ERROR));
+    said
 }
 
 /// The loaded program. Dropping it takes every probe out of the kernel.
@@ -120,16 +146,30 @@ impl Bpf {
         Templates::new(&mut self.ebpf)
     }
 
-    /// Attaches the probes.
+    /// Attaches the probes; functions in the rung's way.
     ///
     /// # Errors
     /// A required one could not be attached.
-    pub fn attach(&mut self, hooks: &[&Hook]) -> Result<Attached, BpfError> {
-        attach::attach(&mut self.ebpf, hooks)
+    pub fn attach(&mut self, hooks: &[&Hook], rung: Rung) -> Result<Attached, BpfError> {
+        attach::attach(&mut self.ebpf, hooks, rung)
     }
 
     /// The object, for the kernel program's own diagnostics.
     pub fn object(&mut self) -> &mut Ebpf {
         &mut self.ebpf
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_said_once_and_shortly() {
+        let source = ProgramError::IOError(io::Error::from_raw_os_error(libc::EPERM));
+        let said = words(BpfError::Attach { probe: "rss_stat", source: Box::new(source) });
+        assert_eq!(said, "the probe on `rss_stat` cannot be attached: Operation not permitted (os error 1)");
     }
 }

@@ -9,8 +9,9 @@ use clap::{ArgAction, Args};
 
 use super::parts::BudgetArguments;
 use super::report::{Report, ReportArguments};
-use super::values::{DEFAULT_BUFFER, buffer, duration, format_of, memory, output_names, process};
+use super::values::{DEFAULT_BUFFER, buffer, duration, format_of, memory, output_names, process, rung};
 use super::{invalid, values};
+use crate::kernel::rung::Wanted;
 use crate::process::identity::RunAs;
 use crate::report::budget::Budget;
 use crate::report::private::Question;
@@ -70,6 +71,11 @@ pub(super) struct TraceArguments {
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     memory: Option<u64>,
 
+    /// How faults are seen: as exceptions (base), or as calls of the kernel's fault handler (functions), which shows writes by
+    /// ptrace, process_vm_writev, O_DIRECT and io_uring too, where the kernel lets it be attached to
+    #[arg(long, value_name = "NAME", value_parser = rung())]
+    rung: Option<Wanted>,
+
     /// Measure the time inside each fault; makes every fault slower
     #[arg(long)]
     latency: bool,
@@ -103,6 +109,8 @@ pub struct Options {
     pub buffer: u32,
     /// Bytes of memory that cowtrace may have for itself; `None` = half of the machine's.
     pub memory: Option<u64>,
+    /// How faults are to be seen.
+    pub rung: Wanted,
     /// Measure latencies.
     pub latency: bool,
     /// List every fault.
@@ -204,6 +212,7 @@ pub(super) fn record(arguments: TraceArguments, always: bool) -> Result<Options,
         output,
         buffer: arguments.buffer,
         memory: arguments.memory,
+        rung: arguments.rung.unwrap_or_default(),
         latency: arguments.latency,
         all: arguments.all,
         quiet: arguments.quiet,

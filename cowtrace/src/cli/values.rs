@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use crate::diag::{LARGEST_BUFFER, size};
+use crate::kernel::rung::{Rung, Wanted, Way};
 use crate::{export, report};
 
 /// Name and extension of a recording, which is a format beside those of exports.
@@ -22,6 +25,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn process(text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| (1..=i32::MAX.cast_unsigned()).contains(number));
     number.ok_or_else(|| "not the number of a process: `pgrep -a NAME` lists those that there are".to_owned())
+}
+
+/// How faults are to be seen: `functions` by whatever way works, or one of its ways.
+pub(super) fn rung() -> impl TypedValueParser<Value = Wanted> {
+    PossibleValuesParser::new(["base", "functions", "fentry", "kprobe"]).map(|name| match name.as_str() {
+        "base" => Wanted::Only(Rung::Base),
+        "fentry" => Wanted::Only(Rung::Functions(Way::Trampolines)),
+        "kprobe" => Wanted::Only(Rung::Functions(Way::Kprobes)),
+        _ => Wanted::Functions,
+    })
 }
 
 /// Bytes from a number with a unit.

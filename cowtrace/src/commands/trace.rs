@@ -39,6 +39,7 @@ pub(super) fn request(options: &Options) -> Request<'_> {
         },
         buffer: options.buffer,
         memory: options.memory,
+        rung: options.rung,
         latency: options.latency,
         all: options.all,
         kernel_log: options.verbose >= 2,

@@ -3,22 +3,23 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use cowtrace_ebpf::config::FUNCTIONS;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::unistd::geteuid;
 
 use super::cgroup::{self, Limit};
-use crate::bpf::{Bpf, BpfError, LoadOptions};
+use crate::bpf::{Bpf, LoadOptions, choose, words};
 use crate::kernel;
 use crate::kernel::capability::Effective;
 use crate::kernel::fields::{self, Fields};
 use crate::kernel::hooks::{self, HOOKS, Hook, Need};
+use crate::kernel::rung::{Rung, Wanted};
 
 /// Settings that decide what users without capabilities may do.
 const SETTINGS: [&str; 2] = ["kernel.unprivileged_bpf_disabled", "kernel.perf_event_paranoid"];
 /// Who may look into another process's memory, where the kernel has the Yama security module.
 const PTRACE_SCOPE: &str = "kernel.yama.ptrace_scope";
 /// Characters of an error that are shown.
-const LONGEST_ERROR: usize = 300;
 
 /// What was seen.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub(super) struct Types {
     pub(super) fields: Result<Fields, kernel::Error>,
     /// The places that there are.
     pub(super) present: Vec<&'static Hook>,
+    /// How faults would be seen; the base rung where nothing could be tried.
+    pub(super) rung: Rung,
 }
 
 /// One attempt to do what a trace begins with.
@@ -87,13 +90,15 @@ impl Machine {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let capabilities = Effective::of_status(&status);
         let locked = getrlimit(Resource::RLIMIT_MEMLOCK).map_or(None, |(soft, _)| limited(soft));
+        let may_try = capabilities.missing().is_empty();
         let types = kernel::types().map(|btf| Types {
             fields: fields::config(&btf),
+            rung: may_try.then(|| choose(&btf, Wanted::Best)).and_then(Result::ok).unwrap_or(Rung::Base),
             present: HOOKS.iter().filter(|hook| hooks::is_present(&btf, hook)).collect(),
         });
         let limits = cgroup::limits();
         let trial = match &types {
-            Ok(types) if capabilities.missing().is_empty() => attempt(types, ring(buffer, &limits)),
+            Ok(types) if may_try => attempt(types, ring(buffer, &limits)),
             _ => Trial::Untried,
         };
         Self {
@@ -128,39 +133,28 @@ fn ring(buffer: u32, limits: &[Limit]) -> u32 {
 /// Loads and attaches every probe, follows no process, and takes all out again.
 fn attempt(types: &Types, ring_bytes: u32) -> Trial {
     let Ok(fields) = &types.fields else { return Trial::Untried };
-    let is_required = |hook: &&Hook| hook.need == Need::Required;
+    let is_required = |hook: &&Hook| hook.need == Need::Required && hook.serves(types.rung);
     if HOOKS.iter().filter(is_required).any(|hook| !types.present.iter().any(|one| one.name() == hook.name()))
     {
         return Trial::Untried;
     }
     let begin = Instant::now();
-    let options = LoadOptions { config: fields.config, ring_bytes, threads: 0, processes: 0, log: false };
+    let mut config = fields.config;
+    if types.rung != Rung::Base {
+        config.flags |= FUNCTIONS;
+    }
+    let hooks: Vec<&Hook> = types.present.iter().copied().filter(|hook| hook.serves(types.rung)).collect();
+    let options = LoadOptions { config, ring_bytes, threads: 0, processes: 0, log: false };
     let mut bpf = match Bpf::load(&options) {
         Ok(bpf) => bpf,
         Err(error) => return Trial::Failed(words(error)),
     };
-    match bpf.attach(&types.present) {
+    match bpf.attach(&hooks, types.rung) {
         Ok(attached) => {
             Trial::Worked { probes: attached.probes.len(), missing: attached.missing, took: begin.elapsed() }
         }
         Err(error) => Trial::Failed(words(error)),
     }
-}
-
-/// An error and its causes, each once and without the verifier's log.
-fn words(error: BpfError) -> String {
-    let error = anyhow::Error::new(error);
-    let mut said = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        let cause = cause.split("Verifier output:").next().unwrap_or_default();
-        let cause = cause.lines().next().unwrap_or_default().trim_end_matches([' ', '.']);
-        if !cause.is_empty() && !said.contains(cause) {
-            said.push_str(if said.is_empty() { "" } else { ": " });
-            said.push_str(cause);
-        }
-    }
-    said.truncate(said.floor_char_boundary(LONGEST_ERROR));
-    said
 }
 
 fn limited(limit: u64) -> Option<u64> {
@@ -190,10 +184,6 @@ fn available(meminfo: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
-    use aya::programs::ProgramError;
-
     use super::*;
 
     #[test]
@@ -201,13 +191,6 @@ mod tests {
         assert_eq!(available("MemTotal: 9 kB\nMemAvailable:    1234 kB\n"), Some(1234 * 1024));
         assert_eq!(available("MemAvailable: many\n"), None);
         assert_eq!(value("Seccomp:\t2\nSeccomp_filters:\t1\n", "Seccomp:"), Some("2"));
-    }
-
-    #[test]
-    fn an_error_is_said_once_and_shortly() {
-        let source = ProgramError::IOError(io::Error::from_raw_os_error(libc::EPERM));
-        let said = words(BpfError::Attach { probe: "rss_stat", source: Box::new(source) });
-        assert_eq!(said, "the probe on `rss_stat` cannot be attached: Operation not permitted (os error 1)");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::Row;
 use super::machine::{Machine, Trial};
 use super::memory::was_tried;
-use crate::kernel::hooks::{Attach, BASE_RUNG, HOOKS, Hook, Need};
+use crate::kernel::hooks::{Attach, HOOKS, Hook, Need};
+use crate::kernel::rung::Rung;
 use crate::report::numbers::{counted, size, time};
 
 pub(super) fn rows(machine: &Machine) -> Vec<Row> {
@@ -13,8 +14,9 @@ pub(super) fn rows(machine: &Machine) -> Vec<Row> {
     rows
 }
 
-fn is_tracepoint(hook: &&'static Hook) -> bool {
-    matches!(hook.attach, Attach::RawTracepoint { .. })
+/// Whether a place is a tracepoint that a trace on this rung uses.
+fn is_tracepoint(hook: &Hook, rung: Rung) -> bool {
+    matches!(hook.attach, Attach::RawTracepoint { .. }) && hook.serves(rung)
 }
 
 fn tracepoints(machine: &Machine) -> Vec<Row> {
@@ -26,6 +28,7 @@ fn tracepoints(machine: &Machine) -> Vec<Row> {
             "see the kernel's types above",
         )];
     };
+    let is_tracepoint = |hook: &&Hook| is_tracepoint(hook, types.rung);
     let is_there = |hook: &&Hook| types.present.iter().any(|present| present.name() == hook.name());
     let names: Vec<&str> = HOOKS.iter().filter(is_tracepoint).filter(is_there).map(Hook::name).collect();
     let all = HOOKS.iter().filter(is_tracepoint).count();
@@ -88,15 +91,23 @@ fn trial(machine: &Machine) -> Row {
 
 fn rung(machine: &Machine) -> Row {
     const CHECK: &str = "rung";
-    let is_whole = machine.types.as_ref().is_ok_and(|types| {
-        HOOKS
-            .iter()
-            .filter(|hook| hook.need == Need::Required)
-            .all(|hook| types.present.iter().any(|present| present.name() == hook.name()))
-    });
-    if is_whole {
-        let found = format!("base: raw tracepoints; kprobes and fentry are not used yet. {BASE_RUNG}");
-        return Row::limited(CHECK, found, "nothing to do: no kernel shows cowtrace more yet");
+    let Ok(types) = &machine.types else {
+        return Row::not_checked(CHECK, "none", "do first what stands above");
+    };
+    let is_whole = HOOKS
+        .iter()
+        .filter(|hook| hook.need == Need::Required && hook.serves(types.rung))
+        .all(|hook| types.present.iter().any(|present| present.name() == hook.name()));
+    let Some(fields) = types.fields.as_ref().ok().filter(|_| is_whole) else {
+        return Row::not_checked(CHECK, "none", "do first what stands above");
+    };
+    let blind = types.rung.blind(&fields.config).join(" ");
+    match types.rung {
+        Rung::Base => Row::limited(
+            CHECK,
+            format!("base: tracepoints of exceptions. {blind}"),
+            "a kernel with CONFIG_FPROBE or CONFIG_KPROBES, and no lockdown of them, shows more",
+        ),
+        Rung::Functions(way) => Row::ok(CHECK, format!("functions, by {}. {blind}", way.word(false))),
     }
-    Row::not_checked(CHECK, "none", "do first what stands above")
 }

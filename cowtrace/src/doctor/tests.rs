@@ -11,6 +11,7 @@ use super::*;
 use crate::kernel::capability::Effective;
 use crate::kernel::fields::Fields;
 use crate::kernel::hooks::HOOKS;
+use crate::kernel::rung::{Rung, Way};
 
 fn effective(mask: &str) -> Effective {
     Effective::of_status(&format!("CapEff:\t{mask}\n"))
@@ -33,6 +34,7 @@ fn whole() -> Machine {
         types: Ok(Types {
             fields: Ok(Fields { config: Config::default(), missing: Vec::new() }),
             present: HOOKS.iter().collect(),
+            rung: Rung::Base,
         }),
         locked: Some(8 << 20),
         available: Some(1 << 30),
@@ -77,6 +79,10 @@ fn a_whole_machine_has_no_misses() {
     let rung = diagnosis(&whole()).sections.pop().unwrap().rows.pop().unwrap();
     assert!(rung.check == "rung" && rung.found.contains("get_user_pages"), "{rung:?}");
     assert_eq!(diagnosis(&whole()).status(), 0);
+    let mut more = whole();
+    more.types.as_mut().unwrap().rung = Rung::Functions(Way::Kprobes);
+    let rung = diagnosis(&more).sections.pop().unwrap().rows.pop().unwrap();
+    assert!(rung.verdict == Verdict::Ok && rung.found.starts_with("functions, by kprobe. "), "{rung:?}");
 }
 
 #[test]
@@ -99,7 +105,8 @@ fn each_miss_is_one_row_with_its_next_step() {
     one(|m| m.capabilities = effective(no_ptrace), Limited, "capability", "CAP_SYS_PTRACE", "on the host");
     let fields = |missing| Fields { config: Config { task_fsbase: ABSENT, ..Config::default() }, missing };
     let lacking = |m: &mut Machine| {
-        m.types = Ok(Types { fields: Ok(fields(vec!["Nothing is seen."])), present: HOOKS.iter().collect() });
+        let types = m.types.as_mut().unwrap();
+        types.fields = Ok(fields(vec!["Nothing is seen."]));
     };
     one(lacking, Limited, "structures", "Nothing is seen.", "newer");
 }

@@ -80,6 +80,7 @@ mod kind {
     pub(super) const VOLATILE: u8 = 9;
     pub(super) const CONST: u8 = 10;
     pub(super) const RESTRICT: u8 = 11;
+    pub(super) const FUNCTION: u8 = 12;
     pub(super) const FUNCTION_PROTOTYPE: u8 = 13;
     pub(super) const FLOAT: u8 = 16;
     pub(super) const TYPE_TAG: u8 = 18;
@@ -210,6 +211,15 @@ impl Btf {
         let pointer = self.get(typedef.size_or_type).filter(|t| t.kind == kind::POINTER)?;
         let prototype = self.get(pointer.size_or_type).filter(|t| t.kind == kind::FUNCTION_PROTOTYPE)?;
         prototype.elements.checked_sub(1)
+    }
+
+    /// Parameters of a function of the kernel; `None` = there is no such function, or the compiler has left nothing of it.
+    #[must_use]
+    pub fn function_parameters(&self, name: &str) -> Option<u32> {
+        let mut functions = self.types(&self.index.all).filter(|t| t.kind == kind::FUNCTION);
+        let function = functions.find(|t| self.is_named(t.name, name))?;
+        let prototype = self.get(function.size_or_type).filter(|t| t.kind == kind::FUNCTION_PROTOTYPE)?;
+        Some(prototype.elements)
     }
 
     /// The type with this number; `None` for `void` and numbers that are not there.

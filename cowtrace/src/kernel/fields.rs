@@ -124,6 +124,9 @@ pub static FIELDS: &[Field] = &[
         NO_INHERITED,
     ),
     optional("mm_struct", &["rss_stat[MM_SWAPENTS].count", ATOMIC_SWAP], 8, |c| &mut c.mm_swap, NO_INHERITED),
+    // With CONFIG_MEMCG. Without, writes from outside count nowhere.
+    optional("mm_struct", &["owner"], 8, |c| &mut c.memory_owner, ""),
+    required("vm_area_struct", &["vm_mm"], 8, |c| &mut c.area_memory),
     optional(
         "linux_binprm",
         &["filename"],
@@ -206,7 +209,7 @@ mod tests {
             assert_eq!(flag.before.count_ones(), 1);
         }
         let rest = Config { flags: 1, own_pid: 1, ..config };
-        assert!(bytemuck::cast_ref::<Config, [u32; 26]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
+        assert!(bytemuck::cast_ref::<Config, [u32; 28]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
     }
 
     /// Needs a kernel with BTF.

@@ -5,6 +5,7 @@
 
 use super::Error;
 use super::btf::Btf;
+use super::rung::Rung;
 
 /// Software events at the end of a fault, by the number that `perf_event_open` takes:
 /// <https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/perf_event.h>.
@@ -28,6 +29,15 @@ pub enum Attach {
     },
     /// Software event with period 1, on every CPU.
     PerfEvent(SoftwareEvent),
+    /// A function, at its entry or its return; programs are named after the way that they are attached by.
+    Function {
+        /// Its names, the first that the kernel has is taken: functions are renamed, and compilers give parts of them names.
+        symbols: &'static [&'static str],
+        /// How many parameters it has: with another number it is another function.
+        parameters: u32,
+        /// At the return.
+        returns: bool,
+    },
 }
 
 /// When a hook is attached.
@@ -52,20 +62,42 @@ pub struct Hook {
     pub program: &'static str,
     /// Where and how.
     pub attach: Attach,
+    /// Where faults are seen in one way only.
+    pub rung: Option<Kind>,
     /// When.
     pub need: Need,
     /// What the trace lacks without it, a sentence.
     pub without: &'static str,
 }
 
+/// The ways to see faults, as far as hooks differ by them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`Rung::Base`].
+    Base,
+    /// [`Rung::Functions`].
+    Functions,
+}
+
 impl Hook {
-    /// Its name in the header of a trace: the tracepoint, or the perf event as `perf` calls it.
+    /// Its name: the tracepoint, the perf event as `perf` calls it, the function.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self.attach {
             Attach::RawTracepoint { tracepoint, .. } => tracepoint,
             Attach::PerfEvent(SoftwareEvent::MinorFaults) => "minor-faults",
             Attach::PerfEvent(SoftwareEvent::MajorFaults) => "major-faults",
+            Attach::Function { symbols, returns: false, .. } => symbols[0],
+            Attach::Function { returns: true, .. } => self.program,
+        }
+    }
+
+    /// Whether it is used where faults are seen in this way.
+    #[must_use]
+    pub fn serves(&self, rung: Rung) -> bool {
+        match (self.rung, rung) {
+            (None, _) | (Some(Kind::Base), Rung::Base) | (Some(Kind::Functions), Rung::Functions(_)) => true,
+            (Some(_), _) => false,
         }
     }
 }
@@ -77,7 +109,21 @@ const fn tracepoint(
     role: &'static str,
     without: &'static str,
 ) -> Hook {
-    Hook { role, program: tracepoint, attach: Attach::RawTracepoint { tracepoint, arguments }, need, without }
+    let attach = Attach::RawTracepoint { tracepoint, arguments };
+    Hook { role, program: tracepoint, attach, rung: None, need, without }
+}
+
+/// The tracepoint of a kind of exception.
+const fn exception(tracepoint: &'static str, role: &'static str, without: &'static str) -> Hook {
+    let attach = Attach::RawTracepoint { tracepoint, arguments: 3 };
+    Hook { role, program: tracepoint, attach, rung: Some(Kind::Base), need: Need::Required, without }
+}
+
+/// `vm_fault_t handle_mm_fault(struct vm_area_struct *, unsigned long address, unsigned int flags, struct pt_regs *)`, since 5.9:
+/// <https://github.com/torvalds/linux/commit/bce617edecad>.
+const fn handler(program: &'static str, returns: bool, role: &'static str, without: &'static str) -> Hook {
+    let attach = Attach::Function { symbols: &["handle_mm_fault"], parameters: 4, returns };
+    Hook { role, program, attach, rung: Some(Kind::Functions), need: Need::Required, without }
 }
 
 const fn end(event: SoftwareEvent, role: &'static str) -> Hook {
@@ -85,6 +131,7 @@ const fn end(event: SoftwareEvent, role: &'static str) -> Hook {
         role,
         program: "fault_end",
         attach: Attach::PerfEvent(event),
+        rung: Some(Kind::Base),
         need: Need::Latency,
         without: "The time inside each fault is not known.",
     }
@@ -148,33 +195,34 @@ pub static HOOKS: &[Hook] = &[
         role: "a page of hugetlbfs was replaced in a fault",
         program: FLUSHES,
         attach: Attach::RawTracepoint { tracepoint: FLUSHES, arguments: 1 },
+        rung: None,
         need: Need::Hugetlb,
         without: "Copies of hugetlbfs pages are not told from writes in place: both count as `other`.",
     },
     end(SoftwareEvent::MinorFaults, "a fault has ended"),
     end(SoftwareEvent::MajorFaults, "a fault that waited for a disk has ended"),
-    tracepoint(
+    exception(
         "page_fault_kernel",
-        3,
-        Need::Required,
         "the kernel touches user memory for a system call",
         "Pages that the kernel wrote for a system call are not seen.",
     ),
-    tracepoint(
-        "page_fault_user",
-        3,
-        Need::Required,
-        "the program touches a page",
-        "Faults of the program are not seen.",
+    exception("page_fault_user", "the program touches a page", "Faults of the program are not seen."),
+    handler(
+        "handler_return",
+        true,
+        "the kernel's fault handler returns",
+        "What came of a fault is not known.",
+    ),
+    handler(
+        "handler",
+        false,
+        "the kernel's fault handler is called, by an exception or by get_user_pages",
+        "Faults are not seen.",
     ),
 ];
 
 /// The hook that tells copies of hugetlbfs pages.
 pub const FLUSHES: &str = "tlb_flush";
-
-/// What none of these hooks sees.
-pub const BASE_RUNG: &str =
-    "get_user_pages writes (ptrace, process_vm_writev, O_DIRECT, io_uring) raise no fault.";
 
 /// Which hooks to attach on this kernel, and what the trace will lack.
 #[derive(Clone, Debug)]
@@ -193,21 +241,34 @@ pub fn is_present(btf: &Btf, hook: &Hook) -> bool {
             btf.tracepoint_arguments(tracepoint).is_some_and(|has| has >= arguments)
         }
         Attach::PerfEvent(_) => true,
+        Attach::Function { symbols, parameters, .. } => symbol(btf, symbols, parameters).is_some(),
     }
+}
+
+/// The first of a function's names that the kernel has, with so many parameters.
+#[must_use]
+pub fn symbol(btf: &Btf, symbols: &[&'static str], parameters: u32) -> Option<&'static str> {
+    symbols.iter().copied().find(|name| btf.function_parameters(name) == Some(parameters))
+}
+
+/// Whether a kernel with these types has the functions that faults are calls of.
+#[must_use]
+pub fn has_functions(btf: &Btf) -> bool {
+    HOOKS.iter().filter(|hook| hook.rung == Some(Kind::Functions)).all(|hook| is_present(btf, hook))
 }
 
 /// Chooses from [`HOOKS`]: with those that tell the time inside faults, with those that pages of hugetlbfs need.
 ///
 /// # Errors
 /// If the kernel lacks a required one.
-pub fn select(btf: &Btf, latency: bool, hugetlb: bool) -> Result<Selection, Error> {
+pub fn select(btf: &Btf, rung: Rung, latency: bool, hugetlb: bool) -> Result<Selection, Error> {
     let mut selection = Selection { attach: Vec::new(), missing: Vec::new() };
     let is_wanted = |hook: &&Hook| match hook.need {
         Need::Required | Need::Optional => true,
         Need::Latency => latency,
         Need::Hugetlb => hugetlb,
     };
-    for hook in HOOKS.iter().filter(is_wanted) {
+    for hook in HOOKS.iter().filter(|hook| hook.serves(rung)).filter(is_wanted) {
         match (is_present(btf, hook), hook.need) {
             (true, _) => selection.attach.push(hook),
             (false, Need::Required) => return Err(Error::NoTracepoint(hook.name())),
@@ -219,6 +280,7 @@ pub fn select(btf: &Btf, latency: bool, hugetlb: bool) -> Result<Selection, Erro
 
 #[cfg(test)]
 mod tests {
+    use super::super::rung::Way;
     use super::*;
 
     #[test]
@@ -232,8 +294,13 @@ mod tests {
                 hook.name()
             );
         }
-        let order: Vec<_> = HOOKS.iter().map(Hook::name).collect();
-        assert_eq!(order[order.len() - 2..], ["page_fault_kernel", "page_fault_user"]);
+        let order =
+            |rung| -> Vec<_> { HOOKS.iter().filter(|hook| hook.serves(rung)).map(Hook::name).collect() };
+        let base = order(Rung::Base);
+        assert_eq!(base[base.len() - 2..], ["page_fault_kernel", "page_fault_user"]);
+        let functions = order(Rung::Functions(Way::Kprobes));
+        assert_eq!(functions[functions.len() - 2..], ["handler_return", "handle_mm_fault"]);
+        assert!(!functions.iter().any(|name| base[base.len() - 4..].contains(name)), "{functions:?}");
     }
 
     /// Needs x86-64 and a kernel with BTF.
@@ -245,10 +312,15 @@ mod tests {
             return;
         };
         let btf = Btf::parse(bytes).unwrap();
-        let without = select(&btf, false, false).unwrap();
+        let without = select(&btf, Rung::Base, false, false).unwrap();
         assert!(without.missing.is_empty());
         assert!(without.attach.iter().all(|hook| hook.program != "fault_end"));
-        assert_eq!(select(&btf, false, true).unwrap().attach.len(), without.attach.len() + 1);
-        assert_eq!(select(&btf, true, true).unwrap().attach.len(), HOOKS.len());
+        let count = |rung, latency, hugetlb| select(&btf, rung, latency, hugetlb).unwrap().attach.len();
+        assert_eq!(count(Rung::Base, false, true), without.attach.len() + 1);
+        assert_eq!(count(Rung::Base, true, true), HOOKS.len() - 2);
+        let functions = Rung::Functions(Way::Trampolines);
+        assert_eq!(count(functions, false, false), without.attach.len());
+        assert_eq!(count(functions, true, false), without.attach.len(), "it knows the end of a fault");
+        assert!(has_functions(&btf));
     }
 }

@@ -7,6 +7,7 @@ pub mod capability;
 pub mod fields;
 pub mod hooks;
 pub mod rights;
+pub mod rung;
 
 use std::fs;
 use std::io;
@@ -45,6 +46,9 @@ pub enum Error {
     /// A tracepoint is not there, or has fewer arguments than it should.
     #[error("no tracepoint {0}")]
     NoTracepoint(&'static str),
+    /// The functions that faults are calls of cannot be attached to; why, by each way.
+    #[error("no function can be attached to: {0}")]
+    NoFunctions(String),
     /// No ring buffer (Linux before 5.8).
     #[error("no BPF ring buffer")]
     NoRingBuffer,
@@ -72,6 +76,7 @@ impl From<Error> for Notice {
             Error::Btf(error) => Self::OddKernel { release: release(), what: error.to_string() },
             Error::NoField(error) => Self::OddKernel { release: release(), what: error.to_string() },
             Error::NoTracepoint(name) => Self::NoTracepoint { name, release: release() },
+            Error::NoFunctions(why) => Self::NoFunctions { release: release(), why },
             Error::NoRingBuffer => Self::NoRingBuffer { release: release() },
             Error::Unreadable { path, source } => Self::Unreadable { path: path.into(), source },
         }

@@ -204,6 +204,7 @@ pub(super) fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
         copied_back: bits & pending::COPIED_BACK != 0,
         refused: bits & pending::REFUSED != 0,
         threaded: fault.flags & flag::THREADED != 0,
+        answered: false,
     });
     let index = outcome as usize;
     thread.totals.faults[index] += 1;

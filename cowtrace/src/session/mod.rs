@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cowtrace_ebpf::config::{ATTACH, Config, LATENCY, LIST_ALL};
+use cowtrace_ebpf::config::{ATTACH, Config, FUNCTIONS, LATENCY, LIST_ALL};
 use cowtrace_ebpf::state::ProcessKey;
 use nix::time::{ClockId, clock_gettime};
 
@@ -32,6 +32,7 @@ use crate::attribute::Attributor;
 use crate::bpf::{self, Bpf, BpfError, LoadOptions};
 use crate::diag::{self, Failure, Notice};
 use crate::kernel;
+use crate::kernel::rung::{self, Rung};
 use crate::process::child::Child;
 use crate::process::identity;
 use crate::process::launch::{self, Inherited};
@@ -71,6 +72,8 @@ pub struct Request<'a> {
     pub buffer: u32,
     /// Bytes of memory that cowtrace may have for itself before it keeps no more details; `None` = half of the machine's.
     pub memory: Option<u64>,
+    /// How faults are to be seen.
+    pub rung: rung::Wanted,
     /// Measure latencies.
     pub latency: bool,
     /// List every fault.
@@ -138,7 +141,8 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     kernel::check_privileges()?;
     let types = kernel::types()?;
     let fields = kernel::fields::config(&types)?;
-    let hooks = kernel::hooks::select(&types, request.latency, hugetlb::is_in_use())?;
+    let rung = bpf::choose(&types, request.rung)?;
+    let hooks = kernel::hooks::select(&types, rung, request.latency, hugetlb::is_in_use())?;
     drop(types);
     let wanted = Wanted::of(&request.target)?;
     let caller = identity::caller();
@@ -148,8 +152,9 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     let prepared = wanted.prepare(streams)?;
     let mut missing: Vec<String> = fields.missing.iter().map(|&what| what.to_owned()).collect();
     missing.extend(hooks.missing.iter().map(|hook| hook.without.to_owned()));
-    missing.push(kernel::hooks::BASE_RUNG.to_owned());
-    let setup = Setup { config: configuration(fields.config, request), hooks: hooks.attach, missing, output };
+    missing.extend(rung.blind(&fields.config).into_iter().map(str::to_owned));
+    let config = configuration(fields.config, rung, request);
+    let setup = Setup { config, hooks: hooks.attach, rung, missing, output };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -157,7 +162,10 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     runtime.block_on(trace(request, inherited, &prepared, setup))
 }
 
-fn configuration(mut config: Config, request: &Request<'_>) -> Config {
+fn configuration(mut config: Config, rung: Rung, request: &Request<'_>) -> Config {
+    if rung != Rung::Base {
+        config.flags |= FUNCTIONS;
+    }
     if request.all {
         config.flags |= LIST_ALL;
     }
@@ -175,6 +183,7 @@ fn configuration(mut config: Config, request: &Request<'_>) -> Config {
 struct Setup {
     config: Config,
     hooks: Vec<&'static kernel::hooks::Hook>,
+    rung: Rung,
     missing: Vec<String>,
     output: Option<File>,
 }
@@ -204,14 +213,14 @@ async fn trace(
         Some(root) => control.follow(root)?,
         None => control.shared_from_the_start()?,
     }
-    let attached = bpf.attach(&setup.hooks)?;
+    let attached = bpf.attach(&setup.hooks, setup.rung)?;
     setup.missing.extend(attached.missing.iter().cloned());
     kernel::rights::keep(kernel::rights::SESSION).map_err(other("cannot give up privileges"))?;
     let _log = request.kernel_log.then(|| kernel_log(&mut bpf)).flatten();
 
     let origin = monotonic();
     let (sink, output) = sink(request, setup.output)?;
-    let header = header(request, prepared, &attached, setup.missing);
+    let header = header(request, prepared, &attached, setup.rung, setup.missing);
     let all = request.all;
     let memory = request.memory.unwrap_or_else(allowance::by_default);
     let begun = header.clone();
@@ -286,6 +295,7 @@ fn header(
     request: &Request<'_>,
     prepared: &Prepared,
     attached: &bpf::Attached,
+    rung: Rung,
     missing: Vec<String>,
 ) -> Header {
     let (command, pids, cgroup) = match (&request.target, prepared) {
@@ -306,7 +316,7 @@ fn header(
         cgroup,
         start: jiff::Timestamp::now().to_string(),
         kernel: kernel::release(),
-        rung: "base".to_owned(),
+        rung: rung.name().to_owned(),
         probes: attached.probes.clone(),
         missing,
         interpreters: Vec::new(),

@@ -1,0 +1,107 @@
+//! How faults are seen: as exceptions, by tracepoints, or as calls of the kernel's own handler, by trampolines or kprobes.
+//!
+//! Which of them a kernel has is found by loading and attaching, never by its version.
+
+use cowtrace_ebpf::config::{ABSENT, Config};
+
+/// A way to see faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// The tracepoints of x86's exceptions. Any kernel from 5.8 on has them.
+    Base,
+    /// Entry and return of the kernel's function.
+    Functions(Way),
+}
+
+/// How a function is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// `fentry` and `fexit`: the cheaper one, and no return is missed.
+    Trampolines,
+    /// `kprobe` and `kretprobe`.
+    Kprobes,
+}
+
+/// What the user may ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// Whatever sees most.
+    #[default]
+    Best,
+    /// This one alone.
+    Only(Rung),
+    /// Functions, by whichever way works.
+    Functions,
+}
+
+/// What tracepoints of exceptions do not see.
+const BASE_BLIND: &str =
+    "get_user_pages writes (ptrace, process_vm_writev, O_DIRECT, io_uring) raise no fault.";
+/// What calls of the handler do not show.
+const FUNCTIONS_BLIND: &str =
+    "Accesses of the kernel itself to addresses where a process has mapped nothing count nowhere.";
+/// What is missing where memory does not say whose it is.
+const NO_OWNER: &str = "Writes by ptrace or process_vm_writev to the memory of another process are not seen: this kernel \
+     was built without CONFIG_MEMCG.";
+
+impl Rung {
+    /// Its name in the header of a trace, and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Functions(_) => "functions",
+        }
+    }
+
+    /// What it does not see on a kernel with these fields, each a sentence.
+    #[must_use]
+    pub fn blind(self, config: &Config) -> Vec<&'static str> {
+        match self {
+            Self::Base => vec![BASE_BLIND],
+            Self::Functions(_) if config.memory_owner == ABSENT => vec![FUNCTIONS_BLIND, NO_OWNER],
+            Self::Functions(_) => vec![FUNCTIONS_BLIND],
+        }
+    }
+}
+
+impl Way {
+    /// Both, the better one first.
+    pub const ALL: [Self; 2] = [Self::Trampolines, Self::Kprobes];
+
+    /// The kernel's word for a program at the entry or at the return of a function.
+    #[must_use]
+    pub const fn word(self, returns: bool) -> &'static str {
+        match (self, returns) {
+            (Self::Trampolines, false) => "fentry",
+            (Self::Trampolines, true) => "fexit",
+            (Self::Kprobes, false) => "kprobe",
+            (Self::Kprobes, true) => "kretprobe",
+        }
+    }
+}
+
+impl Wanted {
+    /// The ways to try in their order, and whether the base rung will do when none of them works.
+    #[must_use]
+    pub fn order(self) -> (Vec<Way>, bool) {
+        match self {
+            Self::Best => (Way::ALL.to_vec(), true),
+            Self::Only(Rung::Base) => (Vec::new(), true),
+            Self::Only(Rung::Functions(way)) => (vec![way], false),
+            Self::Functions => (Way::ALL.to_vec(), false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_comes_first() {
+        assert_eq!(Wanted::Best.order(), (vec![Way::Trampolines, Way::Kprobes], true));
+        assert_eq!(Wanted::Only(Rung::Base).order(), (vec![], true));
+        assert_eq!(Wanted::Functions.order(), (vec![Way::Trampolines, Way::Kprobes], false));
+    }
+}
