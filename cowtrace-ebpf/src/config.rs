@@ -43,6 +43,8 @@ pub struct Config {
     pub task_exit_code: u32,
     /// `task_struct.pagefault_disabled`.
     pub task_pagefault_disabled: u32,
+    /// `task_struct.rss_stat.count`: what the thread has not yet added to its memory's counters. Gone since Linux 6.2.
+    pub task_counters: u32,
     /// `task_struct.real_parent`.
     pub task_real_parent: u32,
     /// `task_struct.signal`.
@@ -79,4 +81,4 @@ pub struct Config {
     pub own_pid: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 112);
+const _: () = assert!(size_of::<Config>() == 116);

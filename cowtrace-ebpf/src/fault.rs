@@ -10,7 +10,7 @@ use cowtrace_ebpf::{
 };
 
 use crate::{
-    callers, emit,
+    callers, counters, emit,
     join::{self, Wanted},
     maps::{self, Made, PrivatePage, config},
     read, tree, walk,
@@ -77,7 +77,6 @@ pub(crate) fn begin_in(thread: &mut Thread, entry: &Entry) {
     thread.registers = entry.registers;
     thread.page = 0;
     thread.end = 0;
-    thread.rss = 0;
     thread.memory = entry.memory;
     let fault = &mut thread.fault;
     fault.header = emit::header(kind::FAULT, FAULT_HEAD, time);
@@ -103,6 +102,7 @@ pub(crate) fn begin_in(thread: &mut Thread, entry: &Entry) {
     }
     let begun = thread.begun;
     thread.pending = pending::FAULT | if listed { pending::LISTED } else { 0 };
+    counters::begin(thread);
     if repeated {
         thread.pending |= pending::REPEATED;
     }
@@ -239,13 +239,18 @@ pub(crate) fn current() -> Option<&'static mut Thread> {
         && interrupted.sp == thread.interrupted.sp
         && interrupted.orig_ax == thread.interrupted.orig_ax
         && interrupted.flags == thread.interrupted.flags;
-    same.then_some(thread)
+    if !same {
+        counters::end(thread);
+        return None;
+    }
+    Some(thread)
 }
 
 /// A movable page was allocated inside the current thread's fault.
 #[inline(always)]
 pub(crate) fn allocated(page: u64, order: u32, zeroed: bool) {
     let Some(thread) = current() else { return };
+    counters::compare(thread);
     if thread.rss & rss::SWAP != 0 {
         // The page from swap is mapped already: this one is for its copy.
         thread.pending |= pending::COPIED_BACK;
@@ -317,6 +322,7 @@ pub(crate) fn finish(thread: &mut Thread) {
     if thread.pending & pending::FAULT == 0 {
         return;
     }
+    counters::end(thread);
     let bits = thread.pending;
     thread.pending = 0;
     let seen = Seen {
@@ -409,7 +415,7 @@ pub(crate) fn counter_changed(memory: u64, member: u32) {
     if let Some(thread) = current()
         && memory_of(thread) == Some(memory)
     {
-        thread.rss |= 1 << (member & 31);
+        counters::changed(thread, member);
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `probes/` | entries: one attribute function each, arguments in, plain functions called |
 //! | `fault.rs` | the life of one fault: begun, marked, decided, written |
 //! | `call.rs` | faults as calls of the kernel's own handler |
+//! | `counters.rs` | which resident-set counters changed in a fault |
 //! | `tree.rs` | threads and processes: born, executing, gone |
 //! | `join.rs` | processes that were there before |
 //! | `walk.rs`, `thread_state.rs` | interpreter frames, by a plan from userspace |
@@ -23,6 +24,7 @@
 
 mod call;
 mod callers;
+mod counters;
 mod define;
 mod detail;
 mod emit;

@@ -30,6 +30,7 @@ pub(crate) static CONFIG: Config = Config {
     task_comm: 0,
     task_exit_code: 0,
     task_pagefault_disabled: 0,
+    task_counters: 0,
     task_real_parent: 0,
     task_signal: 0,
     signal_live: 0,

@@ -230,6 +230,8 @@ pub struct Thread {
     pub run: Run,
     /// `mm_struct` that the fault is in, with [`crate::config::FUNCTIONS`].
     pub memory: u64,
+    /// With [`pending::COUNTING`]: what the thread had kept of the resident-set counters when the fault began.
+    pub counters: [i32; COUNTERS],
 }
 
 /// Writes of one instruction, called from the same place, that go through memory page by page: what it works on is
@@ -289,6 +291,9 @@ pub struct Interrupted {
     pub sp: u64,
 }
 
+/// `NR_MM_COUNTERS` (`include/linux/mm_types_task.h`).
+pub const COUNTERS: usize = 4;
+
 /// Offset of [`Interrupted`] in `struct pt_regs` (`arch/x86/include/asm/ptrace.h`, the same since 2.6.25).
 pub const INTERRUPTED: u64 = 120;
 
@@ -318,6 +323,8 @@ pub mod pending {
     pub const RETRY: u32 = 1 << 10;
     /// In place of [`FAULT`]: it has been written, its end was seen.
     pub const ENDED: u32 = 1 << 11;
+    /// Which resident-set counters changed has to be found out by comparing, and has not been to the end.
+    pub const COUNTING: u32 = 1 << 12;
 }
 
 /// State of the whole session.

@@ -109,6 +109,8 @@ pub static FIELDS: &[Field] = &[
         |c| &mut c.task_pagefault_disabled,
         "Faults that the kernel refused to handle on the spot count as failed ones.",
     ),
+    // Gone since 6.2: https://github.com/torvalds/linux/commit/f1a7941243c1
+    optional("task_struct", &["rss_stat.count"], 16, |c| &mut c.task_counters, ""),
     optional("mm_struct", &["arg_start"], 8, |c| &mut c.mm_arg_start, NO_COMMAND),
     optional("mm_struct", &["arg_end"], 8, |c| &mut c.mm_arg_end, NO_COMMAND),
     // Only for processes that are gone before their mappings are read.
@@ -209,7 +211,7 @@ mod tests {
             assert_eq!(flag.before.count_ones(), 1);
         }
         let rest = Config { flags: 1, own_pid: 1, ..config };
-        assert!(bytemuck::cast_ref::<Config, [u32; 28]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
+        assert!(bytemuck::cast_ref::<Config, [u32; 29]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
     }
 
     /// Needs a kernel with BTF.

@@ -194,7 +194,7 @@ pub(super) fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
     }
     let bits = thread.pending;
     let mut fault = thread.fault;
-    let outcome = decide(&Seen {
+    let mut outcome = decide(&Seen {
         error: fault.error,
         allocated: bits & pending::ALLOCATED != 0,
         undone: bits & pending::UNDONE != 0,
@@ -206,6 +206,10 @@ pub(super) fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
         threaded: fault.flags & flag::THREADED != 0,
         answered: false,
     });
+    // Which counters changed only the kernel program could have found out, at the thread's next event.
+    if bits & pending::COUNTING != 0 && outcome != Outcome::Failed {
+        outcome = Outcome::Other;
+    }
     let index = outcome as usize;
     thread.totals.faults[index] += 1;
     let bytes = 4096u64 << (fault.order & 31);
