@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Tests share a kernel: run them with `--test-threads=1`, as root. `COWTRACE_BIN` names the binary; without it the
-//! release build of this workspace is made and used. `COWTRACE_REPEAT` sets how often each case runs.
+//! release build of this workspace is made and used. `COWTRACE_REPEAT` sets how often each case runs; see [`together`] for
+//! `COWTRACE_TOGETHER`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::panic,
@@ -42,6 +43,7 @@ pub mod server;
 pub mod settings;
 pub mod software;
 pub mod terminal;
+pub mod together;
 pub mod trace;
 
 pub use process::{Finished, Started};

@@ -4,18 +4,25 @@ use cowtrace_tests::check::{self, Listing};
 use cowtrace_tests::facts::{Fact, parse};
 use cowtrace_tests::settings::Settings;
 use cowtrace_tests::trace::LISTED;
-use cowtrace_tests::{Fault, Run, Traced, needs, programs, repeats};
+use cowtrace_tests::{Fault, Run, Trace, needs, programs, repeats, together};
 
 /// Traces one case and checks what is true of every trace.
-fn trace(program: &str, case: &str, listing: Listing) -> (Traced, Vec<Fact>) {
-    let _settings = Settings::of(program);
-    let run = Run::new(programs::built(program)).arg(case);
-    let traced = if listing == Listing::All { run.flag("--all") } else { run }.trace();
-    let facts = parse(&traced.finished.stdout_text());
-    check::nothing_lost(&traced.trace);
-    check::totals_add_up(&traced.trace);
-    check::facts(&traced.trace, &facts, listing);
-    (traced, facts)
+fn trace(program: &str, case: &str, listing: Listing) -> (Trace, Vec<Fact>) {
+    let (trace, stdout) = if listing == Listing::All && together::asked() {
+        let cases = together::cases(program);
+        let done = &cases[case];
+        (done.trace.clone(), done.stdout.clone())
+    } else {
+        let _settings = Settings::of(program);
+        let run = Run::new(programs::built(program)).arg(case);
+        let traced = if listing == Listing::All { run.flag("--all") } else { run }.trace();
+        check::nothing_lost(&traced.trace);
+        check::totals_add_up(&traced.trace);
+        (traced.trace, traced.finished.stdout_text())
+    };
+    let facts = parse(&stdout);
+    check::facts(&trace, &facts, listing);
+    (trace, facts)
 }
 
 fn exact(program: &str, case: &str) {
@@ -188,15 +195,11 @@ fn thread_race_has_no_reuse() {
         return;
     }
     for _ in 0..repeats(5) {
-        let (traced, facts) = trace("threads", "race", Listing::All);
+        let (trace, facts) = trace("threads", "race", Listing::All);
         let region = facts[0].start..facts[0].end;
-        let reuses = traced
-            .trace
-            .faults
-            .iter()
-            .filter(|f| region.contains(&f.address) && f.outcome == "reuse")
-            .count();
-        let allowed = if traced.trace.header.rung == "base" { 100 } else { 0 };
+        let reuses =
+            trace.faults.iter().filter(|f| region.contains(&f.address) && f.outcome == "reuse").count();
+        let allowed = if trace.header.rung == "base" { 100 } else { 0 };
         assert!(reuses <= allowed, "{reuses} reuses of 2003 pages");
         if reuses > 0 {
             needs::skipped(&format!("{reuses} of 2003 contended pages seem to be reused as well"));
@@ -211,21 +214,15 @@ fn default_listing() {
         return;
     }
     for &(program, case) in programs::CASES {
-        let (traced, facts) = trace(program, case, Listing::Default);
-        let first_fork = traced
-            .trace
-            .processes
-            .iter()
-            .filter(|p| p.generation > 0)
-            .map(|p| p.start)
-            .min()
-            .expect("a child");
-        for fault in &traced.trace.faults {
+        let (trace, facts) = trace(program, case, Listing::Default);
+        let first_fork =
+            trace.processes.iter().filter(|p| p.generation > 0).map(|p| p.start).min().expect("a child");
+        for fault in &trace.faults {
             assert!(LISTED.contains(&fault.outcome.as_str()), "not asked for: {fault:?}");
             assert!(fault.time >= first_fork, "before the first fork: {fault:?}");
         }
         for fact in facts.iter().filter(|fact| fact.before_fork) {
-            let totals = &traced.trace.process(fact.pid).totals;
+            let totals = &trace.process(fact.pid).totals;
             // What kind a page of hugetlbfs is, mappings tell, and those are asked about listed faults alone.
             let unlisted = match program {
                 "hugetlb" => totals.values().map(|total| total.unlisted).sum(),
@@ -242,8 +239,8 @@ fn full_listing() {
     if !needs::tracing() {
         return;
     }
-    let (traced, _) = trace("anonymous", "written", Listing::All);
-    for process in &traced.trace.processes {
+    let (trace, _) = trace("anonymous", "written", Listing::All);
+    for process in &trace.processes {
         for (outcome, total) in &process.totals {
             assert_eq!(total.unlisted, 0, "{outcome} of process {}", process.pid);
         }
@@ -256,9 +253,9 @@ fn function_is_named() {
     if !needs::tracing() {
         return;
     }
-    let (traced, facts) = trace("anonymous", "gone", Listing::Default);
+    let (trace, facts) = trace("anonymous", "gone", Listing::Default);
     let child = facts.iter().find(|fact| fact.outcome == "copy").expect("a fact of the child");
-    for fault in traced.trace.faults_of(child.pid).filter(|f| (child.start..child.end).contains(&f.address)) {
+    for fault in trace.faults_of(child.pid).filter(|f| (child.start..child.end).contains(&f.address)) {
         assert_eq!(fault.operation.kind, "native", "{fault:?}");
         assert_eq!(fault.region.kind, "anonymous", "{fault:?}");
         assert_eq!(
@@ -277,8 +274,8 @@ fn kinds_are_named() {
         return;
     }
     for (program, case, kind) in KINDS {
-        let (traced, facts) = trace(program, case, Listing::All);
-        are_of_kind(&traced, &facts, &format!("{program} {case}"), kind);
+        let (trace, facts) = trace(program, case, Listing::All);
+        are_of_kind(&trace, &facts, &format!("{program} {case}"), kind);
     }
 }
 
@@ -290,10 +287,10 @@ const KINDS: [(&str, &str, &str); 4] = [
     ("hugetlb", "hugetlb_written", "anonymous"),
 ];
 
-fn are_of_kind(traced: &Traced, facts: &[Fact], case: &str, kind: &str) {
+fn are_of_kind(trace: &Trace, facts: &[Fact], case: &str, kind: &str) {
     for fact in facts.iter().filter(|fact| fact.generation == 1) {
         let inside = |fault: &&Fault| (fact.start..fact.end).contains(&fault.address);
-        for fault in traced.trace.faults_of(fact.pid).filter(inside) {
+        for fault in trace.faults_of(fact.pid).filter(inside) {
             assert_eq!(fault.region.kind, kind, "{case}: {fault:?}");
         }
     }
@@ -315,7 +312,7 @@ fn kinds_are_named_by_one_who_comes_late() {
         check::nothing_lost(&traced.trace);
         check::totals_add_up(&traced.trace);
         check::facts(&traced.trace, &facts, Listing::All);
-        are_of_kind(&traced, &facts, &format!("{program} {case}, late"), kind);
+        are_of_kind(&traced.trace, &facts, &format!("{program} {case}, late"), kind);
     }
 }
 
@@ -327,14 +324,14 @@ fn processes_are_described() {
     }
     let (traced, facts) = trace("threads", "fork_in_thread", Listing::Default);
     let (parent, child) = (facts[0].pid, facts[1].pid);
-    assert_eq!(traced.trace.process(child).ppid, parent, "a child of the process, not of its thread");
-    let inherited = traced.trace.process(child).inherited_bytes;
+    assert_eq!(traced.process(child).ppid, parent, "a child of the process, not of its thread");
+    let inherited = traced.process(child).inherited_bytes;
     assert!(inherited >= facts[0].pages * 4096, "inherited {inherited}");
-    assert_eq!(traced.trace.process(child).exit_status, Some(0));
+    assert_eq!(traced.process(child).exit_status, Some(0));
 
     for case in ["vfork", "posix_spawn"] {
         let (traced, facts) = trace("spawn", case, Listing::Default);
-        let child = traced.trace.process(facts[1].pid);
+        let child = traced.process(facts[1].pid);
         assert_eq!((child.comm.as_str(), child.exit_status), ("true", Some(0)), "{child:?}");
         assert_eq!(child.command, ["/bin/true"], "{child:?}");
         assert_eq!(child.inherited_bytes, 0, "it shared its parent's memory: {child:?}");

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use super::guest::{Job, MARK};
 use super::machine::{Ended, How};
@@ -13,77 +14,125 @@ const COMPLAINTS: [&str; 6] = ["BUG:", "Oops", "WARNING:", "Kernel panic", "Call
 /// So many lines of a job's output are shown when it fails, and of the kernel's.
 const SHOWN: usize = 400;
 
-/// Reads the lines of one guest.
+/// Reads the lines of one guest. Other guests may run at the same time: what it prints at once it prints whole, and every line
+/// begins with the kernel.
 pub(super) struct Console<'a> {
-    /// The kernel's version, which begins every verdict.
+    /// The kernel's version.
     kernel: &'a str,
-    jobs: &'a [Job],
-    /// The job that is running, and what it has said.
-    running: Option<(&'a Job, Reader, Vec<String>)>,
-    /// The test that is running, if something was printed behind its name.
-    test: Option<String>,
+    jobs: &'a [&'static Job],
+    running: Option<Running>,
     /// Jobs that ended.
-    ended: Vec<&'a str>,
+    ended: Vec<&'static str>,
     counts: Counts,
 }
 
+/// The job that is running.
+struct Running {
+    job: &'static Job,
+    begun: Instant,
+    reader: Reader,
+    /// What it has said.
+    said: Vec<String>,
+    /// The test that is running, if something was printed behind its name.
+    test: Option<String>,
+    /// A test that is run again, and what was counted before.
+    again: Option<(String, Counts)>,
+}
+
+impl Running {
+    fn new(job: &'static Job) -> Self {
+        let reader = Reader::default();
+        Self { job, begun: Instant::now(), reader, said: Vec::new(), test: None, again: None }
+    }
+
+    /// What was counted so far; the program of tests that ran last has ended.
+    fn counted(&mut self) -> Counts {
+        let found = std::mem::take(&mut self.reader).finish();
+        match self.again.take() {
+            None => found,
+            Some((test, mut counts)) => {
+                counts.run_again(&test, &found);
+                counts
+            }
+        }
+    }
+}
+
 impl<'a> Console<'a> {
-    pub(super) fn new(kernel: &'a str, jobs: &'a [Job]) -> Self {
-        Self { kernel, jobs, running: None, test: None, ended: Vec::new(), counts: Counts::default() }
+    pub(super) fn new(kernel: &'a str, jobs: &'a [&'static Job]) -> Self {
+        Self { kernel, jobs, running: None, ended: Vec::new(), counts: Counts::default() }
     }
 
     pub(super) fn line(&mut self, line: &str) {
         if let Some(word) = line.strip_prefix(MARK) {
             let words: Vec<&str> = word.split(' ').collect();
-            match words[..] {
-                ["begin", name] => {
-                    let job = self.jobs.iter().find(|job| job.name == name);
-                    self.running = job.map(|job| (job, Reader::default(), Vec::new()));
+            match (&words[..], &mut self.running) {
+                (["begin", name], _) => {
+                    self.running =
+                        self.jobs.iter().find(|job| job.name == *name).map(|job| Running::new(job));
                 }
-                ["end", name, status] => self.end(name, status),
-                _ => say(format_args!("not understood: {line}")),
+                (["again", test], Some(running)) => {
+                    let counts = running.counted();
+                    running.again = Some(((*test).to_owned(), counts));
+                }
+                (["end", name, status], _) => self.end(name, status),
+                _ => say(format_args!("{}: not understood: {line}", self.kernel)),
             }
             return;
         }
-        let Some((job, reader, said)) = &mut self.running else {
+        let Some(running) = &mut self.running else {
             say(format_args!("{}: {line}", self.kernel));
             return;
         };
-        reader.line(line);
-        if job.has_tests
-            && let Some((test, verdict)) = verdict(line, &mut self.test)
+        running.reader.line(line);
+        if running.job.has_tests()
+            && let Some((test, verdict)) = verdict(line, &mut running.test)
         {
-            result(format_args!("{} {} {test}: {verdict}", self.kernel, job.name));
+            let again = if running.again.is_some() { " again" } else { "" };
+            result(format_args!("{} {} {test}{again}: {verdict}", self.kernel, running.job.name));
         }
-        said.push(line.to_owned());
+        running.said.push(line.to_owned());
     }
 
     fn end(&mut self, name: &str, status: &str) {
-        let Some((job, reader, said)) = self.running.take().filter(|(job, ..)| job.name == name) else {
-            say(format_args!("{name} ended and had not begun"));
+        let Some(mut running) = self.running.take().filter(|running| running.job.name == name) else {
+            say(format_args!("{}: {name} ended and had not begun", self.kernel));
             return;
         };
-        self.ended.push(job.name);
-        let mut counts = if job.has_tests { reader.finish() } else { Counts::check(status == "0") };
-        if job.has_tests && (status != "0" || counts == Counts::default()) && counts.failed == 0 {
+        self.ended.push(running.job.name);
+        let has_tests = running.job.has_tests();
+        let mut counts = running.counted();
+        let last = running.said.iter().rev().find(|line| !line.trim().is_empty());
+        let last = last.map_or("it said nothing", String::as_str);
+        if !has_tests {
+            counts = if status == "0" { Counts::check(true) } else { Counts::failure("", last) };
+        } else if counts == Counts::default() || (status != "0" && counts.failed + counts.unsteady.len() == 0)
+        {
             // It was killed, or there was nothing to run.
-            counts.failed = 1;
+            counts += Counts::failure("", &format!("did not come to its end, or had nothing to run: {last}"));
         }
-        if counts.failed > 0 || !job.has_tests {
-            said.iter().rev().take(SHOWN).rev().for_each(|line| say(format_args!("{}: {line}", self.kernel)));
+        if counts.failed > 0 || !has_tests {
+            self.show(&running.said);
         }
-        if !job.has_tests || counts.failed > 0 {
-            let verdict = if counts.failed > 0 { "FAILED" } else { "ok" };
-            result(format_args!("{} {}: {verdict} (status {status})", self.kernel, job.name));
-        }
-        self.counts += counts;
+        let verdict = if counts.failed > 0 { "FAILED" } else { "ok" };
+        let seconds = running.begun.elapsed().as_secs();
+        result(format_args!("{} {name}: {verdict} (status {status}, {seconds} s)", self.kernel));
+        self.counts += counts.of(&format!("{} {name}", self.kernel));
+    }
+
+    /// Shows the end of what was said.
+    fn show<L: std::fmt::Display>(&self, said: &[L]) {
+        let shown = said.iter().skip(said.len().saturating_sub(SHOWN));
+        say(shown.map(|line| format!("{}: {line}", self.kernel)).collect::<Vec<_>>().join("\n"));
     }
 
     /// The sum, when the guest has ended. What did not come to its end has failed.
     pub(super) fn finish(mut self, ended: &Ended, log: &Path) -> Counts {
-        if let Some((job, _, said)) = self.running.take() {
-            said.iter().rev().take(SHOWN).rev().for_each(|line| say(format_args!("{}: {line}", self.kernel)));
-            say(format_args!("{} {}: it was running when the guest ended", self.kernel, job.name));
+        let mut whole = Counts::default();
+        if let Some(running) = self.running.take() {
+            self.show(&running.said);
+            let (name, test) = (running.job.name, running.test.unwrap_or_default());
+            say(format_args!("{} {name}: it was running when the guest ended {test}", self.kernel));
         }
         let kernels = fs::read(log).unwrap_or_default();
         let kernels = String::from_utf8_lossy(&kernels);
@@ -92,16 +141,15 @@ impl<'a> Console<'a> {
             self.jobs.iter().map(|job| job.name).filter(|name| !self.ended.contains(name)).collect();
         for name in &missing {
             result(format_args!("{} {name}: FAILED (did not end)", self.kernel));
-            self.counts += Counts::check(false);
+            whole += Counts::failure(name, &format!("did not end: the guest {}", ended.how));
         }
         if !missing.is_empty() || complaint.is_some() || ended.how != How::Itself {
-            let lines: Vec<&str> = kernels.lines().collect();
-            let shown = lines.iter().skip(lines.len().saturating_sub(SHOWN));
-            shown.for_each(|line| say(format_args!("{} kernel: {line}", self.kernel)));
+            self.show(&kernels.lines().map(|line| format!("kernel: {line}")).collect::<Vec<_>>());
         }
         let verdict = complaint.map_or_else(|| "ok".to_owned(), |line| format!("FAILED ({})", line.trim()));
         result(format_args!("{} kernel has no complaints: {verdict}", self.kernel));
-        self.counts += Counts::check(complaint.is_none());
+        whole += complaint.map_or_else(|| Counts::check(true), |line| Counts::failure("kernel", line.trim()));
+        self.counts += whole.of(self.kernel);
         self.counts
     }
 }
@@ -160,6 +208,30 @@ mod tests {
         let doctor = ["=matrix= begin doctor", "all is well", "=matrix= end doctor 0"];
         let counts = sum(&[&doctor[..], &SEED].concat(), "");
         assert_eq!((counts.passed, counts.failed), (3, 1));
+    }
+
+    #[test]
+    fn what_fails_is_told_with_the_kernel_and_what_passes_when_it_is_run_again_is_not_steady() {
+        let said = ["failures:", "---- b stdout ----", "thread 'b' (7) panicked at b.rs:3:5:", "no copy"];
+        let again = [
+            "=matrix= again b",
+            "test b ... ok",
+            "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out; finished in 1.50s",
+        ];
+        let first = [&SEED[..3], &said, &SEED[3..4]].concat();
+        let steady =
+            sum(&[&["=matrix= begin doctor", "=matrix= end doctor 0"], &first[..], &SEED[4..]].concat(), "");
+        assert_eq!((steady.passed, steady.failed), (3, 1));
+        assert_eq!(
+            steady.complaints.iter().next().unwrap(),
+            (&"6.1 seed b".to_owned(), &"no copy".to_owned())
+        );
+        let unsteady = sum(&[&first[..], &again, &SEED[4..]].concat(), "");
+        assert_eq!((unsteady.passed, unsteady.failed), (3, 1), "the doctor did not end");
+        assert_eq!(
+            unsteady.unsteady,
+            ["UNSTEADY: 6.1 seed: b failed, and passed when it was run again: no copy"]
+        );
     }
 
     #[test]

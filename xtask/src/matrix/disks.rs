@@ -7,11 +7,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::guest::{self, Job};
+use super::guest;
 use super::{Built, Kernel};
 use crate::command;
 use crate::root;
-use crate::say::say;
 use crate::workspace::{self, Workspace};
 
 /// Free room on every disk, in MiB: guests write what is thrown away.
@@ -26,6 +25,8 @@ pub(super) struct Suite {
     pub(super) kernel: PathBuf,
     /// Debian's own: it finds the root's disk by its label.
     pub(super) initrd: PathBuf,
+    /// The kernel's release, as it was when the root was made.
+    pub(super) release: String,
 }
 
 /// The disk of the guests' root: the Debian that this machine is.
@@ -68,12 +69,11 @@ pub(super) fn of_suite(kernel: &Kernel) -> Result<Suite> {
             kernel.version
         );
     }
-    say(format_args!("Linux {version}"));
     let initrd = folder.join("boot").join(format!("initrd.img-{version}"));
     if !initrd.exists() {
         bail!("{} was not made", initrd.display());
     }
-    Ok(Suite { image, kernel: vmlinuz, initrd })
+    Ok(Suite { image, kernel: vmlinuz, initrd, release: version })
 }
 
 fn newest_kernel(boot: &Path) -> Result<(PathBuf, String)> {
@@ -90,7 +90,7 @@ fn newest_kernel(boot: &Path) -> Result<(PathBuf, String)> {
 }
 
 /// The disk of this run: cowtrace, the tests, and below [`guest::FILES`] what they read, under the paths that it has here.
-pub(super) fn of_jobs(workspace: &Workspace, built: &Built, jobs: &[Job], scratch: &Path) -> Result<PathBuf> {
+pub(super) fn of_jobs(workspace: &Workspace, built: &Built, script: &str, scratch: &Path) -> Result<PathBuf> {
     let folder = scratch.join("jobs");
     let files = folder.join(guest::FILES);
     copy(&built.cowtrace, &folder.join("cowtrace"))?;
@@ -103,9 +103,9 @@ pub(super) fn of_jobs(workspace: &Workspace, built: &Built, jobs: &[Job], scratc
         let from = workspace.join(part);
         copy(&from, &here(&from))?;
     }
-    let script = folder.join("run");
-    fs::write(&script, guest::script(workspace.root(), jobs))?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let place = folder.join("run");
+    fs::write(&place, script)?;
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
     let image = scratch.join("jobs.ext4");
     of_folder(&folder, &image, guest::JOBS)?;
     Ok(image)

@@ -16,68 +16,107 @@ pub(super) const INIT_PATH: &str = "/sbin/cowtrace-matrix";
 pub(super) const INIT: &str = "#!/bin/sh\nmkdir -p /jobs\nmount LABEL=cowtrace-jobs /jobs\nexec /jobs/run\n";
 /// The folder with what tests read.
 pub(super) const FILES: &str = "files";
-/// Begins a line about a job, on the second serial line: `begin NAME`, `end NAME STATUS`.
+/// Begins a line about a job, on the second serial line: `begin NAME`, `again TEST`, `end NAME STATUS`.
 pub(super) const MARK: &str = "=matrix= ";
 
-/// The tests that have jobs.
-pub(super) const TESTS: [&str; 3] = ["ground_truth", "seed", "experiments"];
 /// The cases all over again, without anything that depends on the kernel: half of the time.
 const SKIPPED: &str = "default_listing";
-/// What is emulated takes so many times as long as it would.
+/// Everything may take so many times as long as it would.
 const PATIENCE: u32 = 20;
 
 /// One thing that is done in each guest.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) name: &'static str,
-    /// In the shell's language.
-    command: String,
-    /// It runs tests, and tells of each.
-    pub(super) has_tests: bool,
+    does: Does,
+    /// Variables of the environment.
+    environment: &'static [(&'static str, &'static str)],
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    /// A command in the shell's language, judged by its status.
+    Command(&'static str),
+    /// A program of tests, which tells of each.
+    Tests(&'static str),
+}
+
+/// All jobs, in their order: one row for each.
+const ALL: &[Job] = &[
+    Job { name: "doctor", does: Does::Command("/jobs/cowtrace doctor"), environment: &[] },
+    Job { name: "trace", does: Does::Command(TRACE), environment: &[] },
+    Job { name: "oracle", does: Does::Tests("oracle"), environment: &[] },
+    Job { name: "ground-truth", does: Does::Tests("ground_truth"), environment: &[] },
+    Job { name: "seed", does: Does::Tests("seed"), environment: &[] },
+    Job { name: "experiments", does: Does::Tests("experiments"), environment: &[] },
+];
+
+/// What the kernel says of a program that it refuses is long, and its end tells most.
+const TRACE: &str = "if /jobs/cowtrace --all -o /tmp/true.jsonl -- true; then head -c 4000 /tmp/true.jsonl; \
+                     else /jobs/cowtrace -v -- true 2>&1 | tail -n 150; false; fi";
+
+impl Job {
+    pub(super) fn has_tests(&self) -> bool {
+        self.tests().is_some()
+    }
+
+    /// The program of tests that it runs.
+    pub(super) fn tests(&self) -> Option<&'static str> {
+        match self.does {
+            Does::Command(_) => None,
+            Does::Tests(program) => Some(program),
+        }
+    }
+
+    /// In the shell's language. A test that has failed is run again, once.
+    fn script(&self, only: &str) -> String {
+        let variables: String =
+            self.environment.iter().map(|(name, value)| format!("export {name}={value}; ")).collect();
+        match self.does {
+            Does::Command(command) => format!("({variables}{command})\nstatus=$?\n"),
+            Does::Tests(program) => {
+                let run = format!("({variables}/jobs/{program} --test-threads=1 --show-output --color never");
+                format!(
+                    "{run} --skip {SKIPPED}{only}; echo $? >/tmp/status) 2>&1 | tee /tmp/said\n\
+                     status=$(cat /tmp/status)\n\
+                     for test in $(sed -n '/^failures:$/,/^$/ s/^    //p' /tmp/said | grep '^[a-z0-9_]*$' | sort -u); do\n\
+                     \x20   echo\n\
+                     \x20   echo \"{MARK}again $test\"\n\
+                     \x20   {run} --exact $test) 2>&1\n\
+                     done\n"
+                )
+            }
+        }
+    }
 }
 
 /// The jobs that are asked for.
-pub(super) fn jobs(options: &Options) -> Result<Vec<Job>> {
-    let only: String = options.only.iter().map(|part| format!(" '{}'", part.replace('\'', ""))).collect();
-    let tests = |name: &'static str, test: &str| Job {
-        name,
-        command: format!("/jobs/{test} --test-threads=1 --show-output --skip {SKIPPED}{only}"),
-        has_tests: true,
-    };
-    let alone =
-        |name: &'static str, command: &str| Job { name, command: command.to_owned(), has_tests: false };
-    let mut jobs = vec![
-        alone("doctor", "/jobs/cowtrace doctor"),
-        // What the kernel says of a program that it refuses is long, and its end tells most.
-        alone(
-            "trace",
-            "if /jobs/cowtrace --all -o /tmp/true.jsonl -- true; then head -c 4000 /tmp/true.jsonl; \
-             else /jobs/cowtrace -v -- true 2>&1 | tail -n 150; false; fi",
-        ),
-        tests("oracle", "oracle"),
-        tests("ground-truth", "ground_truth"),
-        tests("seed", "seed"),
-        tests("experiments", "experiments"),
-    ];
-    if let Some(unknown) = options.job.iter().find(|word| jobs.iter().all(|job| job.name != word.as_str())) {
+pub(super) fn jobs(options: &Options) -> Result<Vec<&'static Job>> {
+    if let Some(unknown) = options.job.iter().find(|word| ALL.iter().all(|job| job.name != word.as_str())) {
         bail!(
             "no job {unknown}: there are {}",
-            jobs.iter().map(|job| job.name).collect::<Vec<_>>().join(", ")
+            ALL.iter().map(|job| job.name).collect::<Vec<_>>().join(", ")
         );
     }
-    jobs.retain(|job| options.job.is_empty() || options.job.iter().any(|word| word == job.name));
-    Ok(jobs)
+    let is_asked =
+        |job: &&Job| options.job.is_empty() || options.job.iter().any(|word| word.as_str() == job.name);
+    Ok(ALL.iter().filter(is_asked).collect())
+}
+
+/// The words by which tests are chosen, quoted for the shell.
+pub(super) fn only(options: &Options) -> String {
+    options.only.iter().map(|part| format!(" '{}'", part.replace('\'', ""))).collect()
 }
 
 /// The program that runs all jobs and ends the guest: a reset, by which qemu ends.
-pub(super) fn script(workspace: &Path, jobs: &[Job]) -> String {
+pub(super) fn script(workspace: &Path, jobs: &[&Job], only: &str) -> String {
     let workspace = workspace.display();
     let mut text = format!(
         "#!/bin/sh\n\
          exec </dev/null >/dev/ttyS1 2>&1\n\
          stty -F /dev/ttyS1 raw -echo\n\
          export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 COWTRACE_BIN=/jobs/cowtrace\n\
-         export COWTRACE_REPEAT=1 COWTRACE_PATIENCE={PATIENCE}\n\
+         export COWTRACE_REPEAT=1 COWTRACE_TOGETHER=1 COWTRACE_PATIENCE={PATIENCE}\n\
          export COWTRACE_PYTHON_ROOTS=/suite COWTRACE_PYTHON_ONLY_ROOTS=1\n\
          mkdir -p /suite {workspace}\n\
          mount -o remount,rw /\n\
@@ -95,9 +134,10 @@ pub(super) fn script(workspace: &Path, jobs: &[Job]) -> String {
          uname -r\n",
     );
     for job in jobs {
-        let Job { name, command, .. } = job;
+        let name = job.name;
         text += &format!(
-            "echo '{MARK}begin {name}'\n{command}\nstatus=$?\necho\necho \"{MARK}end {name} $status\"\n"
+            "echo '{MARK}begin {name}'\n{}echo\necho \"{MARK}end {name} $status\"\n",
+            job.script(only)
         );
     }
     text + "sync\necho b >/proc/sysrq-trigger\nsleep 60\n"

@@ -102,8 +102,10 @@ pub(super) fn run(suite: &Suite, disks: [&PathBuf; 3], log: &Path, console: &mut
 
 fn qemu(suite: &Suite, disks: [&PathBuf; 3], log: &Path) -> Command {
     let mut qemu = Command::new("/usr/bin/qemu-system-x86_64");
-    // Emulation: where a machine is itself a guest, /dev/kvm may be there and not work.
-    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048"]);
+    // Emulation: where a machine is itself a guest, /dev/kvm may be there and not work. Two processors take turns in one thread:
+    // in a thread each, one now and then executes a breakpoint by which the kernel was just changing its own code (static
+    // branches, tracepoints) after the other has ended that change, and the kernel knows nothing of it: `Oops: int3`.
+    qemu.args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "2048"]);
     qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     qemu.arg("-kernel").arg(&suite.kernel).arg("-initrd").arg(&suite.initrd);
     // On a busy machine the emulated timer is too late for the kernel, which would not start; `no_timer_check` believes in it.

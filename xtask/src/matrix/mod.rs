@@ -12,13 +12,18 @@ mod disks;
 mod guest;
 mod machine;
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use self::console::Console;
+use self::guest::Job;
 use crate::command;
 use crate::say::say;
 use crate::test::counts::Counts;
@@ -85,24 +90,61 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
         ("libc6-dev", "/usr/include/stdio.h"),
         ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
     ])?;
-    let built = built(workspace, options)?;
+    let built = built(workspace, options, &jobs)?;
     let scratch = tempfile::tempdir().context("no temporary directory")?;
-    let job_disk = disks::of_jobs(workspace, &built, &jobs, scratch.path())?;
-    let base = disks::base()?;
-    let mut counts = Counts::default();
-    for kernel in KERNELS
+    let script = guest::script(workspace.root(), &jobs, &guest::only(options));
+    let shared = Shared {
+        jobs: disks::of_jobs(workspace, &built, &script, scratch.path())?,
+        base: disks::base()?,
+        scratch: scratch.path(),
+    };
+    let mut asked = KERNELS
         .iter()
-        .filter(|row| options.kernel.is_empty() || options.kernel.iter().any(|k| k == row.version))
-    {
-        say(format_args!("\n-- {} ({}, CPython {})", kernel.version, kernel.suite, kernel.python));
-        let suite = disks::of_suite(kernel)?;
-        let mut console = Console::new(kernel.version, &jobs);
-        let log = scratch.path().join("kernel.log");
-        let ended = machine::run(&suite, [&base, &suite.image, &job_disk], &log, &mut console)?;
-        say(format_args!("{}: {} after {}", kernel.version, ended.how, in_words(ended.after)));
-        counts += console.finish(&ended, &log);
-    }
-    Ok(counts)
+        .filter(|row| options.kernel.is_empty() || options.kernel.iter().any(|k| k == row.version));
+    let waiting = Mutex::new(asked.by_ref());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let one_by_one = || {
+        let mut counts = Counts::default();
+        while let Some(kernel) = next() {
+            counts += one(kernel, &jobs, &shared).unwrap_or_else(|error| {
+                say(format_args!("{}: {error:#}", kernel.version));
+                Counts::failure(kernel.version, &format!("{error:#}"))
+            });
+        }
+        counts
+    };
+    // Each guest takes one processor.
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..at_once).map(|_| scope.spawn(one_by_one)).collect();
+        let mut all = Counts::default();
+        for guests in running {
+            let Ok(counts) = guests.join() else { bail!("a thread that watched a guest has panicked") };
+            all += counts;
+        }
+        Ok(all)
+    })
+}
+
+/// What all guests have.
+struct Shared<'a> {
+    /// The disk of this run.
+    jobs: PathBuf,
+    /// The root's.
+    base: PathBuf,
+    scratch: &'a Path,
+}
+
+/// Boots one kernel.
+fn one(kernel: &Kernel, jobs: &[&'static Job], shared: &Shared<'_>) -> Result<Counts> {
+    let suite = disks::of_suite(kernel)?;
+    let version = kernel.version;
+    say(format_args!("-- {version}: {}, CPython {}", suite.release, kernel.python));
+    let mut console = Console::new(version, jobs);
+    let log = shared.scratch.join(format!("{version}.log"));
+    let ended = machine::run(&suite, [&shared.base, &suite.image, &shared.jobs], &log, &mut console)?;
+    say(format_args!("-- {version}: {} after {}", ended.how, in_words(ended.after)));
+    Ok(console.finish(&ended, &log))
 }
 
 fn in_words(time: Duration) -> String {
@@ -118,7 +160,7 @@ pub(crate) struct Built {
     programs: PathBuf,
 }
 
-fn built(workspace: &Workspace, options: &Options) -> Result<Built> {
+fn built(workspace: &Workspace, options: &Options, jobs: &[&Job]) -> Result<Built> {
     let cargo = |words: &[&str]| {
         let mut cargo = command::cargo(workspace.root());
         cargo.args(words).args((!options.debug).then_some("--release"));
@@ -128,7 +170,8 @@ fn built(workspace: &Workspace, options: &Options) -> Result<Built> {
     let cowtrace = cowtrace.into_iter().filter(|artifact| artifact.name == "cowtrace");
     let cowtrace = cowtrace.filter_map(|artifact| artifact.executable).next_back();
     let mut words = vec!["test", "--package", "cowtrace-tests", "--no-run"];
-    words.extend(guest::TESTS.iter().chain(&["oracle"]).flat_map(|test| ["--test", test]));
+    let wanted: BTreeSet<&str> = jobs.iter().filter_map(|job| job.tests()).chain(["oracle"]).collect();
+    words.extend(wanted.into_iter().flat_map(|test| ["--test", test]));
     let tests: Vec<(String, PathBuf)> = cargo(&words)?
         .into_iter()
         .filter_map(|artifact| Some((artifact.name, artifact.executable?)))

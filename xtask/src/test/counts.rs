@@ -8,6 +8,9 @@ const SKIPPED: &str = "SKIPPED: ";
 /// The same, for reasons that may hold on every machine.
 const ALLOWED: &str = "SKIPPED (allowed): ";
 
+/// Begins the line of a test that passed only when it was run again.
+const UNSTEADY: &str = "UNSTEADY: ";
+
 /// Characters kept of what a failed test said.
 const COMPLAINT: usize = 400;
 
@@ -32,6 +35,25 @@ impl Counts {
         Self { passed: usize::from(passed), failed: usize::from(!passed), ..Self::default() }
     }
 
+    /// One failed check, and what was wrong.
+    pub(crate) fn failure(name: &str, complaint: &str) -> Self {
+        let complaints = BTreeMap::from([(name.to_owned(), complaint.to_owned())]);
+        Self { complaints, ..Self::check(false) }
+    }
+
+    /// The same where it is one of several in which tests have the same names.
+    pub(crate) fn of(mut self, place: &str) -> Self {
+        let complaints = std::mem::take(&mut self.complaints).into_iter();
+        self.complaints = complaints.map(|(test, said)| (format!("{place} {test}"), said)).collect();
+        let line = |line: String, marks: &[&str]| {
+            let mark = marks.iter().find(|mark| line.starts_with(**mark)).copied().unwrap_or_default();
+            format!("{mark}{place}: {}", line.get(mark.len()..).unwrap_or_default())
+        };
+        self.skipped = self.skipped.into_iter().map(|text| line(text, &[SKIPPED, ALLOWED])).collect();
+        self.unsteady = self.unsteady.into_iter().map(|text| line(text, &[UNSTEADY])).collect();
+        self
+    }
+
     /// One check that could not be made.
     pub(crate) fn skip(reason: &str) -> Self {
         Self { skipped: vec![format!("{SKIPPED}{reason}")], ..Self::default() }
@@ -50,7 +72,7 @@ impl Counts {
         self.failed -= 1;
         self.passed += 1;
         let complaint = self.complaints.remove(test).unwrap_or_default();
-        self.unsteady.push(format!("UNSTEADY: {test} failed, and passed when it was run again: {complaint}"));
+        self.unsteady.push(format!("{UNSTEADY}{test} failed, and passed when it was run again: {complaint}"));
     }
 
     /// Where nothing may be left out without notice, a skip is a failure unless it says that it is allowed.
