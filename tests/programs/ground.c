@@ -313,3 +313,14 @@ int run_command(int count, char **arguments, const struct command *commands)
 	errno = EINVAL;
 	die("no such sub-command");
 }
+
+/* A batch has had 14, 15 and 31 pages. */
+#define BATCHES 64UL
+
+void leave_batch(void)
+{
+	struct region region = private_region("batch", BATCHES);
+
+	store_loop(region.start, 1, region.pages);
+	munmap(region.start, region.pages * PAGE);
+}

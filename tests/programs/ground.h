@@ -56,6 +56,10 @@ void pin(void);
 /* This thread to the so manieth CPU that it may use, or the first where there are not so many. */
 void pin_to(int index);
 
+/* Makes so many new pages that this CPU's LRU batch has none of those that were new before. From Linux 5.9 on its references,
+ * too, make the kernel copy; since 5.18 it empties the batch first: https://github.com/torvalds/linux/commit/d4c470970d45 */
+void leave_batch(void);
+
 struct region map_region(const char *name, unsigned long pages, int protection, int flags, int fd);
 struct region private_region(const char *name, unsigned long pages);
 /* A file of so many pages of text, open, already unlinked and on its disk. */

@@ -94,6 +94,7 @@ static void start_protected(struct region region)
 static void fill_and_protect(struct region region)
 {
 	write_region(region);
+	leave_batch();
 	start(region, UFFDIO_REGISTER_MODE_WP);
 }
 
