@@ -104,6 +104,16 @@ cases! {
     kernel_refused: "kernel", "refused";
     /// Copies that the kernel makes without a page fault.
     kernel_gup: "kernel", "gup";
+    /// Another process writes by process_vm_writev(2): the copies are the child's, the thread is the writer's.
+    pinned_foreign: "pinned", "foreign";
+    /// A debugger writes word by word.
+    pinned_poke: "pinned", "poke";
+    /// Another process writes through /proc/PID/mem.
+    pinned_memory: "pinned", "memory";
+    /// The disk writes into pages that were inherited.
+    pinned_direct: "pinned", "direct";
+    /// Pages that were inherited become a fixed buffer of io_uring.
+    pinned_ring: "pinned", "ring";
     /// SIGSEGV first, then a copy: pages without access.
     signal_no_access: "signals", "no_access";
     /// SIGSEGV first, then a copy: pages that may be read.

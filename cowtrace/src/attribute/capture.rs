@@ -119,6 +119,7 @@ impl Replay<'_> {
             region_kind: &capture.region,
             kernel_mode: capture.kernel_mode,
             syscall: capture.syscall.clone(),
+            foreign: false,
             image: self.image.as_ref(),
             types: &self.types,
             image_id: IMAGE_ID,

@@ -131,6 +131,8 @@ pub struct Evidence<'a> {
     pub kernel_mode: bool,
     /// … for this system call.
     pub syscall: Option<String>,
+    /// … of a thread of another process, or on the kernel's own account.
+    pub foreign: bool,
     /// Memory around the address before the write.
     pub image: Option<&'a Image>,
     /// Types of the process, by address.
@@ -200,6 +202,7 @@ impl<'a> Evidence<'a> {
             region_kind: "anonymous",
             kernel_mode: false,
             syscall: None,
+            foreign: false,
             image: None,
             types,
             image_id: 1,

@@ -280,6 +280,7 @@ impl Attributor {
             region_kind: region.kind,
             kernel_mode: fault.flags & flag::KERNEL_MODE != 0,
             syscall: (fault.syscall >= 0).then(|| syscall(fault.syscall)),
+            foreign: fault.flags & flag::FOREIGN != 0,
             image: (fault.flags & flag::IMAGE != 0).then_some(&fault.image),
             types: self.names.types(),
             image_id,
@@ -311,8 +312,9 @@ impl Attributor {
             forked: !self.tree.began(process),
         };
         let write = rules::judge(&evidence);
-        // What is told by a heap of slots is not kept in captures.
-        if evidence.slotted.is_none() && !evidence.collecting && log::log_enabled!(log::Level::Trace) {
+        // What is told by a heap of slots, or was done from outside, is not kept in captures.
+        let is_kept = evidence.slotted.is_none() && !evidence.collecting && !evidence.foreign;
+        if is_kept && log::log_enabled!(log::Level::Trace) {
             let found = self.names.interpreter_of(image_id);
             let origin = capture::Origin {
                 fault,

@@ -11,8 +11,9 @@ use crate::symbolize::instruction::Store;
 /// A question to the evidence.
 type Question = fn(&Evidence<'_>, &Write) -> Option<Operation>;
 
-/// The order matters: a swap inside an import is the import's, a collection inside anything is a collection.
+/// The order matters: what somebody else did is none of the process's doing, a swap inside an import is the import's, a collection inside anything is a collection.
 static QUESTIONS: &[(&str, Question)] = &[
+    ("kernel", foreign),
     ("gc", collection),
     ("fork_bookkeeping", fork),
     ("startup", startup),
@@ -40,6 +41,14 @@ pub fn of(evidence: &Evidence<'_>, write: &Write) -> Operation {
 
 fn certain(kind: &'static str, name: Option<String>) -> Operation {
     Operation { kind, name, detail: None, chain: Vec::new(), confidence: Confidence::Certain, reason: None }
+}
+
+/// What another process did to this one's memory, or the kernel on its own account, says nothing of what this one was at.
+fn foreign(evidence: &Evidence<'_>, _: &Write) -> Option<Operation> {
+    evidence.foreign.then(|| Operation {
+        detail: Some("from outside".to_owned()),
+        ..certain("kernel", evidence.syscall.clone())
+    })
 }
 
 /// The collector's own functions, or, where they have no names, a run of writes to collector heads from one

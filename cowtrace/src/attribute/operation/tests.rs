@@ -270,7 +270,14 @@ fn kernel_and_native() {
         e.kernel_mode = true;
         e.syscall = Some("read".to_owned());
     });
-    assert_eq!((read.kind, read.name.as_deref()), ("kernel", Some("read")));
+    assert_eq!((read.kind, read.name.as_deref(), read.detail), ("kernel", Some("read"), None));
+    let poked = asked(None, None, |e| {
+        e.phase = Some(Phase::Exit);
+        e.kernel_mode = true;
+        e.foreign = true;
+        e.syscall = Some("ptrace".to_owned());
+    });
+    assert_eq!((poked.kind, poked.detail.as_deref()), ("kernel", Some("from outside")));
     assert_eq!(asked(None, None, |_| {}).kind, "native");
     let missing = asked(None, None, |e| {
         e.frames_missing = true;
