@@ -11,6 +11,8 @@ use crate::binary::cowtrace;
 use crate::process::{Finished, Output, Started};
 use crate::trace::Trace;
 
+/// The rung that cowtrace is to use, if it is not to choose.
+const RUNG: &str = "COWTRACE_RUNG";
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A program to run, alone or traced.
@@ -110,7 +112,11 @@ impl Run {
     #[must_use]
     pub fn start(self) -> Started {
         let mut command = Command::new(cowtrace());
-        command.args(&self.flags).arg("--").arg(&self.program).args(&self.arguments);
+        command.args(&self.flags);
+        if let Some(rung) = std::env::var_os(RUNG) {
+            command.arg("--rung").arg(rung);
+        }
+        command.arg("--").arg(&self.program).args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Started::new(&mut command, &self.input, self.output, self.timeout)
     }

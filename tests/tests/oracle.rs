@@ -51,7 +51,7 @@ fn agrees(fact: &Fact) {
         // A refused fault is not counted.
         "refused" => assert_eq!(faults, 0, "{fact:?}"),
         // Its copies, if there are any, share the figure.
-        "child_gone" | "child_copied" | "parent_first" if fact.outcome == "reuse" => {
+        "child_gone" | "child_copied" | "parent_first" | "protected_own" if fact.outcome == "reuse" => {
             assert!(faults >= fact.pages, "{fact:?}");
         }
         _ => assert_eq!(faults, fact.pages, "faults that the kernel counted: {fact:?}"),
@@ -66,8 +66,13 @@ fn nothing_but_reuses_when_nobody_looks_on() {
         return;
     }
     for _ in 0..repeats(5) {
-        for (case, pages) in [("child_gone", 71), ("child_copied", 73), ("parent_first", 67)] {
-            let finished = Run::new(programs::built("reuse")).arg(case).alone();
+        for (program, case, pages) in [
+            ("reuse", "child_gone", 71),
+            ("reuse", "child_copied", 73),
+            ("reuse", "parent_first", 67),
+            ("userfault", "protected_own", 173),
+        ] {
+            let finished = Run::new(programs::built(program)).arg(case).alone();
             let facts = parse(&finished.stdout_text());
             let reuses =
                 facts.iter().filter(|fact| fact.outcome == "reuse").map(|fact| fact.pages).sum::<u64>();

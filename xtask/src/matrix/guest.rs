@@ -24,6 +24,9 @@ const SKIPPED: &str = "default_listing";
 /// Everything may take so many times as long as it would.
 const PATIENCE: u32 = 20;
 
+/// Where more tests of a job fail than so many, none is run again: it is not by chance.
+const UNSTEADY: usize = 4;
+
 /// One thing that is done in each guest.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -41,19 +44,24 @@ enum Does {
     Tests(&'static str),
 }
 
+/// The rung that every kernel has, where cowtrace would choose the other.
+const BASE_RUNG: &[(&str, &str)] = &[("COWTRACE_RUNG", "base")];
+
 /// All jobs, in their order: one row for each.
 const ALL: &[Job] = &[
     Job { name: "doctor", does: Does::Command("/jobs/cowtrace doctor"), environment: &[] },
     Job { name: "trace", does: Does::Command(TRACE), environment: &[] },
+    Job { name: "trace-base", does: Does::Command(TRACE), environment: BASE_RUNG },
     Job { name: "oracle", does: Does::Tests("oracle"), environment: &[] },
     Job { name: "ground-truth", does: Does::Tests("ground_truth"), environment: &[] },
+    Job { name: "ground-truth-base", does: Does::Tests("ground_truth"), environment: BASE_RUNG },
     Job { name: "seed", does: Does::Tests("seed"), environment: &[] },
     Job { name: "experiments", does: Does::Tests("experiments"), environment: &[] },
 ];
 
 /// What the kernel says of a program that it refuses is long, and its end tells most.
-const TRACE: &str = "if /jobs/cowtrace --all -o /tmp/true.jsonl -- true; then head -c 4000 /tmp/true.jsonl; \
-                     else /jobs/cowtrace -v -- true 2>&1 | tail -n 150; false; fi";
+const TRACE: &str = "rung=${COWTRACE_RUNG:+--rung $COWTRACE_RUNG}; if /jobs/cowtrace $rung --all -o /tmp/true.jsonl -- true; then head -c 4000 /tmp/true.jsonl; \
+                     else /jobs/cowtrace -v $rung -- true 2>&1 | tail -n 150; false; fi";
 
 impl Job {
     pub(super) fn has_tests(&self) -> bool {
@@ -79,7 +87,9 @@ impl Job {
                 format!(
                     "{run} --skip {SKIPPED}{only}; echo $? >/tmp/status) 2>&1 | tee /tmp/said\n\
                      status=$(cat /tmp/status)\n\
-                     for test in $(sed -n '/^failures:$/,/^$/ s/^    //p' /tmp/said | grep '^[a-z0-9_]*$' | sort -u); do\n\
+                     set -- $(sed -n '/^failures:$/,/^$/ s/^    //p' /tmp/said | grep '^[a-z0-9_]*$' | sort -u)\n\
+                     [ $# -le {UNSTEADY} ] || set --\n\
+                     for test; do\n\
                      \x20   echo\n\
                      \x20   echo \"{MARK}again $test\"\n\
                      \x20   {run} --exact $test) 2>&1\n\
@@ -104,12 +114,13 @@ pub(super) fn jobs(options: &Options) -> Result<Vec<&'static Job>> {
 }
 
 /// The words by which tests are chosen, quoted for the shell.
-pub(super) fn only(options: &Options) -> String {
+fn only(options: &Options) -> String {
     options.only.iter().map(|part| format!(" '{}'", part.replace('\'', ""))).collect()
 }
 
 /// The program that runs all jobs and ends the guest: a reset, by which qemu ends.
-pub(super) fn script(workspace: &Path, jobs: &[&Job], only: &str) -> String {
+pub(super) fn script(workspace: &Path, jobs: &[&Job], options: &Options) -> String {
+    let only = only(options);
     let workspace = workspace.display();
     let mut text = format!(
         "#!/bin/sh\n\
@@ -133,11 +144,16 @@ pub(super) fn script(workspace: &Path, jobs: &[&Job], only: &str) -> String {
          cd {workspace}/tests\n\
          uname -r\n",
     );
+    if let Some(rung) =
+        options.rung.as_ref().filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()))
+    {
+        text += &format!("export COWTRACE_RUNG={rung}\n");
+    }
     for job in jobs {
         let name = job.name;
         text += &format!(
             "echo '{MARK}begin {name}'\n{}echo\necho \"{MARK}end {name} $status\"\n",
-            job.script(only)
+            job.script(&only)
         );
     }
     text + "sync\necho b >/proc/sysrq-trigger\nsleep 60\n"

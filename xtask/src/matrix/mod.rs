@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// Run only tests with this in their names
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
+    /// Use this rung in every job that names none
+    #[arg(long, value_name = "RUNG")]
+    rung: Option<String>,
     /// Take the debug build of cowtrace and of the tests, in place of the release build
     #[arg(long)]
     debug: bool,
@@ -92,7 +95,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
     ])?;
     let built = built(workspace, options, &jobs)?;
     let scratch = tempfile::tempdir().context("no temporary directory")?;
-    let script = guest::script(workspace.root(), &jobs, &guest::only(options));
+    let script = guest::script(workspace.root(), &jobs, options);
     let shared = Shared {
         jobs: disks::of_jobs(workspace, &built, &script, scratch.path())?,
         base: disks::base()?,
