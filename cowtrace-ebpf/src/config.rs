@@ -73,6 +73,8 @@ pub struct Config {
     pub gfp_zero: u32,
     /// `__GFP_MOVABLE` of this kernel.
     pub gfp_movable: u32,
+    /// `__GFP_HIGHMEM` of this kernel.
+    pub gfp_highmem: u32,
     /// `__GFP_DIRECT_RECLAIM` of this kernel.
     pub gfp_direct_reclaim: u32,
     /// Bits that no allocation for a private page has: `__GFP_WRITE` (page cache that is about to be written).
@@ -81,4 +83,4 @@ pub struct Config {
     pub own_pid: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 116);
+const _: () = assert!(size_of::<Config>() == 120);

@@ -86,7 +86,7 @@ pub mod flag {
     /// A thread of another process, or of the kernel, reached into this one's memory: `tid` and `syscall` are that thread's,
     /// `ip` is 0.
     pub const FOREIGN: u32 = 1 << 10;
-    /// The kernel reached the page by `get_user_pages`: `address` is the page's, which byte is written is not known.
+    /// The kernel reached the page by `get_user_pages`: `address` may be the page's, where more than one byte is wanted.
     pub const PAGE_ONLY: u32 = 1 << 11;
     /// A translation of the process was flushed inside the fault; said only while pages of hugetlbfs are looked for.
     pub const FLUSHED: u32 = 1 << 16;

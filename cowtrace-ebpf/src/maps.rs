@@ -45,6 +45,7 @@ pub(crate) static CONFIG: Config = Config {
     bprm_filename: 0,
     gfp_zero: 0,
     gfp_movable: 0,
+    gfp_highmem: 0,
     gfp_direct_reclaim: 0,
     gfp_never: 0,
     own_pid: 0,

@@ -35,10 +35,10 @@ static struct region filled(const char *name, unsigned long pages)
 	return region;
 }
 
-static void tell(struct region region, pid_t child, pid_t writer)
+static void tell(struct region region, pid_t child, pid_t writer, unsigned long offset)
 {
 	struct fact fact = {
-		.outcome = "copy", .pages = (long)region.pages, .bytes = NONE, .faults = 0, .offset = 0, .pid = child,
+		.outcome = "copy", .pages = (long)region.pages, .bytes = NONE, .faults = 0, .offset = (long)offset, .pid = child,
 		.tid = writer, .generation = 1, .mode = "gup",
 	};
 
@@ -49,7 +49,8 @@ static void tell(struct region region, pid_t child, pid_t writer)
 }
 
 /* The parent writes to the child's pages while the child waits. */
-static void from_outside(const char *name, unsigned long pages, void (*write_all)(pid_t, struct region))
+static void from_outside(const char *name, unsigned long pages, void (*write_all)(pid_t, struct region),
+			 unsigned long offset)
 {
 	struct region region = filled(name, pages);
 	struct link link;
@@ -64,7 +65,7 @@ static void from_outside(const char *name, unsigned long pages, void (*write_all
 	}
 	parent_hears(&link);
 	write_all(pid, region);
-	tell(region, pid, gettid());
+	tell(region, pid, gettid(), offset);
 	parent_releases(&link);
 	wait_for(pid);
 }
@@ -137,7 +138,7 @@ static void from_inside(const char *name, unsigned long pages, const char *(*pin
 		_exit(0);
 	}
 	answer = parent_hears(&link);
-	tell(region, pid, answer.tid);
+	tell(region, pid, answer.tid, 0);
 	parent_releases(&link);
 	wait_for(pid);
 }
@@ -188,17 +189,17 @@ static const char *by_ring(struct region region)
 
 static void foreign(void)
 {
-	from_outside("foreign", 131, by_writev);
+	from_outside("foreign", 131, by_writev, 0);
 }
 
 static void poke(void)
 {
-	from_outside("poke", 137, by_poke);
+	from_outside("poke", 137, by_poke, AT / 8 * 8);
 }
 
 static void memory(void)
 {
-	from_outside("memory", 139, by_memory);
+	from_outside("memory", 139, by_memory, AT);
 }
 
 static void direct(void)

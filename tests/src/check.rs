@@ -186,9 +186,7 @@ fn check_fact(trace: &Trace, fact: &Fact) {
             fact.tid
         );
         assert!(fault.time >= process.start, "before its process began: {fault:?}, {process:?}");
-        // Of what it looks up by `get_user_pages` the kernel tells the page alone.
-        let offset = if fact.mode == Mode::Gup { Some(0) } else { fact.offset };
-        if let Some(offset) = offset {
+        if let Some(offset) = fact.offset {
             assert_eq!(fault.address % 4096, offset, "byte of the page, {what}: {:#x}", fault.address);
         }
         if fact.generation > 0 {

@@ -12,9 +12,12 @@ fn mm_page_alloc(context: RawTracePointContext) -> i32 {
     let flags = context.arg::<u64>(2) as u32;
     // Only pages for user memory are movable, and they are allocated where waiting is allowed; page tables, the page
     // cache's writes and interrupts' buffers are told apart by this, before anything is looked up.
-    let user = flags & config!(gfp_movable) != 0
-        && flags & config!(gfp_direct_reclaim) != 0
-        && flags & config!(gfp_never) == 0;
+    // A page that is to stay where it is (`FOLL_LONGTERM`: io_uring's buffers, RDMA) is not asked for as a movable one, but still
+    // as one for a user; outside of the kernel's handler others are, too.
+    let movable = config!(gfp_movable);
+    let kinds = if config!(flags) & FUNCTIONS != 0 { movable | config!(gfp_highmem) } else { movable };
+    let user =
+        flags & kinds != 0 && flags & config!(gfp_direct_reclaim) != 0 && flags & config!(gfp_never) == 0;
     let page = context.arg::<u64>(0);
     if user && page != 0 {
         fault::allocated(page, context.arg::<u64>(1) as u32, flags & config!(gfp_zero) != 0);

@@ -145,6 +145,7 @@ const ATOMIC_SWAP: &str = "rss_stat.count[MM_SWAPENTS]";
 /// <https://github.com/torvalds/linux/blob/v6.18/include/linux/gfp_types.h>.
 static FLAGS: &[Flag] = &[
     Flag { enumerator: "___GFP_MOVABLE_BIT", before: 0x8, slot: |c| &mut c.gfp_movable },
+    Flag { enumerator: "___GFP_HIGHMEM_BIT", before: 0x2, slot: |c| &mut c.gfp_highmem },
     Flag { enumerator: "___GFP_ZERO_BIT", before: 0x100, slot: |c| &mut c.gfp_zero },
     Flag { enumerator: "___GFP_DIRECT_RECLAIM_BIT", before: 0x400, slot: |c| &mut c.gfp_direct_reclaim },
     Flag { enumerator: "___GFP_WRITE_BIT", before: 0x1000, slot: |c| &mut c.gfp_never },
@@ -211,7 +212,7 @@ mod tests {
             assert_eq!(flag.before.count_ones(), 1);
         }
         let rest = Config { flags: 1, own_pid: 1, ..config };
-        assert!(bytemuck::cast_ref::<Config, [u32; 29]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
+        assert!(bytemuck::cast_ref::<Config, [u32; 30]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
     }
 
     /// Needs a kernel with BTF.
