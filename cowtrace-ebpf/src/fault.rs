@@ -118,7 +118,7 @@ pub(crate) fn begin_in(thread: &mut Thread, entry: &Entry) {
         return;
     }
     tree::hint(begun, time);
-    if begun % MEASURED_EVERY == 0
+    if begun.is_multiple_of(MEASURED_EVERY)
         && let Some(thread) = maps::thread(read::current_tid())
     {
         thread.totals.probe_ns += (read::now() - time) * MEASURED_EVERY;
