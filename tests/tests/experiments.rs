@@ -220,7 +220,8 @@ fn memset_without_the_lock() {
             };
             assert!(calls.contains(&op), "{fault:?}");
             let object = fault.native.first().and_then(|frame| frame.object.as_deref()).unwrap_or_default();
-            assert!(object.contains("libc.so"), "{fault:?}");
+            // Before glibc 2.34 its file had its version in the name.
+            assert!(object.contains("libc.so") || object.contains("/libc-2."), "{fault:?}");
         }
     });
 }

@@ -3,8 +3,9 @@
 #![expect(clippy::panic, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use cowtrace_tests::trace::Page;
 use cowtrace_tests::{Fault, Trace, check, needs, programs, python, seed};
 
 /// What a script did.
@@ -27,7 +28,7 @@ fn on_every_build(script: &str, judge: impl Fn(&Ran)) {
     }
     let source = seed::script(script);
     python::on_each(1, |interpreter| {
-        let traced = seed::run_forking(interpreter, &source).trace();
+        let traced = seed::run_forking(interpreter, &source).flag("--key").flag(KEY).trace();
         let workers = seed::workers(&traced.finished.stdout_text());
         for &worker in &workers {
             assert_eq!(traced.trace.process(worker).generation, 1, "worker {worker}");
@@ -111,6 +112,23 @@ fn script_4_import_in_worker() {
     });
 }
 
+/// Asked for in every script, and how it is called in the answer.
+const KEY: &str = "sys.modules[statistics]";
+const NAME: &str = "sys.modules['statistics']";
+
+/// Whether the process had the page with the module's entry for itself before the assignment, by a write that is listed: the
+/// assignment has no fault then. Where the table shares a page with what is written often, as that of Debian 11's CPython 3.9 does,
+/// this is so.
+fn had_entry(trace: &Trace, pid: u32, script: &Path, line: u32) -> bool {
+    let of_entry = |page: &&Page| page.pid == pid && page.key.as_deref() == Some(NAME);
+    trace.pages.iter().filter(of_entry).any(|page| {
+        let is_it =
+            |fault: &&Fault| Some(fault.time) == page.time && fault.address >> 12 == page.address >> 12;
+        let found = trace.faults_of(pid).find(is_it);
+        page.state == "private" && found.is_some_and(|fault| fault.line_in(script) != Some(line))
+    })
+}
+
 /// Exactly one swap of `statistics` for every worker that ran a task, at the assignment, and none elsewhere.
 fn one_swap_each(script: &str, assignment: &str, expected_line: u32) {
     on_every_build(script, |ran| {
@@ -119,8 +137,11 @@ fn one_swap_each(script: &str, assignment: &str, expected_line: u32) {
         assert_eq!(line, expected_line);
         let swaps = swaps(trace);
         let swapped: Vec<u32> = swaps.iter().map(|fault| fault.pid).collect();
-        assert_eq!(swapped.iter().copied().collect::<BTreeSet<_>>(), *workers, "who swapped: {swaps:#?}");
-        assert_eq!(swapped.len(), workers.len(), "more than one swap in a worker: {swaps:#?}");
+        let expected: BTreeSet<u32> =
+            workers.iter().copied().filter(|pid| !had_entry(trace, *pid, script, line)).collect();
+        assert!(ran.minor == 9 || expected == *workers, "whose page it was: {:#?}", trace.pages);
+        assert_eq!(swapped.iter().copied().collect::<BTreeSet<_>>(), expected, "who swapped: {swaps:#?}");
+        assert_eq!(swapped.len(), expected.len(), "more than one swap in a worker: {swaps:#?}");
         for fault in swaps {
             assert_eq!(fault.operation.name.as_deref(), Some("statistics"), "{fault:?}");
             assert_eq!(fault.write.kind, "dict_entry", "{fault:?}");
