@@ -57,7 +57,7 @@ pub(super) const STEPS: &[Step] = &[
     Step::check("layers", "modules use only what lies below them", layers),
     Step::check("fuzz", "inputs that are made up, for some seconds", fuzzing).when_named(),
     Step::check("integration", "tests against this kernel", integration).with_tests(),
-    Step::check("matrix", "other kernels, emulated", matrix),
+    Step::check("matrix", "other kernels, emulated", matrix).when_named(),
 ];
 
 /// What the steps share.
