@@ -19,7 +19,6 @@ use crate::kernel::rung::{Rung, Wanted};
 const SETTINGS: [&str; 2] = ["kernel.unprivileged_bpf_disabled", "kernel.perf_event_paranoid"];
 /// Who may look into another process's memory, where the kernel has the Yama security module.
 const PTRACE_SCOPE: &str = "kernel.yama.ptrace_scope";
-/// Characters of an error that are shown.
 
 /// What was seen.
 #[derive(Debug)]
