@@ -15,7 +15,7 @@ use crate::kernel::rung::{Rung, Wanted, Way};
 /// # Errors
 /// None of those that are wanted works.
 pub fn choose(types: &Btf, wanted: Wanted) -> Result<Rung, kernel::Error> {
-    let (ways, base) = wanted.order();
+    let (ways, base) = wanted.order(kernel::is_preemptible());
     let mut reasons = Vec::new();
     for way in ways {
         if !has_functions(types) {

@@ -16,7 +16,7 @@ pub enum Rung {
 /// How a function is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// `fentry` and `fexit`: the cheaper one, and no return is missed.
+    /// `fentry` and `fexit`: the cheaper one.
     Trampolines,
     /// `kprobe` and `kretprobe`.
     Kprobes,
@@ -66,7 +66,7 @@ impl Rung {
 }
 
 impl Way {
-    /// Both, the better one first.
+    /// Both, the cheaper one first.
     pub const ALL: [Self; 2] = [Self::Trampolines, Self::Kprobes];
 
     /// The kernel's word for a program at the entry or at the return of a function.
@@ -83,13 +83,21 @@ impl Way {
 
 impl Wanted {
     /// The ways to try in their order, and whether the base rung will do when none of them works.
+    ///
+    /// A kernel that may preempt a task inside a trampoline's program lets that program run for no other task of the CPU until the
+    /// first one goes on (`__bpf_prog_enter_recur`, <https://github.com/torvalds/linux/blob/v6.18/kernel/bpf/trampoline.c>), and
+    /// those tasks' faults would be missed. Kprobes' programs are not preempted.
     #[must_use]
-    pub fn order(self) -> (Vec<Way>, bool) {
+    pub fn order(self, preemptible: bool) -> (Vec<Way>, bool) {
+        let mut all = Way::ALL.to_vec();
+        if preemptible {
+            all.reverse();
+        }
         match self {
-            Self::Best => (Way::ALL.to_vec(), true),
+            Self::Best => (all, true),
             Self::Only(Rung::Base) => (Vec::new(), true),
             Self::Only(Rung::Functions(way)) => (vec![way], false),
-            Self::Functions => (Way::ALL.to_vec(), false),
+            Self::Functions => (all, false),
         }
     }
 }
@@ -100,8 +108,9 @@ mod tests {
 
     #[test]
     fn the_best_comes_first() {
-        assert_eq!(Wanted::Best.order(), (vec![Way::Trampolines, Way::Kprobes], true));
-        assert_eq!(Wanted::Only(Rung::Base).order(), (vec![], true));
-        assert_eq!(Wanted::Functions.order(), (vec![Way::Trampolines, Way::Kprobes], false));
+        assert_eq!(Wanted::Best.order(false), (vec![Way::Trampolines, Way::Kprobes], true));
+        assert_eq!(Wanted::Best.order(true), (vec![Way::Kprobes, Way::Trampolines], true));
+        assert_eq!(Wanted::Only(Rung::Base).order(true), (vec![], true));
+        assert_eq!(Wanted::Functions.order(false), (vec![Way::Trampolines, Way::Kprobes], false));
     }
 }
