@@ -39,7 +39,7 @@ const BASE_BLIND: &str =
     "get_user_pages writes (ptrace, process_vm_writev, O_DIRECT, io_uring) raise no fault.";
 /// What calls of the handler do not show.
 const FUNCTIONS_BLIND: &str =
-    "Accesses of the kernel itself to addresses where a process has mapped nothing count nowhere.";
+    "Accesses of the kernel itself to what a process has not mapped, or may not access, count nowhere.";
 /// What is missing where memory does not say whose it is.
 const NO_OWNER: &str = "Writes by ptrace or process_vm_writev to the memory of another process are not seen: this kernel \
      was built without CONFIG_MEMCG.";

@@ -101,7 +101,9 @@ pub(super) fn run(suite: &Suite, disks: [&PathBuf; 3], log: &Path, console: &mut
 }
 
 fn qemu(suite: &Suite, disks: [&PathBuf; 3], log: &Path) -> Command {
-    let mut qemu = Command::new("/usr/bin/qemu-system-x86_64");
+    // However this program ends, the guest ends with it.
+    let mut qemu = Command::new("/usr/bin/setpriv");
+    qemu.args(["--pdeathsig", "KILL", "--", "/usr/bin/qemu-system-x86_64"]);
     // Emulation: where a machine is itself a guest, /dev/kvm may be there and not work. Two processors take turns in one thread:
     // in a thread each, one now and then executes a breakpoint by which the kernel was just changing its own code (static
     // branches, tracepoints) after the other has ended that change, and the kernel knows nothing of it: `Oops: int3`.
