@@ -37,8 +37,9 @@ static struct region filled(const char *name, unsigned long pages)
 
 static void tell(struct region region, pid_t child, pid_t writer, unsigned long offset)
 {
+	/* The kernel counts them with the writer's, among others. */
 	struct fact fact = {
-		.outcome = "copy", .pages = (long)region.pages, .bytes = NONE, .faults = 0, .offset = (long)offset, .pid = child,
+		.outcome = "copy", .pages = (long)region.pages, .bytes = NONE, .faults = NONE, .offset = (long)offset, .pid = child,
 		.tid = writer, .generation = 1, .mode = "gup",
 	};
 
