@@ -245,8 +245,9 @@ fn input_and_output() {
     let (input, output) = (terminal.file("input"), terminal.file("output"));
     fs::write(&input, "12345").unwrap();
     let hold = hold(&terminal, "-q");
-    terminal.run(&format!("clear; {hold} < {} > {}; echo \"status $?.\"", input.display(), output.display()));
-    terminal.until("status 7.");
+    terminal.run(&format!("clear; {hold} < {} > {}; echo \"ended $?.\"", input.display(), output.display()));
+    // Not the words of the run before, which may still stand there.
+    terminal.until("ended 7.");
     assert_eq!(fs::read_to_string(output).unwrap(), "input 5\nholding\ngoing\n");
     assert!(!terminal.screen().contains("seen by"), "-q says nothing");
 }
