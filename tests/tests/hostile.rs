@@ -12,9 +12,8 @@ use cowtrace_tests::peak::Peak;
 use cowtrace_tests::{Fault, Run, Trace, needs, programs, python};
 use tempfile::TempDir;
 
-/// How much memory cowtrace may have had at any time: the ring, seen twice, is 128 MiB of it, and the kernel's types are read once
-/// more where functions can be tried.
-const MOST_MEMORY: u64 = 240 << 20;
+/// How much memory cowtrace may have had at any time.
+const MOST_MEMORY: u64 = 200 << 20;
 /// How long after its command cowtrace may end.
 const LONGEST_END: Duration = Duration::from_secs(2);
 /// Frames of a stack at most.

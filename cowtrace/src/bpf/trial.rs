@@ -1,5 +1,7 @@
 //! Whether the kernel lets functions be attached to: by trying it with the smaller one of the programs.
 
+use std::thread;
+
 use aya::EbpfLoader;
 use cowtrace_ebpf::state::RING;
 
@@ -22,10 +24,10 @@ pub fn choose(types: &Btf, wanted: Wanted) -> Result<Rung, kernel::Error> {
             reasons.push("it has no such function".to_owned());
             break;
         }
-        match works(way) {
+        match apart(way) {
             Ok(()) => return Ok(Rung::Functions(way)),
             Err(error) => {
-                let reason = format!("{}: {}", way.word(false), words(error));
+                let reason = format!("{}: {error}", way.word(false));
                 log::info!("not by {reason}");
                 reasons.push(reason);
             }
@@ -34,13 +36,22 @@ pub fn choose(types: &Btf, wanted: Wanted) -> Result<Rung, kernel::Error> {
     if base { Ok(Rung::Base) } else { Err(kernel::Error::NoFunctions(reasons.join("; "))) }
 }
 
+/// Tries a way in a thread of its own: the kernel's types take tens of megabytes for a moment, which the C library keeps for the
+/// threads that come later instead of beside what they need. The error is in words.
+fn apart(way: Way) -> Result<(), String> {
+    thread::scope(|scope| scope.spawn(|| works(way).map_err(words)).join())
+        .unwrap_or_else(|_| Err("trying it panicked".to_owned()))
+}
+
 /// Attaches to the return of the fault handler in a way, and lets go of it again.
 fn works(way: Way) -> Result<(), BpfError> {
     let symbols = |hook: &&'static Hook| match hook.attach {
         Attach::Function { symbols, returns: true, .. } => Some((hook.program, symbols)),
         _ => None,
     };
-    let Some((program, symbols)) = HOOKS.iter().find_map(|hook| symbols(&hook)) else { return Ok(()) };
+    // A table without such a row is no reason to believe that it works.
+    let found = HOOKS.iter().find_map(|hook| symbols(&hook));
+    let (program, symbols) = found.ok_or(BpfError::NoProgram { program: "handler" })?;
     let functions = Functions::new(way)?;
     let mut loader = EbpfLoader::new();
     // No record is ever written.
