@@ -44,6 +44,8 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf, BpfError> {
     let level: u8 = if options.log { u8::MAX } else { 0 };
     let mut loader = EbpfLoader::new();
     loader
+        // Nothing in the object is relocated by the kernel's types: offsets come with `config`.
+        .btf(None)
         .override_global(CONFIG, &config, true)
         .override_global("AYA_LOG_LEVEL", &level, false)
         .map_max_entries(RING, options.ring_bytes)

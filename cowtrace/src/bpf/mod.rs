@@ -10,6 +10,8 @@ mod pod;
 mod ring;
 mod trial;
 
+use std::thread;
+
 use aya::{Ebpf, EbpfError, maps::MapError, programs::ProgramError};
 use cowtrace_ebpf::state::RING;
 
@@ -101,7 +103,10 @@ impl Bpf {
     /// # Errors
     /// [`BpfError::Load`].
     pub fn load(options: &LoadOptions) -> Result<Self, BpfError> {
-        Ok(Self { ebpf: load::load(options)? })
+        // In a thread of its own, as every reading of the kernel's types: see [`trial`].
+        let loaded = thread::scope(|scope| scope.spawn(|| load::load(options)).join());
+        let ebpf = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(Self { ebpf })
     }
 
     /// Takes the ring buffer; once.

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use aya::EbpfLoader;
+use aya::{Ebpf, EbpfLoader};
 use cowtrace_ebpf::state::RING;
 
 use super::attach::{Functions, Refused};
@@ -19,32 +19,49 @@ use crate::kernel::rung::{Rung, Wanted, Way};
 pub fn choose(types: &Btf, wanted: Wanted) -> Result<Rung, kernel::Error> {
     let (ways, base) = wanted.order(kernel::is_preemptible());
     let mut reasons = Vec::new();
-    for way in ways {
-        if !has_functions(types) {
-            reasons.push("it has no such function".to_owned());
-            break;
+    if !ways.is_empty() && has_functions(types) {
+        // In a thread of its own: the kernel's types take tens of megabytes for a moment, which the C library then keeps for the
+        // threads that come later.
+        let tried = thread::scope(|scope| scope.spawn(|| first_that_works(&ways, &mut reasons)).join());
+        if let Ok(Some(way)) = tried {
+            return Ok(Rung::Functions(way));
         }
-        match apart(way) {
-            Ok(()) => return Ok(Rung::Functions(way)),
-            Err(error) => {
-                let reason = format!("{}: {error}", way.word(false));
-                log::info!("not by {reason}");
-                reasons.push(reason);
-            }
-        }
+    } else {
+        reasons.push("it has no such function".to_owned());
     }
     if base { Ok(Rung::Base) } else { Err(kernel::Error::NoFunctions(reasons.join("; "))) }
 }
 
-/// Tries a way in a thread of its own: the kernel's types take tens of megabytes for a moment, which the C library keeps for the
-/// threads that come later instead of beside what they need. The error is in words.
-fn apart(way: Way) -> Result<(), String> {
-    thread::scope(|scope| scope.spawn(|| works(way).map_err(words)).join())
-        .unwrap_or_else(|_| Err("trying it panicked".to_owned()))
+/// The first way that the kernel lets the return of the fault handler be attached to, which is let go of again; why those before
+/// it do not work goes into `reasons`.
+fn first_that_works(ways: &[Way], reasons: &mut Vec<String>) -> Option<Way> {
+    let mut ebpf = match object() {
+        Ok(ebpf) => ebpf,
+        Err(error) => {
+            reasons.push(words(error));
+            return None;
+        }
+    };
+    for &way in ways {
+        let Err(error) = works(way, &mut ebpf) else { return Some(way) };
+        let reason = format!("{}: {}", way.word(false), words(error));
+        log::info!("not by {reason}");
+        reasons.push(reason);
+    }
+    None
 }
 
-/// Attaches to the return of the fault handler in a way, and lets go of it again.
-fn works(way: Way) -> Result<(), BpfError> {
+/// The object with as little room as there can be: no record is ever written.
+fn object() -> Result<Ebpf, BpfError> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None).map_max_entries(RING, 4096);
+    for map in load::TABLES {
+        loader.map_max_entries(map, 1);
+    }
+    loader.load(load::OBJECT).map_err(BpfError::Load)
+}
+
+fn works(way: Way, ebpf: &mut Ebpf) -> Result<(), BpfError> {
     let symbols = |hook: &&'static Hook| match hook.attach {
         Attach::Function { symbols, returns: true, .. } => Some((hook.program, symbols)),
         _ => None,
@@ -53,14 +70,7 @@ fn works(way: Way) -> Result<(), BpfError> {
     let found = HOOKS.iter().find_map(|hook| symbols(&hook));
     let (program, symbols) = found.ok_or(BpfError::NoProgram { program: "handler" })?;
     let functions = Functions::new(way)?;
-    let mut loader = EbpfLoader::new();
-    // No record is ever written.
-    loader.map_max_entries(RING, 4096);
-    for map in load::TABLES {
-        loader.map_max_entries(map, 1);
-    }
-    let mut ebpf = loader.load(load::OBJECT).map_err(BpfError::Load)?;
-    functions.attach(&mut ebpf, symbols, true).map(drop).map_err(|refused| match refused {
+    functions.attach(ebpf, symbols, true).map(drop).map_err(|refused| match refused {
         Refused::NoProgram => BpfError::NoProgram { program },
         Refused::By(source) => BpfError::Attach { probe: way.word(true), source: Box::new(source) },
     })
