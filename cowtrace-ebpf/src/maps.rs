@@ -48,6 +48,12 @@ pub(crate) static CONFIG: Config = Config {
     gfp_highmem: 0,
     gfp_direct_reclaim: 0,
     gfp_never: 0,
+    allocated_frame: 0,
+    allocated_order: 0,
+    allocated_flags: 0,
+    freed_frame: 0,
+    executed_name: 0,
+    executed_old: 0,
     own_pid: 0,
 };
 

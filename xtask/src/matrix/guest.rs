@@ -60,7 +60,7 @@ const ALL: &[Job] = &[
 ];
 
 /// What the kernel says of a program that it refuses is long, and its end tells most.
-const TRACE: &str = "rung=${COWTRACE_RUNG:+--rung $COWTRACE_RUNG}; if /jobs/cowtrace $rung --all -o /tmp/true.jsonl -- true; then head -c 4000 /tmp/true.jsonl; \
+const TRACE: &str = "rung=${COWTRACE_RUNG:+--rung $COWTRACE_RUNG}; if /jobs/cowtrace $rung --all --force -o /tmp/true.jsonl -- true; then head -c 4000 /tmp/true.jsonl; \
                      else /jobs/cowtrace -v $rung -- true 2>&1 | tail -n 150; false; fi";
 
 impl Job {
@@ -137,6 +137,7 @@ pub(super) fn script(workspace: &Path, jobs: &[&Job], options: &Options) -> Stri
          \x20   mount --bind ${{what#*:}} /suite${{what#*:}}\n\
          done\n\
          mkdir -p /dev/pts /dev/shm\n\
+         mount -t tracefs tracefs /sys/kernel/tracing\n\
          mount -t devpts -o ptmxmode=666 devpts /dev/pts\n\
          mount -t devpts -o ptmxmode=666 devpts /suite/dev/pts\n\
          mount -t tmpfs tmpfs /dev/shm\n\
