@@ -33,7 +33,9 @@ pub(crate) fn state_word(state: &[u64; STATE_WORDS], offset: u16) -> u64 {
 /// thread that starts it.
 #[inline(always)]
 pub(crate) fn thread_state(thread: &mut Thread, process: &Process, plan: &Plan) -> u64 {
-    let Some(ident) = tree::field::<u64>(read::current_task(), config!(task_fsbase)) else { return 0 };
+    let Some(ident) = tree::field::<u64>(read::current_task(), config!(task_thread_pointer)) else {
+        return 0;
+    };
     if plan.runtime_current != UNUSED
         && let Some(state) = read::user::<u64>(process.runtime + u64::from(plan.runtime_current))
         && state != 0

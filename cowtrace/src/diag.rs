@@ -45,6 +45,10 @@ pub enum Notice {
     )]
     NoBtf { path: &'static str },
     #[error(
+        "this is a machine of the kind {name}, of whose registers cowtrace knows nothing: run it on x86-64"
+    )]
+    NoArchitecture { name: &'static str },
+    #[error(
         "kernel {release} has no usable tracepoint {name}: use a kernel for x86-64 of version 5.8 or later, built with \
          CONFIG_FTRACE"
     )]

@@ -157,7 +157,7 @@ pub(super) fn known(interpreter: &Interpreter, language: &dyn Language, machine:
     let mut rows = vec![Row::ok(INTERPRETER, format!("{name} {version}, layout {layout}, in {path}"))];
     let fields = machine.types.as_ref().ok().and_then(|types| types.fields.as_ref().ok());
     match fields {
-        Some(fields) if fields.config.task_fsbase == ABSENT => {
+        Some(fields) if fields.config.task_thread_pointer == ABSENT => {
             let found = fields.missing.first().copied().unwrap_or("the kernel does not say where they are");
             rows.push(Row::limited(
                 "frames",

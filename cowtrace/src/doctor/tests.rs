@@ -103,7 +103,8 @@ fn each_miss_is_one_row_with_its_next_step() {
     one(|m| m.trial = Trial::Failed("no".into()), Missing, "attaching", "no", "-v");
     let no_ptrace = "000001fffff7ffff";
     one(|m| m.capabilities = effective(no_ptrace), Limited, "capability", "CAP_SYS_PTRACE", "on the host");
-    let fields = |missing| Fields { config: Config { task_fsbase: ABSENT, ..Config::default() }, missing };
+    let fields =
+        |missing| Fields { config: Config { task_thread_pointer: ABSENT, ..Config::default() }, missing };
     let lacking = |m: &mut Machine| {
         let types = m.types.as_mut().unwrap();
         types.fields = Ok(fields(vec!["Nothing is seen."]));

@@ -15,7 +15,7 @@ pub(crate) mod fuzz;
 mod walk;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::ops::Range;
 

@@ -6,6 +6,7 @@ pub mod btf;
 pub mod capability;
 pub mod fields;
 pub mod hooks;
+mod registers;
 pub mod rights;
 pub mod rung;
 
@@ -43,6 +44,9 @@ pub enum Error {
     /// A field that cowtrace needs is not where it should be.
     #[error("kernel field")]
     NoField(#[source] BtfError),
+    /// Nothing is known of this kind of machine.
+    #[error("machines of the kind {0} are not known")]
+    NoArchitecture(&'static str),
     /// A tracepoint is not there, or has fewer arguments than it should.
     #[error("no tracepoint {0}")]
     NoTracepoint(&'static str),
@@ -75,6 +79,7 @@ impl From<Error> for Notice {
             Error::NoBtf => Self::NoBtf { path: btf::KERNEL },
             Error::Btf(error) => Self::OddKernel { release: release(), what: error.to_string() },
             Error::NoField(error) => Self::OddKernel { release: release(), what: error.to_string() },
+            Error::NoArchitecture(name) => Self::NoArchitecture { name },
             Error::NoTracepoint(name) => Self::NoTracepoint { name, release: release() },
             Error::NoFunctions(why) => Self::NoFunctions { release: release(), why },
             Error::NoRingBuffer => Self::NoRingBuffer { release: release() },
