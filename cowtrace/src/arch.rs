@@ -21,6 +21,8 @@ pub struct Arch {
     pub was_run: bool,
     /// Where its kernels keep a program's registers.
     pub registers: Registers,
+    /// Bits of an address of a program, where it has not asked for longer ones.
+    pub address_bits: u32,
     /// The member of `task_struct` that has the address of a thread's own data.
     pub thread_pointer: &'static str,
     /// What cowtrace can tell on it.
@@ -98,6 +100,7 @@ pub static X86_64: Arch = Arch {
         ],
         general: 15,
     },
+    address_bits: 47,
     thread_pointer: "thread.fsbase",
     knows: Knows { exceptions: true, callers: true, stores: true, interpreters: true },
     lacking: &[],
@@ -129,6 +132,7 @@ pub static ARM64: Arch = Arch {
         ],
         general: 19,
     },
+    address_bits: 48,
     thread_pointer: "thread.uw.tp_value",
     knows: Knows { exceptions: false, callers: false, stores: false, interpreters: false },
     lacking: &[
@@ -161,6 +165,19 @@ impl Arch {
 pub fn knows() -> Knows {
     let nothing = Knows { exceptions: false, callers: false, stores: false, interpreters: false };
     Arch::here().map_or(nothing, |arch| arch.knows)
+}
+
+/// How many of the registers that the kernel program sends, from the first on, are those that programs compute with; `None` =
+/// it is not known which they are.
+#[must_use]
+pub fn general_registers() -> Option<usize> {
+    Arch::here().map(|arch| arch.registers.general)
+}
+
+/// Whether a number can be an address of a program on this machine.
+#[must_use]
+pub fn is_address(value: u64) -> bool {
+    Arch::here().is_some_and(|arch| value >> arch.address_bits == 0)
 }
 
 #[cfg(test)]

@@ -199,6 +199,11 @@ pub(super) fn unknown(interpreter: &Interpreter, reason: &Reason) -> Row {
             format!("{what}: {reason}: {NATIVE}"),
             "use an unpatched build; please report this one",
         ),
+        Reason::Processor => Row::limited(
+            INTERPRETER,
+            format!("{what}: {reason}: {NATIVE}"),
+            "run it on an x86-64 machine to see its frames",
+        ),
         Reason::Memory(source) => {
             Row::not_checked(INTERPRETER, format!("{what}: its memory cannot be read: {source}"), SUDO)
         }

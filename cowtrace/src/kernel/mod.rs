@@ -10,6 +10,7 @@ mod registers;
 pub mod rights;
 pub mod rung;
 
+use std::env::consts::ARCH;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -53,6 +54,12 @@ pub enum Error {
     /// The functions that faults are calls of cannot be attached to; why, by each way.
     #[error("no function can be attached to: {0}")]
     NoFunctions(String),
+    /// The same on a kind of machine whose kernels have no tracepoints of page faults: there is no other way to see them.
+    #[error("no function can be attached to, and there are no tracepoints of page faults: {0}")]
+    NoFaults(String),
+    /// Tracepoints of page faults are asked for where no kernel has them.
+    #[error("no tracepoints of page faults")]
+    NoExceptions,
     /// No ring buffer (Linux before 5.8).
     #[error("no BPF ring buffer")]
     NoRingBuffer,
@@ -82,6 +89,8 @@ impl From<Error> for Notice {
             Error::NoArchitecture(name) => Self::NoArchitecture { name },
             Error::NoTracepoint(name) => Self::NoTracepoint { name, release: release() },
             Error::NoFunctions(why) => Self::NoFunctions { release: release(), why },
+            Error::NoFaults(why) => Self::NoFaults { release: release(), why },
+            Error::NoExceptions => Self::NoExceptions { machine: ARCH },
             Error::NoRingBuffer => Self::NoRingBuffer { release: release() },
             Error::Unreadable { path, source } => Self::Unreadable { path: path.into(), source },
         }

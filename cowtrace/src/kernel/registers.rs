@@ -62,7 +62,8 @@ fn elsewhere(path: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::btf::tests::{Blob, kinds};
+    use super::super::btf::kind;
+    use super::super::btf::tests::Blob;
     use super::*;
     use crate::arch::{ARM64, X86_64};
 
@@ -91,37 +92,39 @@ mod tests {
         assert_eq!(config, expected);
     }
 
-    const ARM64_CONFIG: Config = Config {
-        registers_interrupted: 248,
-        interrupted_call: 4,
-        interrupted_ip: 1,
-        interrupted_sp: 0,
-        registers_arguments: 0,
-        arguments_reversed: 0,
-        registers_returned: 0,
-        ..NOTHING
-    };
+    fn arm64_config() -> Config {
+        Config {
+            registers_interrupted: 248,
+            interrupted_call: 4,
+            interrupted_ip: 1,
+            interrupted_sp: 0,
+            registers_arguments: 0,
+            arguments_reversed: 0,
+            registers_returned: 0,
+            ..Config::default()
+        }
+    }
 
     /// The struct as arm64's kernels describe it, with so many words between `pstate` and `syscallno`.
     fn arm64(between: u32) -> Btf {
         let mut blob = Blob::new();
-        let long = blob.add("long unsigned int", kinds::INT, 0, false, 8, &[64]);
-        let int = blob.add("int", kinds::INT, 0, false, 4, &[32]);
-        let array = blob.add("", kinds::ARRAY, 0, false, 0, &[long, int, 31]);
+        let long = blob.add("long unsigned int", kind::INT, 0, false, 8, &[64]);
+        let int = blob.add("int", kind::INT, 0, false, 4, &[32]);
+        let array = blob.add("", kind::ARRAY, 0, false, 0, &[long, int, 31]);
         let members = [("regs", array, 0), ("sp", long, 1984), ("pc", long, 2048), ("pstate", long, 2112)];
-        let user = blob.structure("user_pt_regs", kinds::STRUCT, false, 272, &members);
-        let inner = blob.structure("", kinds::STRUCT, false, 272, &members);
-        let either = blob.structure("", kinds::UNION, false, 272, &[("user_regs", user, 0), ("", inner, 0)]);
+        let user = blob.structure("user_pt_regs", kind::STRUCT, false, 272, &members);
+        let inner = blob.structure("", kind::STRUCT, false, 272, &members);
+        let either = blob.structure("", kind::UNION, false, 272, &[("user_regs", user, 0), ("", inner, 0)]);
         let call = 2176 + between * 64;
         let outer = [("", either, 0), ("orig_x0", long, 2176), ("syscallno", int, call)];
-        blob.structure("pt_regs", kinds::STRUCT, false, call / 8 + 8, &outer);
+        blob.structure("pt_regs", kind::STRUCT, false, call / 8 + 8, &outer);
         Btf::parse(blob.bytes()).unwrap()
     }
 
     #[test]
     fn arm64_is_found_in_its_types_and_without() {
-        assert_eq!(filled(&arm64(1), &ARM64).unwrap(), ARM64_CONFIG);
-        assert_eq!(filled(&Btf::parse(NO_TYPES.to_vec()).unwrap(), &ARM64).unwrap(), ARM64_CONFIG);
+        assert_eq!(filled(&arm64(1), &ARM64).unwrap(), arm64_config());
+        assert_eq!(filled(&Btf::parse(NO_TYPES.to_vec()).unwrap(), &ARM64).unwrap(), arm64_config());
     }
 
     #[test]

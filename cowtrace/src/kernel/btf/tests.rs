@@ -1,8 +1,6 @@
 use super::walk::Place;
 use super::{Btf, BtfError, KERNEL, kind};
 
-pub(in crate::kernel) use super::kind as kinds;
-
 /// Builds BTF by hand.
 #[derive(Default)]
 pub(in crate::kernel) struct Blob {
