@@ -203,7 +203,7 @@ fn read_stack(record: &mut StackCopy, sp: u64) -> bool {
     {
         room = top - first;
     }
-    // The C library keeps what belongs to a thread at the top of its stack, and the FS base points there.
+    // The C library keeps what belongs to a thread at the top of its stack, and the thread pointer points there.
     if let Some(base) = tree::field::<u64>(task, config!(task_thread_pointer))
         && base > sp
         && base - first < room

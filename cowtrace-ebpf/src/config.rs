@@ -81,6 +81,18 @@ pub struct Config {
     pub gfp_direct_reclaim: u32,
     /// Bits that no allocation for a private page has: `__GFP_WRITE` (page cache that is about to be written).
     pub gfp_never: u32,
+    /// `pfn` in the record of `mm_page_alloc`.
+    pub allocated_frame: u32,
+    /// `order` there.
+    pub allocated_order: u32,
+    /// `gfp_flags` there.
+    pub allocated_flags: u32,
+    /// `pfn` in the record of `mm_page_free`.
+    pub freed_frame: u32,
+    /// `filename` in the record of `sched_process_exec`: its place.
+    pub executed_name: u32,
+    /// `old_pid` there.
+    pub executed_old: u32,
     /// Pages are of 2 to this power bytes ([`crate::page::PageSize`]).
     pub page_shift: u32,
     /// `struct pt_regs`: offset of what [`crate::state::Interrupted`] is.
@@ -101,4 +113,4 @@ pub struct Config {
     pub own_pid: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 152);
+const _: () = assert!(size_of::<Config>() == 176);

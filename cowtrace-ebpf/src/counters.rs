@@ -8,6 +8,7 @@
 
 use cowtrace_ebpf::{
     config::ABSENT,
+    event::flag,
     state::{COUNTERS, Thread, pending},
 };
 
@@ -23,7 +24,10 @@ fn kept() -> Option<[i32; COUNTERS]> {
 #[inline(always)]
 pub(crate) fn begin(thread: &mut Thread) {
     thread.rss = 0;
-    if let Some(counters) = kept() {
+    // What changes of another process's memory is told at once (`add_mm_counter_fast`).
+    if thread.fault.flags & flag::FOREIGN == 0
+        && let Some(counters) = kept()
+    {
         thread.counters = counters;
         thread.pending |= pending::COUNTING;
     }
@@ -32,7 +36,7 @@ pub(crate) fn begin(thread: &mut Thread) {
 /// Inside the current thread's fault, a counter of the memory that it is in is changed.
 #[inline(always)]
 pub(crate) fn changed(thread: &mut Thread, member: u32) {
-    if config!(task_counters) == ABSENT || !added(thread, member) {
+    if config!(task_counters) == ABSENT || thread.fault.flags & flag::FOREIGN != 0 || !added(thread, member) {
         thread.rss |= 1 << (member & 31);
     }
 }

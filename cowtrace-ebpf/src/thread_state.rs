@@ -26,7 +26,7 @@ pub(crate) fn state_word(state: &[u64; STATE_WORDS], offset: u16) -> u64 {
     state[usize::from(offset >> 3) & (STATE_WORDS - 1)]
 }
 
-/// The interpreter's state of the faulting thread: the one whose ident equals the FS base, 0 if there is none. Its beginning
+/// The interpreter's state of the faulting thread: the one whose ident equals the thread pointer, 0 if there is none. Its beginning
 /// is in this CPU's buffer then: one long read is cheaper than some short ones.
 ///
 /// The state that holds the lock is asked first: while a thread is being started its state carries the ident of the

@@ -161,13 +161,13 @@ fn private_pages(child: Task) -> u64 {
     pages
 }
 
-/// The current process runs another program; `old` was its thread's id before.
+/// The current process runs another program; `old` was its thread's id before, `name` is where the kernel has the file's name.
 #[inline(always)]
 pub(crate) fn executed<C: aya_ebpf::EbpfContext>(
     context: &C,
     task: Task,
     old: u32,
-    program: u64,
+    name: Option<u64>,
 ) -> Option<()> {
     let tid = task.tid()?;
     // A thread that joins here has its new id already.
@@ -209,7 +209,7 @@ pub(crate) fn executed<C: aya_ebpf::EbpfContext>(
     record.file_len = 0;
     record.arguments_len = 0;
     read::kernel_into(task.0 + u64::from(config!(task_comm)), &mut record.comm);
-    if let Some(name) = field::<u64>(program, config!(bprm_filename)) {
+    if let Some(name) = name {
         record.file_len = read::kernel_string(name, &mut record.file);
     }
     if let Some(memory) = task.memory() {

@@ -73,19 +73,27 @@ static void fork_once(void)
 	wait_for(pid);
 }
 
+/* Before Linux 5.19 the kernel copies a page of one owner, too, while anybody holds one more reference to it, as the kernel's own
+ * lists of new pages do: https://github.com/torvalds/linux/commit/6c287605fd56. What the page frames say is printed. */
 static void write_alone(struct region region, const char *outcome)
 {
 	struct fact fact = { .outcome = outcome, .bytes = NONE, .offset = (long)AT, .pid = getpid(), .tid = gettid(),
 			     .mode = "user" };
+	long copied;
 
 	read_frames(getpid(), region, &before);
 	fact.faults = write_region(region);
 	read_frames(getpid(), region, &after);
-	fact.pages = fact.faults;
-	fact.differ = frames_differ(&before, &after);
-	if (fact.differ != 0)
-		die("a page was copied that nobody shared");
+	copied = frames_differ(&before, &after);
+	fact.pages = fact.faults - copied;
+	fact.differ = copied == 0 ? 0 : NONE;
 	print_fact(region, fact);
+	if (copied != 0) {
+		fact.outcome = "copy";
+		fact.pages = fact.differ = copied;
+		fact.faults = NONE;
+		print_fact(region, fact);
+	}
 }
 
 static void protected_alone(void)

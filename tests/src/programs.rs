@@ -90,7 +90,7 @@ pub const CASES: &[(&str, &str)] = &[
 /// What the compiler is told for a program beside what it is told for all.
 const OPTIONS: &[(&str, &str)] = &[("hostile", "-rdynamic")];
 
-/// The built program of this name, compiled if its sources are newer.
+/// The built program of this name, compiled if its sources are newer. Images of disks may keep whole seconds only.
 #[must_use]
 pub fn built(name: &str) -> PathBuf {
     let sources = package_folder().join("programs");
@@ -100,7 +100,7 @@ pub fn built(name: &str) -> PathBuf {
     let shared = sources.join("ground.c");
     let newest = [&program, &shared, &sources.join("ground.h"), &sources.join("child.h")]
         .map(|path| modified(path).unwrap_or_else(|| panic!("{} does not exist", path.display())));
-    if modified(&binary).is_some_and(|built| newest.iter().all(|source| *source < built)) {
+    if modified(&binary).is_some_and(|built| newest.iter().all(|source| *source <= built)) {
         return binary;
     }
     std::fs::create_dir_all(&folder).expect("a folder for the test programs");

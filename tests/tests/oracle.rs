@@ -51,7 +51,9 @@ fn agrees(fact: &Fact) {
         // A refused fault is not counted.
         "refused" => assert_eq!(faults, 0, "{fact:?}"),
         // Its copies, if there are any, share the figure.
-        "child_gone" | "child_copied" | "parent_first" | "protected_own" if fact.outcome == "reuse" => {
+        "child_gone" | "child_copied" | "parent_first" | "protected_own" | "protected_alone" | "dontfork"
+            if fact.outcome == "reuse" =>
+        {
             assert!(faults >= fact.pages, "{fact:?}");
         }
         _ => assert_eq!(faults, fact.pages, "faults that the kernel counted: {fact:?}"),

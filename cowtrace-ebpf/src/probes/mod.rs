@@ -10,3 +10,4 @@ mod fault;
 mod function;
 mod page;
 mod process;
+mod record;

@@ -6,10 +6,9 @@ use cowtrace_ebpf::config::FUNCTIONS;
 
 use crate::{call, fault, maps::config};
 
-// TP_PROTO(struct page *page, unsigned int order, gfp_t gfp_flags, int migratetype)
-#[raw_tracepoint(tracepoint = "mm_page_alloc")]
-fn mm_page_alloc(context: RawTracePointContext) -> i32 {
-    let flags = context.arg::<u64>(2) as u32;
+/// A page was allocated: of interest if it may be one for user memory. `page` is whatever stands for it when it is freed.
+#[inline(always)]
+pub(super) fn allocated(page: u64, order: u32, flags: u32) {
     // Only pages for user memory are movable, and they are allocated where waiting is allowed; page tables, the page
     // cache's writes and interrupts' buffers are told apart by this, before anything is looked up.
     // A page that is to stay where it is (`FOLL_LONGTERM`: io_uring's buffers, RDMA) is not asked for as a movable one, but still
@@ -18,9 +17,17 @@ fn mm_page_alloc(context: RawTracePointContext) -> i32 {
     let kinds = if config!(flags) & FUNCTIONS != 0 { movable | config!(gfp_highmem) } else { movable };
     let user =
         flags & kinds != 0 && flags & config!(gfp_direct_reclaim) != 0 && flags & config!(gfp_never) == 0;
+    if user {
+        fault::allocated(page, order, flags & config!(gfp_zero) != 0);
+    }
+}
+
+// TP_PROTO(struct page *page, unsigned int order, gfp_t gfp_flags, int migratetype)
+#[raw_tracepoint(tracepoint = "mm_page_alloc")]
+fn mm_page_alloc(context: RawTracePointContext) -> i32 {
     let page = context.arg::<u64>(0);
-    if user && page != 0 {
-        fault::allocated(page, context.arg::<u64>(1) as u32, flags & config!(gfp_zero) != 0);
+    if page != 0 {
+        allocated(page, context.arg::<u64>(1) as u32, context.arg::<u64>(2) as u32);
     }
     0
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use aya::{
     Btf, Ebpf,
     programs::{
-        FEntry, FExit, KProbe, PerfEvent, Program, ProgramError, RawTracePoint,
+        FEntry, FExit, KProbe, PerfEvent, Program, ProgramError, RawTracePoint, TracePoint,
         perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent as Event},
     },
     util::online_cpus,
@@ -61,6 +61,9 @@ fn attach_one(ebpf: &mut Ebpf, hook: &Hook, functions: Option<&Functions>) -> Re
     match (hook.attach, program) {
         (Attach::RawTracepoint { tracepoint, .. }, Program::RawTracePoint(program)) => {
             attach_tracepoint(program, tracepoint).map_err(failed)?;
+        }
+        (Attach::Record { category, tracepoint, .. }, Program::TracePoint(program)) => {
+            attach_record(program, category, tracepoint).map_err(failed)?;
         }
         (Attach::PerfEvent(event), Program::PerfEvent(program)) => {
             attach_event(program, event).map_err(failed)?;
@@ -150,6 +153,12 @@ fn kprobe(program: &mut KProbe, symbol: &str) -> Result<(), ProgramError> {
 fn attach_tracepoint(program: &mut RawTracePoint, tracepoint: &str) -> Result<(), ProgramError> {
     program.load()?;
     program.attach(tracepoint)?;
+    Ok(())
+}
+
+fn attach_record(program: &mut TracePoint, category: &str, tracepoint: &str) -> Result<(), ProgramError> {
+    program.load()?;
+    program.attach(category, tracepoint)?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::arch;
 use crate::kernel;
 use crate::kernel::btf::Btf;
 use crate::kernel::hooks::{Attach, HOOKS, Hook, has_functions};
+use crate::kernel::preemption::Preemption;
 use crate::kernel::rung::{Rung, Wanted, Way};
 
 /// The best rung that is wanted and works here.
@@ -18,7 +19,7 @@ use crate::kernel::rung::{Rung, Wanted, Way};
 /// # Errors
 /// None of those that are wanted works.
 pub fn choose(types: &Btf, wanted: Wanted) -> Result<Rung, kernel::Error> {
-    let (ways, base) = wanted.order(kernel::is_preemptible());
+    let (ways, base) = wanted.order(Preemption::running().is_there());
     let mut reasons = Vec::new();
     if !ways.is_empty() && has_functions(types) {
         // In a thread of its own: the kernel's types take tens of megabytes for a moment, which the C library then keeps for the

@@ -13,7 +13,8 @@ use crate::kernel;
 use crate::kernel::capability::Effective;
 use crate::kernel::fields::{self, Fields};
 use crate::kernel::hooks::{self, HOOKS, Hook, Need};
-use crate::kernel::rung::{Rung, Wanted};
+use crate::kernel::preemption::Preemption;
+use crate::kernel::rung::{Means, Rung, Tracepoints, Wanted};
 
 /// Settings that decide what users without capabilities may do.
 const SETTINGS: [&str; 2] = ["kernel.unprivileged_bpf_disabled", "kernel.perf_event_paranoid"];
@@ -62,8 +63,10 @@ pub(super) struct Types {
     pub(super) fields: Result<Fields, kernel::Error>,
     /// The places that there are.
     pub(super) present: Vec<&'static Hook>,
-    /// How faults would be seen; the base rung where nothing could be tried.
-    pub(super) rung: Rung,
+    /// How a trace would see; the base rung where nothing could be tried.
+    pub(super) means: Means,
+    /// What it might lack by them, as the kernel preempts; sentences.
+    pub(super) preempted: Vec<&'static str>,
 }
 
 /// One attempt to do what a trace begins with.
@@ -90,10 +93,21 @@ impl Machine {
         let capabilities = Effective::of_status(&status);
         let locked = getrlimit(Resource::RLIMIT_MEMLOCK).map_or(None, |(soft, _)| limited(soft));
         let may_try = capabilities.missing().is_empty();
-        let types = kernel::types().map(|btf| Types {
-            fields: fields::config(&btf),
-            rung: may_try.then(|| choose(&btf, Wanted::Best)).and_then(Result::ok).unwrap_or(Rung::Base),
-            present: HOOKS.iter().filter(|hook| hooks::is_present(&btf, hook)).collect(),
+        let types = kernel::types().map(|btf| {
+            let fields = fields::config(&btf);
+            let preemption = Preemption::running();
+            let means = Means {
+                rung: may_try.then(|| choose(&btf, Wanted::Best)).and_then(Result::ok).unwrap_or(Rung::Base),
+                tracepoints: fields
+                    .as_ref()
+                    .map_or(Tracepoints::Raw, |fields| preemption.tracepoints(&fields.config)),
+            };
+            Types {
+                fields,
+                means,
+                preempted: preemption.lacks(means),
+                present: HOOKS.iter().filter(|hook| hooks::is_present(&btf, hook)).collect(),
+            }
         });
         let limits = cgroup::limits();
         let trial = match &types {
@@ -132,23 +146,23 @@ fn ring(buffer: u32, limits: &[Limit]) -> u32 {
 /// Loads and attaches every probe, follows no process, and takes all out again.
 fn attempt(types: &Types, ring_bytes: u32) -> Trial {
     let Ok(fields) = &types.fields else { return Trial::Untried };
-    let is_required = |hook: &&Hook| hook.need == Need::Required && hook.serves(types.rung);
+    let is_required = |hook: &&Hook| hook.need == Need::Required && hook.serves(types.means);
     if HOOKS.iter().filter(is_required).any(|hook| !types.present.iter().any(|one| one.name() == hook.name()))
     {
         return Trial::Untried;
     }
     let begin = Instant::now();
     let mut config = fields.config;
-    if types.rung != Rung::Base {
+    if types.means.rung != Rung::Base {
         config.flags |= FUNCTIONS;
     }
-    let hooks: Vec<&Hook> = types.present.iter().copied().filter(|hook| hook.serves(types.rung)).collect();
+    let hooks: Vec<&Hook> = types.present.iter().copied().filter(|hook| hook.serves(types.means)).collect();
     let options = LoadOptions { config, ring_bytes, threads: 0, processes: 0, log: false };
     let mut bpf = match Bpf::load(&options) {
         Ok(bpf) => bpf,
         Err(error) => return Trial::Failed(words(error)),
     };
-    match bpf.attach(&hooks, types.rung) {
+    match bpf.attach(&hooks, types.means.rung) {
         Ok(attached) => {
             Trial::Worked { probes: attached.probes.len(), missing: attached.missing, took: begin.elapsed() }
         }

@@ -4,7 +4,7 @@ use super::Row;
 use super::machine::{Machine, Trial};
 use super::memory::was_tried;
 use crate::kernel::hooks::{Attach, HOOKS, Hook, Need};
-use crate::kernel::rung::Rung;
+use crate::kernel::rung::{Means, Rung};
 use crate::report::numbers::{counted, size, time};
 
 pub(super) fn rows(machine: &Machine) -> Vec<Row> {
@@ -14,9 +14,9 @@ pub(super) fn rows(machine: &Machine) -> Vec<Row> {
     rows
 }
 
-/// Whether a place is a tracepoint that a trace on this rung uses.
-fn is_tracepoint(hook: &Hook, rung: Rung) -> bool {
-    matches!(hook.attach, Attach::RawTracepoint { .. }) && hook.serves(rung)
+/// Whether a place is a tracepoint that a trace by these means uses.
+fn is_tracepoint(hook: &Hook, means: Means) -> bool {
+    matches!(hook.attach, Attach::RawTracepoint { .. } | Attach::Record { .. }) && hook.serves(means)
 }
 
 fn tracepoints(machine: &Machine) -> Vec<Row> {
@@ -28,7 +28,7 @@ fn tracepoints(machine: &Machine) -> Vec<Row> {
             "see the kernel's types above",
         )];
     };
-    let is_tracepoint = |hook: &&Hook| is_tracepoint(hook, types.rung);
+    let is_tracepoint = |hook: &&Hook| is_tracepoint(hook, types.means);
     let is_there = |hook: &&Hook| types.present.iter().any(|present| present.name() == hook.name());
     let names: Vec<&str> = HOOKS.iter().filter(is_tracepoint).filter(is_there).map(Hook::name).collect();
     let all = HOOKS.iter().filter(is_tracepoint).count();
@@ -96,13 +96,13 @@ fn rung(machine: &Machine) -> Row {
     };
     let is_whole = HOOKS
         .iter()
-        .filter(|hook| hook.need == Need::Required && hook.serves(types.rung))
+        .filter(|hook| hook.need == Need::Required && hook.serves(types.means))
         .all(|hook| types.present.iter().any(|present| present.name() == hook.name()));
     let Some(fields) = types.fields.as_ref().ok().filter(|_| is_whole) else {
         return Row::not_checked(CHECK, "none", "do first what stands above");
     };
-    let blind = types.rung.blind(&fields.config).join(" ");
-    match types.rung {
+    let blind = [types.preempted.clone(), types.means.rung.blind(&fields.config)].concat().join(" ");
+    match types.means.rung {
         Rung::Base => Row::limited(
             CHECK,
             format!("base: tracepoints of exceptions. {blind}"),

@@ -11,7 +11,7 @@ use super::*;
 use crate::kernel::capability::Effective;
 use crate::kernel::fields::Fields;
 use crate::kernel::hooks::HOOKS;
-use crate::kernel::rung::{Rung, Way};
+use crate::kernel::rung::{Means, Rung, Tracepoints, Way};
 
 fn effective(mask: &str) -> Effective {
     Effective::of_status(&format!("CapEff:\t{mask}\n"))
@@ -34,7 +34,8 @@ fn whole() -> Machine {
         types: Ok(Types {
             fields: Ok(Fields { config: Config::default(), missing: Vec::new() }),
             present: HOOKS.iter().collect(),
-            rung: Rung::Base,
+            means: Means { rung: Rung::Base, tracepoints: Tracepoints::Raw },
+            preempted: Vec::new(),
         }),
         locked: Some(8 << 20),
         available: Some(1 << 30),
@@ -80,7 +81,7 @@ fn a_whole_machine_has_no_misses() {
     assert!(rung.check == "rung" && rung.found.contains("get_user_pages"), "{rung:?}");
     assert_eq!(diagnosis(&whole()).status(), 0);
     let mut more = whole();
-    more.types.as_mut().unwrap().rung = Rung::Functions(Way::Kprobes);
+    more.types.as_mut().unwrap().means.rung = Rung::Functions(Way::Kprobes);
     let rung = diagnosis(&more).sections.pop().unwrap().rows.pop().unwrap();
     assert!(rung.verdict == Verdict::Ok && rung.found.starts_with("functions, by kprobe. "), "{rung:?}");
 }

@@ -140,6 +140,13 @@ pub static FIELDS: &[Field] = &[
         |c| &mut c.bprm_filename,
         "Which file a process executes is looked up afterwards, and not known of short-lived ones.",
     ),
+    // Records, where they are asked for in place of raw tracepoints: see [`super::preemption`].
+    optional("trace_event_raw_mm_page_alloc", &["pfn"], 8, |c| &mut c.allocated_frame, ""),
+    optional("trace_event_raw_mm_page_alloc", &["order"], 4, |c| &mut c.allocated_order, ""),
+    optional("trace_event_raw_mm_page_alloc", &["gfp_flags"], 8, |c| &mut c.allocated_flags, ""),
+    optional("trace_event_raw_mm_page_free", &["pfn"], 8, |c| &mut c.freed_frame, ""),
+    optional("trace_event_raw_sched_process_exec", &["__data_loc_filename"], 4, |c| &mut c.executed_name, ""),
+    optional("trace_event_raw_sched_process_exec", &["old_pid"], 4, |c| &mut c.executed_old, ""),
 ];
 
 const ATOMIC_ANON: &str = "rss_stat.count[MM_ANONPAGES]";
@@ -154,6 +161,21 @@ static FLAGS: &[Flag] = &[
     Flag { enumerator: "___GFP_DIRECT_RECLAIM_BIT", before: 0x400, slot: |c| &mut c.gfp_direct_reclaim },
     Flag { enumerator: "___GFP_WRITE_BIT", before: 0x1000, slot: |c| &mut c.gfp_never },
 ];
+
+/// Whether the kernel's records have what programs read there.
+#[must_use]
+pub fn has_records(config: &Config) -> bool {
+    [
+        config.allocated_frame,
+        config.allocated_order,
+        config.allocated_flags,
+        config.freed_frame,
+        config.executed_name,
+        config.executed_old,
+    ]
+    .iter()
+    .all(|offset| *offset != ABSENT)
+}
 
 /// Looks every field up, and what this kind of machine has of its own.
 ///
@@ -238,7 +260,7 @@ mod tests {
             own_pid: 1,
             ..config
         };
-        assert!(bytemuck::cast_ref::<Config, [u32; 38]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
+        assert!(bytemuck::cast_ref::<Config, [u32; 44]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
     }
 
     /// Needs a kernel with BTF.

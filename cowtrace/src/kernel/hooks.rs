@@ -5,7 +5,7 @@
 
 use super::Error;
 use super::btf::Btf;
-use super::rung::Rung;
+use super::rung::{Means, Rung, Tracepoints};
 
 /// Software events at the end of a fault, by the number that `perf_event_open` takes:
 /// <https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/perf_event.h>.
@@ -26,6 +26,15 @@ pub enum Attach {
         tracepoint: &'static str,
         /// Arguments that the program reads.
         arguments: u32,
+    },
+    /// Tracepoint by its record.
+    Record {
+        /// The folder of tracefs that it is in.
+        category: &'static str,
+        /// Name of the tracepoint.
+        tracepoint: &'static str,
+        /// With the folder, as `perf` writes it.
+        full: &'static str,
     },
     /// Software event with period 1, on every CPU.
     PerfEvent(SoftwareEvent),
@@ -64,6 +73,8 @@ pub struct Hook {
     pub attach: Attach,
     /// Where faults are seen in one way only.
     pub rung: Option<Kind>,
+    /// Where there is another one that uses the same tracepoint in the other way.
+    pub by: Option<Tracepoints>,
     /// When.
     pub need: Need,
     /// What the trace lacks without it, a sentence.
@@ -85,6 +96,7 @@ impl Hook {
     pub const fn name(&self) -> &'static str {
         match self.attach {
             Attach::RawTracepoint { tracepoint, .. } => tracepoint,
+            Attach::Record { full, .. } => full,
             Attach::PerfEvent(SoftwareEvent::MinorFaults) => "minor-faults",
             Attach::PerfEvent(SoftwareEvent::MajorFaults) => "major-faults",
             Attach::Function { symbols, returns: false, .. } => symbols[0],
@@ -92,13 +104,25 @@ impl Hook {
         }
     }
 
-    /// Whether it is used where faults are seen in this way.
+    /// Whether it is used by these means.
     #[must_use]
-    pub fn serves(&self, rung: Rung) -> bool {
-        match (self.rung, rung) {
+    pub fn serves(&self, means: Means) -> bool {
+        let on_rung = match (self.rung, means.rung) {
             (None, _) | (Some(Kind::Base), Rung::Base) | (Some(Kind::Functions), Rung::Functions(_)) => true,
             (Some(_), _) => false,
-        }
+        };
+        on_rung && self.by.is_none_or(|by| by == means.tracepoints)
+    }
+
+    /// The one of the two that uses the tracepoint's arguments.
+    const fn raw(self) -> Self {
+        Self { by: Some(Tracepoints::Raw), ..self }
+    }
+
+    /// The other one of the two: its record's place in tracefs, and the program for it.
+    const fn record(&self, place: Attach, program: &'static str) -> Self {
+        let &Self { role, rung, need, without, .. } = self;
+        Self { role, program, attach: place, rung, by: Some(Tracepoints::Records), need, without }
     }
 }
 
@@ -110,20 +134,28 @@ const fn tracepoint(
     without: &'static str,
 ) -> Hook {
     let attach = Attach::RawTracepoint { tracepoint, arguments };
-    Hook { role, program: tracepoint, attach, rung: None, need, without }
+    Hook { role, program: tracepoint, attach, rung: None, by: None, need, without }
 }
 
 /// The tracepoint of a kind of exception.
 const fn exception(tracepoint: &'static str, role: &'static str, without: &'static str) -> Hook {
     let attach = Attach::RawTracepoint { tracepoint, arguments: 3 };
-    Hook { role, program: tracepoint, attach, rung: Some(Kind::Base), need: Need::Required, without }
+    Hook {
+        role,
+        program: tracepoint,
+        attach,
+        rung: Some(Kind::Base),
+        by: None,
+        need: Need::Required,
+        without,
+    }
 }
 
 /// `vm_fault_t handle_mm_fault(struct vm_area_struct *, unsigned long address, unsigned int flags, struct pt_regs *)`, since 5.9:
 /// <https://github.com/torvalds/linux/commit/bce617edecad>.
 const fn handler(program: &'static str, returns: bool, role: &'static str, without: &'static str) -> Hook {
     let attach = Attach::Function { symbols: &["handle_mm_fault"], parameters: 4, returns };
-    Hook { role, program, attach, rung: Some(Kind::Functions), need: Need::Required, without }
+    Hook { role, program, attach, rung: Some(Kind::Functions), by: None, need: Need::Required, without }
 }
 
 const fn end(event: SoftwareEvent, role: &'static str) -> Hook {
@@ -132,35 +164,68 @@ const fn end(event: SoftwareEvent, role: &'static str) -> Hook {
         program: "fault_end",
         attach: Attach::PerfEvent(event),
         rung: Some(Kind::Base),
+        by: None,
         need: Need::Latency,
         without: "The time inside each fault is not known.",
     }
 }
+
+const EXEC: Hook = tracepoint(
+    "sched_process_exec",
+    3,
+    Need::Required,
+    "a process runs another program",
+    "Programs that a process executes are taken for the one before.",
+)
+.raw();
+const EXIT: Hook = tracepoint(
+    "sched_process_exit",
+    1,
+    Need::Required,
+    "a thread ends",
+    "Faults of threads that have ended are not counted.",
+)
+.raw();
+const FREED: Hook = tracepoint(
+    "mm_page_free",
+    2,
+    Need::Optional,
+    "a page allocated in a fault was given back",
+    "A copy that the kernel gave up half-way counts as one.",
+)
+.raw();
+const ALLOCATED: Hook =
+    tracepoint("mm_page_alloc", 4, Need::Required, "a page was allocated in a fault", "Copies are not seen.")
+        .raw();
 
 /// Every hook, in the order in which they are attached: faults are seen only once everything that explains them is.
 /// Tracepoints: <https://github.com/torvalds/linux/blob/v6.18/include/trace/events/sched.h>, `signal.h` and `kmem.h` beside
 /// it, and <https://github.com/torvalds/linux/blob/v6.18/arch/x86/include/asm/trace/exceptions.h>.
 pub static HOOKS: &[Hook] = &[
     tracepoint(
-        "sched_process_fork",
-        2,
+        "sched_wakeup_new",
+        1,
         Need::Required,
         "a process or thread joins the tree",
         "Forked processes are not followed.",
     ),
-    tracepoint(
-        "sched_process_exec",
-        3,
-        Need::Required,
-        "a process runs another program",
-        "Programs that a process executes are taken for the one before.",
+    EXEC,
+    EXEC.record(
+        Attach::Record {
+            category: "sched",
+            tracepoint: "sched_process_exec",
+            full: "sched:sched_process_exec",
+        },
+        "sched_process_exec_record",
     ),
-    tracepoint(
-        "sched_process_exit",
-        1,
-        Need::Required,
-        "a thread ends",
-        "Faults of threads that have ended are not counted.",
+    EXIT,
+    EXIT.record(
+        Attach::Record {
+            category: "sched",
+            tracepoint: "sched_process_exit",
+            full: "sched:sched_process_exit",
+        },
+        "sched_process_exit_record",
     ),
     tracepoint(
         "sched_process_free",
@@ -183,19 +248,22 @@ pub static HOOKS: &[Hook] = &[
         "which resident-set counter changed in a fault",
         "Copies of anonymous memory and of files are not told apart.",
     ),
-    tracepoint(
-        "mm_page_free",
-        2,
-        Need::Optional,
-        "a page allocated in a fault was given back",
-        "A copy that the kernel gave up half-way counts as one.",
+    FREED,
+    FREED.record(
+        Attach::Record { category: "kmem", tracepoint: "mm_page_free", full: "kmem:mm_page_free" },
+        "mm_page_free_record",
     ),
-    tracepoint("mm_page_alloc", 4, Need::Required, "a page was allocated in a fault", "Copies are not seen."),
+    ALLOCATED,
+    ALLOCATED.record(
+        Attach::Record { category: "kmem", tracepoint: "mm_page_alloc", full: "kmem:mm_page_alloc" },
+        "mm_page_alloc_record",
+    ),
     Hook {
         role: "a page of hugetlbfs was replaced in a fault",
         program: FLUSHES,
         attach: Attach::RawTracepoint { tracepoint: FLUSHES, arguments: 1 },
         rung: None,
+        by: None,
         need: Need::Hugetlb,
         without: "Copies of hugetlbfs pages are not told from writes in place: both count as `other`.",
     },
@@ -240,6 +308,7 @@ pub fn is_present(btf: &Btf, hook: &Hook) -> bool {
         Attach::RawTracepoint { tracepoint, arguments } => {
             btf.tracepoint_arguments(tracepoint).is_some_and(|has| has >= arguments)
         }
+        Attach::Record { tracepoint, .. } => btf.tracepoint_arguments(tracepoint).is_some(),
         Attach::PerfEvent(_) => true,
         Attach::Function { symbols, parameters, .. } => symbol(btf, symbols, parameters).is_some(),
     }
@@ -261,14 +330,14 @@ pub fn has_functions(btf: &Btf) -> bool {
 ///
 /// # Errors
 /// If the kernel lacks a required one.
-pub fn select(btf: &Btf, rung: Rung, latency: bool, hugetlb: bool) -> Result<Selection, Error> {
+pub fn select(btf: &Btf, means: Means, latency: bool, hugetlb: bool) -> Result<Selection, Error> {
     let mut selection = Selection { attach: Vec::new(), missing: Vec::new() };
     let is_wanted = |hook: &&Hook| match hook.need {
         Need::Required | Need::Optional => true,
         Need::Latency => latency,
         Need::Hugetlb => hugetlb,
     };
-    for hook in HOOKS.iter().filter(|hook| hook.serves(rung)).filter(is_wanted) {
+    for hook in HOOKS.iter().filter(|hook| hook.serves(means)).filter(is_wanted) {
         match (is_present(btf, hook), hook.need) {
             (true, _) => selection.attach.push(hook),
             (false, Need::Required) => return Err(Error::NoTracepoint(hook.name())),
@@ -294,13 +363,18 @@ mod tests {
                 hook.name()
             );
         }
-        let order =
-            |rung| -> Vec<_> { HOOKS.iter().filter(|hook| hook.serves(rung)).map(Hook::name).collect() };
-        let base = order(Rung::Base);
+        let order = |rung, tracepoints| -> Vec<_> {
+            HOOKS.iter().filter(|hook| hook.serves(Means { rung, tracepoints })).map(Hook::name).collect()
+        };
+        let base = order(Rung::Base, Tracepoints::Raw);
         assert_eq!(base[base.len() - 2..], ["page_fault_kernel", "page_fault_user"]);
-        let functions = order(Rung::Functions(Way::Kprobes));
+        let functions = order(Rung::Functions(Way::Kprobes), Tracepoints::Raw);
         assert_eq!(functions[functions.len() - 2..], ["handler_return", "handle_mm_fault"]);
         assert!(!functions.iter().any(|name| base[base.len() - 4..].contains(name)), "{functions:?}");
+        let records = order(Rung::Base, Tracepoints::Records);
+        let bare = |name: &&str| name.rsplit(':').next().unwrap_or_default().to_owned();
+        assert_eq!(records.iter().map(bare).collect::<Vec<_>>(), base, "in the same order");
+        assert_eq!(records.iter().filter(|name| name.contains(':')).count(), 4, "{records:?}");
     }
 
     /// Needs x86-64 and a kernel with BTF.
@@ -312,12 +386,13 @@ mod tests {
             return;
         };
         let btf = Btf::parse(bytes).unwrap();
-        let without = select(&btf, Rung::Base, false, false).unwrap();
+        let raw = |rung| Means { rung, tracepoints: Tracepoints::Raw };
+        let without = select(&btf, raw(Rung::Base), false, false).unwrap();
         assert!(without.missing.is_empty());
         assert!(without.attach.iter().all(|hook| hook.program != "fault_end"));
-        let count = |rung, latency, hugetlb| select(&btf, rung, latency, hugetlb).unwrap().attach.len();
+        let count = |rung, latency, hugetlb| select(&btf, raw(rung), latency, hugetlb).unwrap().attach.len();
         assert_eq!(count(Rung::Base, false, true), without.attach.len() + 1);
-        assert_eq!(count(Rung::Base, true, true), HOOKS.len() - 2);
+        assert_eq!(count(Rung::Base, true, true), HOOKS.len() - 6);
         let functions = Rung::Functions(Way::Trampolines);
         assert_eq!(count(functions, false, false), without.attach.len());
         assert_eq!(count(functions, true, false), without.attach.len(), "it knows the end of a fault");

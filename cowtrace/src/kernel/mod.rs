@@ -6,6 +6,7 @@ pub mod btf;
 pub mod capability;
 pub mod fields;
 pub mod hooks;
+pub mod preemption;
 mod registers;
 pub mod rights;
 pub mod rung;
@@ -155,14 +156,6 @@ pub fn types() -> Result<Btf, Error> {
 pub fn release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease")
         .map_or_else(|_| "unknown".to_owned(), |release| release.trim().to_owned())
-}
-
-/// Whether the kernel may preempt a task that is in the kernel, as far as it was built for that: `PREEMPT`, `PREEMPT_LAZY`,
-/// `PREEMPT_RT`, or `PREEMPT_DYNAMIC`, which is any of them by choice, in what `uname -v` says
-/// (<https://github.com/torvalds/linux/blob/v6.18/init/Makefile>).
-#[must_use]
-pub fn is_preemptible() -> bool {
-    fs::read_to_string("/proc/sys/kernel/version").is_ok_and(|version| version.contains("PREEMPT"))
 }
 
 #[cfg(test)]

@@ -22,6 +22,24 @@ pub enum Way {
     Kprobes,
 }
 
+/// How a tracepoint is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracepoints {
+    /// By its arguments, before anything is done with them: the cheaper way.
+    Raw,
+    /// By the record that the kernel writes of it for its own tracing, where [`super::preemption`] asks for that.
+    Records,
+}
+
+/// How a trace sees what happens in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Means {
+    /// How faults are seen.
+    pub rung: Rung,
+    /// How those tracepoints are used of which both are possible.
+    pub tracepoints: Tracepoints,
+}
+
 /// What the user may ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wanted {
@@ -84,9 +102,8 @@ impl Way {
 impl Wanted {
     /// The ways to try in their order, and whether the base rung will do when none of them works.
     ///
-    /// A kernel that may preempt a task inside a trampoline's program lets that program run for no other task of the CPU until the
-    /// first one goes on (`__bpf_prog_enter_recur`, <https://github.com/torvalds/linux/blob/v6.18/kernel/bpf/trampoline.c>), and
-    /// those tasks' faults would be missed. Kprobes' programs are not preempted.
+    /// A kernel that preempts loses faults by trampolines (see [`super::preemption`]): there they are used only if kprobes do not work
+    /// and functions are asked for, or if they themselves are.
     #[must_use]
     pub fn order(self, preemptible: bool) -> (Vec<Way>, bool) {
         let mut all = Way::ALL.to_vec();
@@ -94,6 +111,7 @@ impl Wanted {
             all.reverse();
         }
         match self {
+            Self::Best if preemptible => (vec![Way::Kprobes], true),
             Self::Best => (all, true),
             Self::Only(Rung::Base) => (Vec::new(), true),
             Self::Only(Rung::Functions(way)) => (vec![way], false),
@@ -109,8 +127,9 @@ mod tests {
     #[test]
     fn the_best_comes_first() {
         assert_eq!(Wanted::Best.order(false), (vec![Way::Trampolines, Way::Kprobes], true));
-        assert_eq!(Wanted::Best.order(true), (vec![Way::Kprobes, Way::Trampolines], true));
+        assert_eq!(Wanted::Best.order(true), (vec![Way::Kprobes], true));
         assert_eq!(Wanted::Only(Rung::Base).order(true), (vec![], true));
+        assert_eq!(Wanted::Functions.order(true), (vec![Way::Kprobes, Way::Trampolines], false));
         assert_eq!(Wanted::Functions.order(false), (vec![Way::Trampolines, Way::Kprobes], false));
     }
 }

@@ -33,7 +33,8 @@ use crate::attribute::Attributor;
 use crate::bpf::{self, Bpf, BpfError, LoadOptions};
 use crate::diag::{self, Failure, Notice};
 use crate::kernel;
-use crate::kernel::rung::{self, Rung};
+use crate::kernel::preemption::Preemption;
+use crate::kernel::rung::{self, Means, Rung};
 use crate::page;
 use crate::process::child::Child;
 use crate::process::identity;
@@ -144,7 +145,9 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     let types = kernel::types()?;
     let fields = kernel::fields::config(&types)?;
     let rung = bpf::choose(&types, request.rung)?;
-    let hooks = kernel::hooks::select(&types, rung, request.latency, hugetlb::is_in_use())?;
+    let preemption = Preemption::running();
+    let means = Means { rung, tracepoints: preemption.tracepoints(&fields.config) };
+    let hooks = kernel::hooks::select(&types, means, request.latency, hugetlb::is_in_use())?;
     drop(types);
     let wanted = Wanted::of(&request.target)?;
     let caller = identity::caller();
@@ -154,6 +157,7 @@ pub fn run(request: &Request<'_>, inherited: &Inherited) -> Result<Ended, Failur
     let prepared = wanted.prepare(streams)?;
     let mut missing: Vec<String> = fields.missing.iter().map(|&what| what.to_owned()).collect();
     missing.extend(hooks.missing.iter().map(|hook| hook.without.to_owned()));
+    missing.extend(preemption.lacks(means).into_iter().map(str::to_owned));
     missing.extend(rung.blind(&fields.config).into_iter().map(str::to_owned));
     let config = configuration(fields.config, rung, request);
     let setup = Setup { config, hooks: hooks.attach, rung, missing, output };

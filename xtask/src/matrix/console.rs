@@ -76,6 +76,11 @@ impl<'a> Console<'a> {
                     running.again = Some(((*test).to_owned(), counts));
                 }
                 (["end", name, status], _) => self.end(name, status),
+                (["late", name], _) => {
+                    let job = self.jobs.iter().find(|job| job.name == *name);
+                    self.ended.extend(job.map(|job| job.name));
+                    self.counts += late(self.kernel, name);
+                }
                 _ => say(format_args!("{}: not understood: {line}", self.kernel)),
             }
             return;
@@ -152,6 +157,13 @@ impl<'a> Console<'a> {
         self.counts += whole.of(self.kernel);
         self.counts
     }
+}
+
+/// A job that was not begun, for the time was over.
+pub(super) fn late(kernel: &str, job: &str) -> Counts {
+    let counts = Counts::allowed_skip(&format!("{kernel} {job}: the time for other kernels was over"));
+    counts.skipped.iter().for_each(result);
+    counts
 }
 
 /// The test that a line tells the end of, and how it ended. What goes past the harness' capture stands between a test's name
@@ -238,6 +250,14 @@ mod tests {
     fn what_does_not_end_has_failed() {
         let counts = sum(&SEED[..2], "[    1.0] Kernel panic - not syncing: oops\n");
         assert_eq!((counts.passed, counts.failed), (0, 3));
+    }
+
+    #[test]
+    fn what_is_late_is_left_out_by_name() {
+        let counts = sum(&["=matrix= late doctor", "=matrix= late seed"], "");
+        assert_eq!((counts.passed, counts.failed), (1, 0), "the kernel has no complaints");
+        assert_eq!(counts.skipped.len(), 2);
+        assert!(counts.skipped.iter().all(|line| line.contains("6.1 ") && line.contains("time")));
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) const INIT_PATH: &str = "/sbin/cowtrace-matrix";
 pub(super) const INIT: &str = "#!/bin/sh\nmkdir -p /jobs\nmount LABEL=cowtrace-jobs /jobs\nexec /jobs/run\n";
 /// The folder with what tests read.
 pub(super) const FILES: &str = "files";
-/// Begins a line about a job, on the second serial line: `begin NAME`, `again TEST`, `end NAME STATUS`.
+/// Begins a line about a job, on the second serial line: `begin NAME`, `again TEST`, `end NAME STATUS`, or `late NAME` alone.
 pub(super) const MARK: &str = "=matrix= ";
 
 /// The cases all over again, without anything that depends on the kernel: half of the time.
@@ -60,7 +60,7 @@ const ALL: &[Job] = &[
 ];
 
 /// What the kernel says of a program that it refuses is long, and its end tells most.
-const TRACE: &str = "rung=${COWTRACE_RUNG:+--rung $COWTRACE_RUNG}; if /jobs/cowtrace $rung --all -o /tmp/true.jsonl -- true; then head -c 4000 /tmp/true.jsonl; \
+const TRACE: &str = "rung=${COWTRACE_RUNG:+--rung $COWTRACE_RUNG}; if /jobs/cowtrace $rung --all --force -o /tmp/true.jsonl -- true; then head -c 4000 /tmp/true.jsonl; \
                      else /jobs/cowtrace -v $rung -- true 2>&1 | tail -n 150; false; fi";
 
 impl Job {
@@ -118,8 +118,9 @@ fn only(options: &Options) -> String {
     options.only.iter().map(|part| format!(" '{}'", part.replace('\'', ""))).collect()
 }
 
-/// The program that runs all jobs and ends the guest: a reset, by which qemu ends.
-pub(super) fn script(workspace: &Path, jobs: &[&Job], options: &Options) -> String {
+/// The program that runs all jobs and ends the guest: a reset, by which qemu ends. After `until`, in seconds of the clock, no job
+/// begins.
+pub(super) fn script(workspace: &Path, jobs: &[&Job], options: &Options, until: Option<u64>) -> String {
     let only = only(options);
     let workspace = workspace.display();
     let mut text = format!(
@@ -137,6 +138,7 @@ pub(super) fn script(workspace: &Path, jobs: &[&Job], options: &Options) -> Stri
          \x20   mount --bind ${{what#*:}} /suite${{what#*:}}\n\
          done\n\
          mkdir -p /dev/pts /dev/shm\n\
+         mount -t tracefs tracefs /sys/kernel/tracing\n\
          mount -t devpts -o ptmxmode=666 devpts /dev/pts\n\
          mount -t devpts -o ptmxmode=666 devpts /suite/dev/pts\n\
          mount -t tmpfs tmpfs /dev/shm\n\
@@ -151,8 +153,12 @@ pub(super) fn script(workspace: &Path, jobs: &[&Job], options: &Options) -> Stri
     }
     for job in jobs {
         let name = job.name;
+        let is_late =
+            until.map_or_else(|| "false".to_owned(), |until| format!("[ $(date +%s) -ge {until} ]"));
         text += &format!(
-            "echo '{MARK}begin {name}'\n{}echo\necho \"{MARK}end {name} $status\"\n",
+            "if {is_late}; then echo '{MARK}late {name}'; else\n\
+             echo '{MARK}begin {name}'\n{}echo\necho \"{MARK}end {name} $status\"\n\
+             fi\n",
             job.script(&only)
         );
     }

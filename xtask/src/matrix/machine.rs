@@ -18,7 +18,7 @@ use crate::command;
 /// A guest that has said nothing for so long hangs. One test takes a minute at most.
 const SILENCE: Duration = Duration::from_secs(240);
 /// No guest may take longer.
-const WHOLE: Duration = Duration::from_secs(1800);
+const WHOLE: Duration = Duration::from_secs(3600);
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
 

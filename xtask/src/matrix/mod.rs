@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// Only this kernel, e.g. 6.1; may be given several times
     #[arg(long, value_name = "VERSION")]
     kernel: Vec<String>,
-    /// Only these jobs (doctor trace ground-truth seed experiments); may be given several times
+    /// Only these jobs (an unknown one lists them); may be given several times
     #[arg(long, value_name = "NAME")]
     job: Vec<String>,
     /// Run only tests with this in their names
@@ -45,9 +45,19 @@ pub(crate) struct Options {
     /// Use this rung in every job that names none
     #[arg(long, value_name = "RUNG")]
     rung: Option<String>,
+    /// Begin nothing after so many minutes: what is left is listed as skipped
+    #[arg(long, value_name = "N")]
+    minutes: Option<u64>,
     /// Take the debug build of cowtrace and of the tests, in place of the release build
     #[arg(long)]
     debug: bool,
+}
+
+impl Options {
+    /// Everything that is begun within so many minutes.
+    pub(crate) fn within(minutes: Option<u64>) -> Self {
+        Self { minutes, ..Self::default() }
+    }
 }
 
 /// A kernel, and where it comes from.
@@ -83,6 +93,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
         bail!("no kernel {unknown}: there are {}", known.join(", "));
     }
     let jobs = guest::jobs(options)?;
+    let until = options.minutes.map(|minutes| SystemTime::now() + Duration::from_secs(60 * minutes));
     if !command::is_root() && command::on_path("sudo").is_none() {
         return Ok(Counts::skip("other kernels: making their roots needs root, or sudo"));
     }
@@ -95,7 +106,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
     ])?;
     let built = built(workspace, options, &jobs)?;
     let scratch = tempfile::tempdir().context("no temporary directory")?;
-    let script = guest::script(workspace.root(), &jobs, options);
+    let script = guest::script(workspace.root(), &jobs, options, until.map(in_seconds));
     let shared = Shared {
         jobs: disks::of_jobs(workspace, &built, &script, scratch.path())?,
         base: disks::base()?,
@@ -109,6 +120,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
     let one_by_one = || {
         let mut counts = Counts::default();
         while let Some(kernel) = next() {
+            if until.is_some_and(|until| SystemTime::now() >= until) {
+                jobs.iter().for_each(|job| counts += console::late(kernel.version, job.name));
+                continue;
+            }
             counts += one(kernel, &jobs, &shared).unwrap_or_else(|error| {
                 say(format_args!("{}: {error:#}", kernel.version));
                 Counts::failure(kernel.version, &format!("{error:#}"))
@@ -148,6 +163,11 @@ fn one(kernel: &Kernel, jobs: &[&'static Job], shared: &Shared<'_>) -> Result<Co
     let ended = machine::run(&suite, [&shared.base, &suite.image, &shared.jobs], &log, &mut console)?;
     say(format_args!("-- {version}: {} after {}", ended.how, in_words(ended.after)));
     Ok(console.finish(&ended, &log))
+}
+
+/// Seconds of the clock, which a guest reads as well.
+fn in_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 fn in_words(time: Duration) -> String {

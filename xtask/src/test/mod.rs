@@ -9,6 +9,7 @@ mod steps;
 
 use std::env;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 
@@ -21,6 +22,7 @@ use crate::workspace::Workspace;
 /// Runs the steps that `filters` name; other filters are parts of names of tests. Without any, everything but the steps that
 /// run only when they are named, which are listed as left out. With `make_pythons`, the newest interpreters are made sure of.
 pub(crate) fn run(workspace: Workspace, filters: Vec<String>, make_pythons: bool) -> Result<ExitCode> {
+    let begun = Instant::now();
     let is_step = |word: &String| STEPS.iter().any(|step| step.name == word);
     let (named, filters): (Vec<String>, Vec<String>) = filters.into_iter().partition(is_step);
     let wanted = |step: &&Step| {
@@ -51,7 +53,7 @@ pub(crate) fn run(workspace: Workspace, filters: Vec<String>, make_pythons: bool
             ));
         }
     }
-    let mut run = Run { workspace, filters, object: None, python_roots };
+    let mut run = Run { workspace, begun, filters, object: None, python_roots };
     for step in steps {
         say(format_args!("\n== {}: {}", step.name, step.heading));
         let mut counts = (step.run)(&mut run).unwrap_or_else(|error| {

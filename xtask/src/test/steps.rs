@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -59,12 +60,14 @@ pub(super) const STEPS: &[Step] = &[
     Step::check("layers", "modules use only what lies below them", layers),
     Step::check("fuzz", "inputs that are made up, for some seconds", fuzzing).when_named(),
     Step::check("integration", "tests against this kernel", integration).with_tests(),
-    Step::check("matrix", "other kernels, emulated", matrix).when_named(),
+    Step::check("matrix", "other kernels, emulated", matrix),
 ];
 
 /// What the steps share.
 pub(super) struct Run {
     pub(super) workspace: Workspace,
+    /// When the first step began.
+    pub(super) begun: Instant,
     /// Parts of the names of the tests to run; none = all.
     pub(super) filters: Vec<String>,
     /// The object to embed where the committed one was built by another toolchain.
@@ -239,8 +242,18 @@ fn integration(run: &mut Run) -> Result<Counts> {
     Ok(counts)
 }
 
+/// Minutes after which no more is begun of what takes long: of all steps together. Without it everything is run.
+const MINUTES: &str = "COWTRACE_TEST_MINUTES";
+
 fn matrix(run: &mut Run) -> Result<Counts> {
-    matrix::run(&run.workspace, &matrix::Options::default())
+    let minutes = match env::var(MINUTES) {
+        Ok(text) => {
+            let all: u64 = text.parse().with_context(|| format!("{MINUTES} is no number: {text}"))?;
+            Some(all.saturating_sub(run.begun.elapsed().as_secs() / 60))
+        }
+        Err(_) => None,
+    };
+    matrix::run(&run.workspace, &matrix::Options::within(minutes))
 }
 
 /// Runs tests, passes on what they print, and counts them.
