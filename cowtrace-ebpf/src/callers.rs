@@ -2,19 +2,21 @@
 //! Every length is bounded, and so is the number of copies in a time: what is beyond is counted, and the fault goes without.
 
 use cowtrace_ebpf::{
+    config::NO_CALLERS,
     drops::DropReason,
     event::{REGISTERS, kind},
     native::{
         ALTERNATIVES, COPY_HEAD, FIRST_COPY, MAX_COPY, MAX_REGISTERS, MAX_SLOTS, NEAR_SLOTS, Near, RED_ZONE,
         Slot, StackCopy, Template, Unrecorded, copy_end, first_word,
     },
+    page::PageSize,
     state::{Thread, UserRegisters},
 };
 
 use crate::{
     emit::{self, Wake},
     maps::{self, WINDOW, config},
-    read, tree,
+    read, registers, tree,
     walk::mix,
 };
 
@@ -24,10 +26,8 @@ const BURST: u64 = 4096;
 const REFILL: u64 = 250_000;
 /// Copies are made while the ring is not fuller than this part of it: faults come first.
 const RING_PART: u64 = 4;
-/// Where a page ends.
-const PAGE: u64 = 4096;
 /// Pages that a copy touches at most.
-const PAGES: u64 = MAX_COPY as u64 / PAGE + 1;
+const PAGES: u64 = MAX_COPY as u64 / PageSize::SMALLEST.bytes() + 1;
 
 /// Names the native stack in the thread's fault.
 #[inline(never)]
@@ -38,6 +38,9 @@ pub(crate) fn name_stack(thread: &mut Thread) {
 #[inline(always)]
 fn name(thread: &mut Thread) -> u64 {
     let UserRegisters { at, sp } = thread.user;
+    if config!(flags) & NO_CALLERS != 0 {
+        return Unrecorded::Processor as u64;
+    }
     if at == 0 {
         return Unrecorded::NoRegisters as u64;
     }
@@ -156,7 +159,7 @@ fn copy(thread: &Thread, key: u64) -> u64 {
     record.id = id;
     record.key = key;
     record.interpreter_stack = thread.fault.stack;
-    if !read::kernel_words::<REGISTERS>(thread.user.at, &mut record.registers) {
+    if !registers::all(thread.user.at, thread.user.sp, &mut record.registers) {
         return Unrecorded::NoRegisters as u64;
     }
     if !read_stack(record, thread.user.sp) {
@@ -200,8 +203,8 @@ fn read_stack(record: &mut StackCopy, sp: u64) -> bool {
     {
         room = top - first;
     }
-    // The C library keeps what belongs to a thread at the top of its stack, and the FS base points there.
-    if let Some(base) = tree::field::<u64>(task, config!(task_fsbase))
+    // The C library keeps what belongs to a thread at the top of its stack, and the thread pointer points there.
+    if let Some(base) = tree::field::<u64>(task, config!(task_thread_pointer))
         && base > sp
         && base - first < room
     {
@@ -220,7 +223,7 @@ fn read_stack(record: &mut StackCopy, sp: u64) -> bool {
     let mut pages = PAGES;
     while pages > 0 {
         pages -= 1;
-        let reach = (PAGE - first % PAGE) + pages * PAGE;
+        let reach = maps::pages().rest(first) + pages * maps::pages().bytes();
         if reach < len && read_words(record, first, reach) {
             return true;
         }

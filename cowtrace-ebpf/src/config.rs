@@ -16,6 +16,8 @@ pub const LATENCY: u32 = 1 << 1;
 pub const ATTACH: u32 = 1 << 2;
 /// [`Config::flags`]: faults are seen as calls of the kernel's own handler, not as exceptions.
 pub const FUNCTIONS: u32 = 1 << 3;
+/// [`Config::flags`]: userspace cannot unwind native stacks of this kind of machine: none is copied.
+pub const NO_CALLERS: u32 = 1 << 4;
 
 /// Byte offsets of kernel fields, from the running kernel's BTF, and switches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -35,8 +37,8 @@ pub struct Config {
     pub task_group_leader: u32,
     /// `task_struct.stack`: lowest address of the kernel stack.
     pub task_stack: u32,
-    /// `task_struct.thread.fsbase`.
-    pub task_fsbase: u32,
+    /// What a thread's own data lies at: `task_struct.thread.fsbase` on x86, `thread.uw.tp_value` on arm64.
+    pub task_thread_pointer: u32,
     /// `task_struct.comm`.
     pub task_comm: u32,
     /// `task_struct.exit_code`.
@@ -91,8 +93,24 @@ pub struct Config {
     pub executed_name: u32,
     /// `old_pid` there.
     pub executed_old: u32,
+    /// Pages are of 2 to this power bytes ([`crate::page::PageSize`]).
+    pub page_shift: u32,
+    /// `struct pt_regs`: offset of what [`crate::state::Interrupted`] is.
+    pub registers_interrupted: u32,
+    /// Position in [`crate::state::Interrupted::words`] of the system call's number, in its low half.
+    pub interrupted_call: u32,
+    /// … of the instruction pointer.
+    pub interrupted_ip: u32,
+    /// … of the stack pointer.
+    pub interrupted_sp: u32,
+    /// `struct pt_regs`: offset of the first four arguments of a function.
+    pub registers_arguments: u32,
+    /// Not 0 if these lie there from the fourth to the first.
+    pub arguments_reversed: u32,
+    /// `struct pt_regs`: offset of what a function returns.
+    pub registers_returned: u32,
     /// Process id of cowtrace, which never follows itself.
     pub own_pid: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 144);
+const _: () = assert!(size_of::<Config>() == 176);

@@ -3,12 +3,12 @@
 
 use bytemuck::Zeroable;
 use cowtrace_ebpf::{
-    event::{BLOCK_WORDS, Detail, REGISTERS, flag},
+    event::{BLOCK_WORDS, Detail, flag},
     plan::{FRAME_WORDS, Plan, UNUSED},
     state::{Process, Thread},
 };
 
-use crate::{define, maps, read, thread_state::state_word, walk::word};
+use crate::{define, maps, read, registers, thread_state::state_word, walk::word};
 
 /// Classes of block sizes that pools have.
 const CLASSES: u32 = 32;
@@ -21,8 +21,7 @@ pub(crate) fn look(thread: &mut Thread, process: &Process, plan: &Plan) {
     thread.fault.flags |= flag::DETAIL;
     thread.fault.detail = Detail::zeroed();
     if thread.fault.flags & flag::KERNEL_MODE == 0 {
-        let at = thread.registers;
-        read::kernel_words::<REGISTERS>(at, &mut thread.fault.detail.registers);
+        registers::all(thread.registers, thread.user.sp, &mut thread.fault.detail.registers);
     }
     frame_chunk(thread, plan);
     let in_pool = plan.pool_shift != UNUSED && block(thread, plan);
@@ -61,7 +60,7 @@ fn frame_chunk(thread: &mut Thread, plan: &Plan) {
 #[inline(always)]
 fn frame_values(thread: &mut Thread, plan: &Plan, in_pool: bool) {
     let Thread { fault, run, innermost, .. } = thread;
-    let goes_on = run.goes_on(fault.stack, fault.ip, fault.address >> 12);
+    let goes_on = run.goes_on(fault.stack, fault.ip, maps::pages().number(fault.address));
     if *innermost == 0 || (goes_on && !in_pool) {
         return;
     }

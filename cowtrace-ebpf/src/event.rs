@@ -112,7 +112,8 @@ pub struct Fault {
     pub tid: u32,
     /// Bits of [`flag`].
     pub flags: u32,
-    /// x86's page-fault error code; of a call of the kernel's handler, what the same access would have given.
+    /// Bits of [`crate::outcome`]: x86's page-fault error code; of a call of the kernel's handler, what the same access would have
+    /// given there, on whichever machine.
     pub error: u32,
     /// In kernel mode the system call's number, else −1.
     pub syscall: i32,
@@ -157,8 +158,8 @@ pub const FRAME_VALUES: usize = 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Detail {
-    /// r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_ax, rip, cs, flags, rsp: the order of
-    /// `struct pt_regs`. Zeros in kernel mode.
+    /// The first of `struct pt_regs`, and last the stack pointer. On x86-64 r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax,
+    /// rcx, rdx, rsi, rdi, orig_ax, rip, cs, flags, rsp; on arm64 x0 to x18, sp. Zeros in kernel mode.
     pub registers: [u64; REGISTERS],
     /// Address of the block; 0 = the address does not lie in a pool of the interpreter's allocator.
     pub block: u64,

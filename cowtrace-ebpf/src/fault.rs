@@ -6,14 +6,14 @@ use cowtrace_ebpf::{
     drops::DropReason,
     event::{FAULT_HEAD, FAULT_MIDDLE, FAULT_SHORT, Fault, StackEnd, flag, kind},
     outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome, Seen, decide, rss},
-    state::{FOREIGN, INTERRUPTED, Interrupted, ProcessKey, Thread, UserRegisters, pending},
+    state::{FOREIGN, Interrupted, ProcessKey, Thread, UserRegisters, pending},
 };
 
 use crate::{
     callers, counters, emit,
     join::{self, Wanted},
     maps::{self, Made, PrivatePage, config},
-    read, tree, walk,
+    read, registers, tree, walk,
 };
 
 /// Highest address of user space with 5-level page tables; kernel addresses lie above.
@@ -32,7 +32,7 @@ pub(crate) struct Entry {
     pub(crate) address: u64,
     /// `struct pt_regs` of the interrupted code; 0 = none was interrupted.
     pub(crate) registers: u64,
-    /// x86's error code.
+    /// Bits of [`cowtrace_ebpf::outcome`], which are those of x86's error code.
     pub(crate) error: u32,
     /// Whether the kernel made the access.
     pub(crate) kernel_mode: bool,
@@ -60,18 +60,19 @@ pub(crate) fn begin_in(thread: &mut Thread, entry: &Entry) {
     let time = read::now();
     let repeated = is_pending(thread, entry);
     finish(thread);
-    let mut interrupted = Interrupted { orig_ax: 0, ip: 0, cs: 0, flags: 0, sp: 0 };
+    let mut interrupted = Interrupted::default();
     if entry.registers != 0 {
-        let Some(read) = read::kernel(entry.registers + INTERRUPTED) else { return };
+        let Some(read) = registers::interrupted(entry.registers) else { return };
         interrupted = read;
     }
+    let (ip, sp) = (registers::ip(&interrupted), registers::sp(&interrupted));
     let Some(session) = maps::session() else { return };
     let listed = session.forked != 0 || config!(flags) & LIST_ALL != 0;
 
     // The look at the page, below, brings its old entry into the TLB; when the kernel then makes the page writable in place,
     // which needs no flush, the instruction faults once more for nothing.
     let repeated =
-        repeated && thread.interrupted.ip == interrupted.ip && thread.interrupted.sp == interrupted.sp;
+        repeated && registers::ip(&thread.interrupted) == ip && registers::sp(&thread.interrupted) == sp;
     thread.begun += 1;
     thread.interrupted = interrupted;
     thread.registers = entry.registers;
@@ -93,8 +94,8 @@ pub(crate) fn begin_in(thread: &mut Thread, entry: &Entry) {
     if entry.kernel_mode {
         begin_in_kernel(fault, &mut thread.user, session.user_registers);
     } else {
-        thread.user = UserRegisters { at: entry.registers, sp: interrupted.sp };
-        fault.ip = interrupted.ip;
+        thread.user = UserRegisters { at: entry.registers, sp };
+        fault.ip = ip;
         fault.syscall = -1;
         if session.user_registers == 0 {
             learn_registers(&mut session.user_registers, entry.registers);
@@ -181,13 +182,13 @@ fn begin_in_kernel(fault: &mut Fault, user: &mut UserRegisters, user_registers: 
         return;
     }
     let Some(stack) = tree::field::<u64>(read::current_task(), config!(task_stack)) else { return };
-    if let Some(called) = read::kernel::<Interrupted>(stack + user_registers + INTERRUPTED) {
-        fault.syscall = called.orig_ax as i32;
+    if let Some(called) = registers::interrupted(stack + user_registers) {
+        fault.syscall = registers::call(&called);
         if fault.flags & flag::FOREIGN != 0 {
             return;
         }
-        fault.ip = called.ip;
-        *user = UserRegisters { at: stack + user_registers, sp: called.sp };
+        fault.ip = registers::ip(&called);
+        *user = UserRegisters { at: stack + user_registers, sp: registers::sp(&called) };
     }
 }
 
@@ -234,12 +235,7 @@ pub(crate) fn current() -> Option<&'static mut Thread> {
     if thread.pending & (pending::FAULT | pending::BUSY) != pending::FAULT {
         return None;
     }
-    let interrupted = read::kernel::<Interrupted>(thread.registers + INTERRUPTED)?;
-    let same = interrupted.ip == thread.interrupted.ip
-        && interrupted.sp == thread.interrupted.sp
-        && interrupted.orig_ax == thread.interrupted.orig_ax
-        && interrupted.flags == thread.interrupted.flags;
-    if !same {
+    if registers::interrupted(thread.registers)? != thread.interrupted {
         counters::end(thread);
         return None;
     }
@@ -297,7 +293,7 @@ fn made_private(thread: &Thread) {
 fn private(thread: &Thread) -> (PrivatePage, Made) {
     let fault = &thread.fault;
     (
-        PrivatePage { start: fault.process.start, page: fault.address >> 12 },
+        PrivatePage { start: fault.process.start, page: maps::pages().number(fault.address) },
         Made { time: fault.header.time, epoch: u64::from(fault.epoch) },
     )
 }
@@ -349,7 +345,7 @@ pub(crate) fn finish(thread: &mut Thread) {
 #[inline(always)]
 fn count(thread: &mut Thread, outcome: Outcome, listed: bool) {
     let index = outcome as usize;
-    let bytes = 4096u64 << (thread.fault.order & 31);
+    let bytes = maps::pages().together(thread.fault.order);
     thread.totals.faults[index] += 1;
     match outcome {
         Outcome::Copy => thread.totals.copied_bytes += bytes,

@@ -8,8 +8,6 @@ use cowtrace_ebpf::{
 
 use crate::{define, maps, read};
 
-/// Where a page ends.
-const PAGE: u64 = 4096;
 /// Above this a word is an address, not a count of references.
 const MOST_COUNTED: u64 = 1 << 24;
 /// Bits that are never set in the word of an object's padding (u16, left as it was found), lock (u8) and collector's marks (u8).
@@ -25,13 +23,13 @@ pub(crate) fn around(thread: &mut Thread) -> bool {
     image.key_len = 0;
     image.len = 0;
     let word = address & !7;
-    let page = address & !(PAGE - 1);
+    let page = maps::pages().start(address);
     let start = if word < page + IMAGE_BEFORE { page } else { word - IMAGE_BEFORE };
     image.address = start;
     let mut len = (IMAGE_WORDS * 8) as u64;
     if !read::user_words(start, &mut image.words) {
         // The next page may not be there.
-        let rest = page + PAGE - start;
+        let rest = maps::pages().rest(start);
         len = if rest < len { rest } else { len };
         if !read::user_part(start, &mut image.words, len as u32) {
             return false;

@@ -16,6 +16,7 @@ pub mod drops;
 pub mod event;
 pub mod native;
 pub mod outcome;
+pub mod page;
 pub mod plan;
 pub mod state;
 

@@ -16,6 +16,7 @@
 //! | `callers.rs` | native stacks, by templates from userspace |
 //! | `define.rs` | code objects, types and names that were not met before |
 //! | `ruby.rs`, `slots.rs` | frames and details of an interpreter whose frames lie on a stack and whose objects lie in slots |
+//! | `registers.rs` | registers that the kernel has put by |
 //! | `read.rs` | the only reads of kernel and user memory |
 //! | `maps.rs`, `emit.rs` | maps; the ring buffer and what did not fit into it |
 #![no_std]
@@ -35,6 +36,7 @@ mod maps;
 mod modules;
 mod probes;
 mod read;
+mod registers;
 mod ruby;
 mod slots;
 mod thread_state;

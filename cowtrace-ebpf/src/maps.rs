@@ -12,6 +12,7 @@ use cowtrace_ebpf::{
     event::{Code, Exec, Fork, Stack, Text, Type},
     native::{StackCopy, Template},
     outcome::OUTCOMES,
+    page::PageSize,
     plan::{FRAME_WORDS, IDENTITY_WORDS, MAX_PLANS, Plan, STATE_WORDS},
     state::{Assignment, Attaching, Follow, Process, ProcessKey, Session, Thread, Totals},
 };
@@ -26,7 +27,7 @@ pub(crate) static CONFIG: Config = Config {
     task_mm: 0,
     task_group_leader: 0,
     task_stack: 0,
-    task_fsbase: 0,
+    task_thread_pointer: 0,
     task_comm: 0,
     task_exit_code: 0,
     task_pagefault_disabled: 0,
@@ -54,6 +55,14 @@ pub(crate) static CONFIG: Config = Config {
     freed_frame: 0,
     executed_name: 0,
     executed_old: 0,
+    page_shift: 0,
+    registers_interrupted: 0,
+    interrupted_call: 0,
+    interrupted_ip: 0,
+    interrupted_sp: 0,
+    registers_arguments: 0,
+    arguments_reversed: 0,
+    registers_returned: 0,
     own_pid: 0,
 };
 
@@ -64,6 +73,12 @@ macro_rules! config {
     };
 }
 pub(crate) use config;
+
+/// The machine's pages.
+#[inline(always)]
+pub(crate) fn pages() -> PageSize {
+    PageSize::of_shift(config!(page_shift))
+}
 
 /// The value of a field of [`CONFIG`] as it was set before loading.
 #[inline(always)]

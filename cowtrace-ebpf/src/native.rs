@@ -63,6 +63,7 @@ reasons! {
     Limit = 1, "more new stacks than are copied";
     NoRegisters = 2, "the registers of the system call are not known";
     Unreadable = 3, "the stack could not be read";
+    Processor = 4, "stacks of this machine's processor are not unwound";
 }
 
 /// Why a copy ends where it ends.

@@ -81,7 +81,7 @@ pub mod rss {
 /// What was seen while one fault was being handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// x86's page-fault error code.
+    /// Bits of x86's page-fault error code: the constants above.
     pub error: u32,
     /// A movable page was allocated for it and not given back.
     pub allocated: bool,
@@ -89,7 +89,7 @@ pub struct Seen {
     pub undone: bool,
     /// The allocation asked for a zeroed page.
     pub zeroed: bool,
-    /// Order of the allocated page: the page is 4096 << order bytes.
+    /// Order of the allocated page: its bytes are [`crate::page::PageSize::together`] by it.
     pub order: u8,
     /// Resident-set counters that changed, bits of [`rss`].
     pub rss: u32,

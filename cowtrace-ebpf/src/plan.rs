@@ -42,7 +42,7 @@ pub struct Plan {
     pub thread_next: u16,
     /// Thread state → its interpreter state.
     pub thread_interpreter: u16,
-    /// Thread state → `pthread_self()`, equal to the thread's FS base.
+    /// Thread state → `pthread_self()`, equal to the thread's FS base (on x86; where it is not, userspace gives no plan).
     pub thread_ident: u16,
     /// Thread state → current frame, or the control frame that points to it.
     pub thread_frame: u16,

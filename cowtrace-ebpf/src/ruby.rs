@@ -258,7 +258,7 @@ fn sequence(body: u64, record: &mut Code, plan: &Plan) -> Option<()> {
     let table = read::user::<u64>(body + u64::from(ruby.body_positions)).unwrap_or(0);
     if !read::user_into(table, positions, POSITIONS as u32) {
         // So many bytes reach into a page that is not there.
-        let rest = 4096 - (table & 4095);
+        let rest = maps::pages().rest(table);
         read::user_into(table, positions, rest as u32);
     }
     let entries = rest.first_chunk_mut::<ENTRIES>()?;

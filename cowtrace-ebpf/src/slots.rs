@@ -4,12 +4,12 @@
 
 use bytemuck::Zeroable;
 use cowtrace_ebpf::{
-    event::{BLOCK_WORDS, Detail, REGISTERS, flag},
+    event::{BLOCK_WORDS, Detail, flag},
     plan::Plan,
     state::{Process, Thread},
 };
 
-use crate::{image::around, maps, read, walk::word};
+use crate::{image::around, maps, read, registers, walk::word};
 
 /// Words in front of the stack pointer: local variables and operands.
 const VALUES: u64 = 24;
@@ -30,8 +30,7 @@ pub(crate) extern "C" fn ruby_evidence() -> u64 {
     thread.fault.flags |= flag::DETAIL;
     thread.fault.detail = Detail::zeroed();
     if thread.fault.flags & flag::KERNEL_MODE == 0 {
-        let at = thread.registers;
-        read::kernel_words::<REGISTERS>(at, &mut thread.fault.detail.registers);
+        registers::all(thread.registers, thread.user.sp, &mut thread.fault.detail.registers);
     }
     stack(thread, plan);
     if !slot(thread, plan) {

@@ -152,7 +152,7 @@ pub struct Attaching {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Totals {
-    /// Bytes of `copy` outcomes: 4096 << order each.
+    /// Bytes of `copy` outcomes: [`crate::page::PageSize::together`] by each page's order.
     pub copied_bytes: u64,
     /// Bytes of `file_copy` outcomes.
     pub file_copied_bytes: u64,
@@ -275,27 +275,21 @@ pub struct UserRegisters {
     pub sp: u64,
 }
 
-/// The end of x86-64's `struct pt_regs`, from `orig_ax` on: what an exception interrupted.
+/// Words of [`Interrupted`].
+pub const INTERRUPTED: usize = 5;
+
+/// What an exception or a system call interrupted: the part of `struct pt_regs` that has its instruction pointer, its stack
+/// pointer, its flags, and −1 or the number of the system call. Where it lies there, and in which order these are, is in
+/// [`crate::config::Config`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Interrupted {
-    /// −1 for an exception, the number for a system call.
-    pub orig_ax: i64,
-    /// Instruction pointer.
-    pub ip: u64,
-    /// Code segment: its low two bits are 3 in user mode.
-    pub cs: u64,
-    /// Flags.
-    pub flags: u64,
-    /// Stack pointer.
-    pub sp: u64,
+    /// The words.
+    pub words: [u64; INTERRUPTED],
 }
 
 /// `NR_MM_COUNTERS` (`include/linux/mm_types_task.h`).
 pub const COUNTERS: usize = 4;
-
-/// Offset of [`Interrupted`] in `struct pt_regs` (`arch/x86/include/asm/ptrace.h`, the same since 2.6.25).
-pub const INTERRUPTED: u64 = 120;
 
 /// Bits of [`Thread::pending`].
 pub mod pending {

@@ -26,14 +26,16 @@ pub(crate) fn state_word(state: &[u64; STATE_WORDS], offset: u16) -> u64 {
     state[usize::from(offset >> 3) & (STATE_WORDS - 1)]
 }
 
-/// The interpreter's state of the faulting thread: the one whose ident equals the FS base, 0 if there is none. Its beginning
+/// The interpreter's state of the faulting thread: the one whose ident equals the thread pointer, 0 if there is none. Its beginning
 /// is in this CPU's buffer then: one long read is cheaper than some short ones.
 ///
 /// The state that holds the lock is asked first: while a thread is being started its state carries the ident of the
 /// thread that starts it.
 #[inline(always)]
 pub(crate) fn thread_state(thread: &mut Thread, process: &Process, plan: &Plan) -> u64 {
-    let Some(ident) = tree::field::<u64>(read::current_task(), config!(task_fsbase)) else { return 0 };
+    let Some(ident) = tree::field::<u64>(read::current_task(), config!(task_thread_pointer)) else {
+        return 0;
+    };
     if plan.runtime_current != UNUSED
         && let Some(state) = read::user::<u64>(process.runtime + u64::from(plan.runtime_current))
         && state != 0

@@ -7,12 +7,10 @@
 use cowtrace_ebpf::event::{Fault, flag};
 use cowtrace_ebpf::outcome::{ERROR_PRESENT, ERROR_WRITE, Outcome};
 
+use crate::page::PageSize;
 use crate::process::hugetlb;
 use crate::process::maps::Mapping;
 use crate::record::schema;
-
-/// Bytes of a page of order 0.
-const PAGE: u64 = 4096;
 
 /// What a fault was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,20 +30,21 @@ struct Kind {
     huge: Option<u64>,
 }
 
-/// What a fault was, given the mapping that holds its address. `flushes`: flushes of translations are seen.
+/// What a fault was on a machine with such pages, given the mapping that holds its address. `flushes`: flushes of translations
+/// are seen.
 ///
 /// Without an allocation or a counter the kernel program cannot tell a page of a shared mapping that becomes writable
 /// again from a private page whose last owner writes it: that takes the mapping.
 #[must_use]
-pub fn classify(fault: &Fault, mapping: Option<&Mapping>, flushes: bool) -> Classified {
+pub fn classify(fault: &Fault, mapping: Option<&Mapping>, flushes: bool, pages: PageSize) -> Classified {
     let kind = mapping.map_or_else(Kind::default, |mapping| Kind {
         shared: mapping.shared,
         huge: hugetlb::page_size(mapping),
     });
-    of_kind(fault, kind, flushes)
+    of_kind(fault, kind, flushes, pages)
 }
 
-fn of_kind(fault: &Fault, kind: Kind, flushes: bool) -> Classified {
+fn of_kind(fault: &Fault, kind: Kind, flushes: bool, pages: PageSize) -> Classified {
     let decided = Outcome::from_number(fault.outcome).unwrap_or(Outcome::Other);
     let (write, present) = (fault.error & ERROR_WRITE != 0, fault.error & ERROR_PRESENT != 0);
     let nothing = |outcome| Classified { outcome, bytes: 0 };
@@ -69,7 +68,7 @@ fn of_kind(fault: &Fault, kind: Kind, flushes: bool) -> Classified {
             nothing(Outcome::Other)
         }
         (outcome @ (Outcome::Copy | Outcome::FileCopy), _) => {
-            Classified { outcome, bytes: PAGE << (fault.order & 31) }
+            Classified { outcome, bytes: pages.together(fault.order) }
         }
         (outcome, _) => nothing(outcome),
     }
@@ -134,10 +133,28 @@ mod tests {
             ("two threads", Outcome::Other, ERROR_WRITE, flag::THREADED, huge, true, Outcome::Other, 0),
             ("system call", Outcome::Failed, ERROR_WRITE, flag::KERNEL_MODE, huge, true, Outcome::Other, 0),
             ("signal", Outcome::Failed, ERROR_WRITE, 0, huge, true, Outcome::Failed, 0),
-            ("copy", Outcome::Copy, protected, 0, Kind::default(), true, Outcome::Copy, PAGE << 2),
+            ("copy", Outcome::Copy, protected, 0, Kind::default(), true, Outcome::Copy, 4 * 4096),
         ] {
             let fault = Fault { outcome: decided as u8, error, flags, order: 2, ..Fault::default() };
-            assert_eq!(of_kind(&fault, kind, flushes), Classified { outcome, bytes }, "{what}");
+            let classified = of_kind(&fault, kind, flushes, PageSize::SMALLEST);
+            assert_eq!(classified, Classified { outcome, bytes }, "{what}");
+        }
+    }
+
+    /// A copied page has the machine's size, and one of hugetlbfs its own.
+    #[test]
+    fn pages_have_the_size_of_the_machine() {
+        for (shift, order, bytes) in
+            [(12, 0, 4096), (14, 0, 16384), (16, 0, 65536), (14, 11, 32 << 20), (16, 3, 512 << 10)]
+        {
+            let pages = PageSize::of_shift(shift);
+            let fault = Fault { outcome: Outcome::Copy as u8, error: 7, order, ..Fault::default() };
+            let classified = of_kind(&fault, Kind::default(), true, pages);
+            assert_eq!(classified, Classified { outcome: Outcome::Copy, bytes }, "{shift} {order}");
+            let fault =
+                Fault { outcome: Outcome::Reuse as u8, error: 7, flags: flag::FLUSHED, ..Fault::default() };
+            let huge = Kind { shared: false, huge: Some(2 << 20) };
+            assert_eq!(of_kind(&fault, huge, true, pages).bytes, 2 << 20, "{shift}");
         }
     }
 }

@@ -45,6 +45,10 @@ pub enum Notice {
     )]
     NoBtf { path: &'static str },
     #[error(
+        "this is a machine of the kind {name}, of whose registers cowtrace knows nothing: run it on x86-64"
+    )]
+    NoArchitecture { name: &'static str },
+    #[error(
         "kernel {release} has no usable tracepoint {name}: use a kernel for x86-64 of version 5.8 or later, built with \
          CONFIG_FTRACE"
     )]
@@ -53,6 +57,13 @@ pub enum Notice {
         "kernel {release} lets nobody attach to its fault handler ({why}): without `--rung functions` cowtrace uses tracepoints"
     )]
     NoFunctions { release: String, why: String },
+    #[error(
+        "kernel {release} lets nobody attach to its fault handler ({why}), and has no tracepoints of page faults, as only those \
+         of x86-64 have: use a kernel built with CONFIG_FPROBE or CONFIG_KPROBES, and with no lockdown of them"
+    )]
+    NoFaults { release: String, why: String },
+    #[error("kernels for {machine} have no tracepoints of page faults: leave out `--rung base`")]
+    NoExceptions { machine: &'static str },
     #[error("kernel {release} has no BPF ring buffers: use Linux 5.8 or later")]
     NoRingBuffer { release: String },
     #[error(

@@ -17,6 +17,7 @@
 //! A module uses only modules further left; `cargo xtask layers` checks it. What comes after `record` knows nothing but
 //! [`record::schema`].
 
+pub mod arch;
 pub mod attribute;
 pub mod bpf;
 pub mod classify;
@@ -31,6 +32,7 @@ pub mod fuzz;
 pub mod interp;
 pub mod kernel;
 pub mod memory;
+pub mod page;
 pub mod process;
 pub mod progress;
 pub mod record;

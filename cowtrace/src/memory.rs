@@ -12,8 +12,8 @@ use std::rc::Rc;
 
 use nix::sys::sysinfo::sysinfo;
 
-/// Size of a page.
-const PAGE: u64 = 4096;
+use crate::page::{self, PageSize};
+
 /// Bit of a pagemap entry (<https://docs.kernel.org/admin-guide/mm/pagemap.html>).
 const SWAPPED: u64 = 1 << 62;
 /// Bytes that [`Memory::c_string`] fetches at a time; divides a page, so that a string's end at the end of a mapping
@@ -151,13 +151,18 @@ impl Live {
             has_swap.then(|| File::open(format!("/proc/{}/pagemap", self.pid)).ok()).flatten()
         });
         let Some(pagemap) = pagemap else { return false };
-        let last = address.saturating_add(len.saturating_sub(1) as u64) / PAGE;
-        (address / PAGE..=last).any(|page| {
+        entries(page::here(), address, len).any(|place| {
             let mut entry = [0; 8];
-            let read = pagemap.read_exact_at(&mut entry, page.saturating_mul(8));
+            let read = pagemap.read_exact_at(&mut entry, place);
             read.is_ok() && u64::from_ne_bytes(entry) & SWAPPED != 0
         })
     }
+}
+
+/// Where a pagemap has the entries of the pages in a range of at least one byte: 8 bytes for each page.
+fn entries(pages: PageSize, address: u64, len: usize) -> impl Iterator<Item = u64> {
+    let last = pages.number(address.saturating_add(len.saturating_sub(1) as u64));
+    (pages.number(address)..=last).map(|page| page.saturating_mul(8))
 }
 
 /// Some memory that was read at once: what lies in it costs no further read.
@@ -283,6 +288,19 @@ impl Memory for Fixture {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The pagemap has an entry for each page of whichever size.
+    #[test]
+    fn entries_are_counted_in_the_machines_pages() {
+        let found = |bytes, address, len| -> Vec<u64> {
+            entries(PageSize::of_bytes(bytes).unwrap(), address, len).collect()
+        };
+        assert_eq!(found(4096, 0x2_0000, 0x1_0000), (0x20..0x30).map(|page| page * 8).collect::<Vec<_>>());
+        assert_eq!(found(16384, 0x2_0000, 0x1_0000), [0x40, 0x48, 0x50, 0x58]);
+        assert_eq!(found(65536, 0x2_0000, 0x1_0000), [0x10]);
+        assert_eq!(found(65536, 0x2_ffff, 2), [0x10, 0x18]);
+        assert_eq!(found(4096, 0x2_ffff, 1), [0x2f * 8]);
+    }
 
     #[test]
     fn live_reads_own_memory_whole_or_not_at_all() {

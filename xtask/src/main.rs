@@ -58,7 +58,7 @@ enum Chore {
     },
     /// Check everything that the project checks
     Test {
-        /// Names of steps (fmt clippy clippy-bpf clippy-minimal doc licenses advisories unused object unit noop layers fuzz
+        /// Names of steps (fmt clippy clippy-bpf clippy-minimal arm64 doc licenses advisories unused object unit noop layers fuzz
         /// integration matrix), or parts of names of tests
         filters: Vec<String>,
         /// Make sure of the newest CPythons, in a Debian root in the user's cache: the network, root, some minutes once

@@ -1,4 +1,4 @@
-//! The beginning of a fault (`arch/x86/include/asm/trace/exceptions.h`).
+//! The beginning of a fault, on x86 (`arch/x86/include/asm/trace/exceptions.h`).
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 

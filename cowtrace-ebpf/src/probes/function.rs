@@ -1,7 +1,8 @@
 //! The kernel's fault handler as a function (`include/linux/mm.h`): twice, by trampolines and by kprobes, of which a kernel may
 //! have either.
 //!
-//! What a trampoline hands over is read as memory: the verifier takes an argument's type for a promise that it is not null.
+//! What a trampoline hands over is read as memory: the verifier takes an argument's type for a promise that it is not null. So is
+//! what a kprobe does: it is registers, and one object serves every kind of machine.
 
 use aya_ebpf::{
     EbpfContext,
@@ -11,7 +12,7 @@ use aya_ebpf::{
 
 use crate::{
     call::{self, Call},
-    read,
+    read, registers,
 };
 
 // vm_fault_t handle_mm_fault(struct vm_area_struct *vma, unsigned long address, unsigned int flags, struct pt_regs *regs)
@@ -34,9 +35,7 @@ fn handler_fexit(context: FExitContext) -> i32 {
 
 #[kprobe]
 fn handler_kprobe(context: ProbeContext) -> u32 {
-    if let (Some(area), Some(address), Some(flags), Some(registers)) =
-        (context.arg(0), context.arg(1), context.arg::<u64>(2), context.arg(3))
-    {
+    if let Some([area, address, flags, registers]) = registers::arguments(context.as_ptr() as u64) {
         call::begin(&Call { area, address, flags: flags as u32, registers });
     }
     0
@@ -44,6 +43,8 @@ fn handler_kprobe(context: ProbeContext) -> u32 {
 
 #[kretprobe]
 fn handler_kretprobe(context: RetProbeContext) -> u32 {
-    call::end(context.ret::<u64>() as u32);
+    if let Some(returned) = registers::returned(context.as_ptr() as u64) {
+        call::end(returned as u32);
+    }
     0
 }

@@ -46,7 +46,7 @@ fn rss_stat(context: RawTracePointContext) -> i32 {
     0
 }
 
-/// `SIGBUS` and `SIGSEGV` on x86.
+/// `SIGBUS` and `SIGSEGV` on x86 and arm64.
 const REFUSALS: [u32; 2] = [7, 11];
 
 // TP_PROTO(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)

@@ -11,6 +11,7 @@ use super::code::Symbol;
 use super::places::{self, At, Query};
 use super::stack::KnownStack;
 use super::{Attributor, Block, Heap, Owner, Slotted, Structure, allocators};
+use crate::arch;
 use crate::process::maps::{Kind, Mapping};
 use crate::process::tree::Mapped;
 use crate::symbolize::instruction::{self, Form, Store};
@@ -54,7 +55,10 @@ impl Attributor {
         let op = stack.and_then(|stack| stack.frames.first()?.shown.op).unwrap_or_default();
         let calls = op.starts_with("CALL") || op == "PRECALL";
         let mut around = Around {
-            store: code.and_then(|code| instruction::decode(&code, registers)),
+            // Of other machines' instructions nothing is known.
+            store: code
+                .filter(|_| arch::knows().stores)
+                .and_then(|code| instruction::decode(&code, registers)),
             ..Around::default()
         };
         if let Some(found) = self.names.interpreter_of(image).map(Arc::clone) {

@@ -139,7 +139,7 @@ fn missing(why: &str) -> NativeFrame {
 fn not_recorded(why: Unrecorded) -> Option<NativeFrame> {
     match why {
         Unrecorded::NotAsked => None,
-        Unrecorded::Limit | Unrecorded::NoRegisters | Unrecorded::Unreadable => {
+        Unrecorded::Limit | Unrecorded::NoRegisters | Unrecorded::Unreadable | Unrecorded::Processor => {
             Some(missing(&format!("callers not recorded: {}", why.about())))
         }
     }

@@ -40,6 +40,7 @@ use crate::classify::{self, Classified};
 use crate::event::Event;
 use crate::interp::Found;
 use crate::memory::{Live, Memories};
+use crate::page;
 use crate::process::maps::Mapping;
 use crate::process::tree::{Mapped, Tree};
 use crate::record::schema::{Confidence, Fault, Operation, Region};
@@ -239,7 +240,7 @@ impl Attributor {
         };
         let mapped = self.tree.maps_at(process, fault.address);
         let mapping = mapped.as_ref().and_then(|mapped| mapped.maps.find(fault.address));
-        let classified = classify::classify(fault, mapping, self.flushes);
+        let classified = classify::classify(fault, mapping, self.flushes, page::here());
         let decided = Outcome::from_number(fault.outcome).unwrap_or(Outcome::Other);
         if classified.outcome != decided {
             let corrected = self.output.corrected.entry((process, decided, classified.outcome)).or_default();

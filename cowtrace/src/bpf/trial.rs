@@ -7,6 +7,7 @@ use cowtrace_ebpf::state::RING;
 
 use super::attach::{Functions, Refused};
 use super::{BpfError, load, words};
+use crate::arch;
 use crate::kernel;
 use crate::kernel::btf::Btf;
 use crate::kernel::hooks::{Attach, HOOKS, Hook, has_functions};
@@ -30,7 +31,19 @@ pub fn choose(types: &Btf, wanted: Wanted) -> Result<Rung, kernel::Error> {
     } else {
         reasons.push("it has no such function".to_owned());
     }
-    if base { Ok(Rung::Base) } else { Err(kernel::Error::NoFunctions(reasons.join("; "))) }
+    without_functions(base, !ways.is_empty(), arch::knows().exceptions, reasons.join("; "))
+}
+
+/// What there is where no function can be attached to: the base rung, if it is wanted and the machine's kernels have it. `tried`:
+/// functions were wanted, and why they cannot be attached to is known.
+fn without_functions(base: bool, tried: bool, exceptions: bool, why: String) -> Result<Rung, kernel::Error> {
+    match (base, exceptions) {
+        (true, true) => Ok(Rung::Base),
+        (true, false) if tried => Err(kernel::Error::NoFaults(why)),
+        (true, false) => Err(kernel::Error::NoExceptions),
+        (false, true) => Err(kernel::Error::NoFunctions(why)),
+        (false, false) => Err(kernel::Error::NoFaults(why)),
+    }
 }
 
 /// The first way that the kernel lets the return of the fault handler be attached to, which is let go of again; why those before
@@ -75,4 +88,30 @@ fn works(way: Way, ebpf: &mut Ebpf) -> Result<(), BpfError> {
         Refused::NoProgram => BpfError::NoProgram { program },
         Refused::By(source) => BpfError::Attach { probe: way.word(true), source: Box::new(source) },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Notice;
+
+    /// What is said where faults can be seen in no way, or not in the one that was asked for.
+    #[test]
+    fn a_kernel_without_any_way_is_told_of_rightly() {
+        let said = |base, tried, exceptions| {
+            let why = "fentry: EPERM".to_owned();
+            without_functions(base, tried, exceptions, why).map_err(|error| Notice::from(error).to_string())
+        };
+        assert_eq!(said(true, true, true), Ok(Rung::Base));
+        assert_eq!(said(true, false, true), Ok(Rung::Base));
+        let x86 = said(false, true, true).unwrap_err();
+        assert!(x86.contains("fentry: EPERM") && x86.contains("without `--rung functions`"), "{x86}");
+        for base in [true, false] {
+            let arm = said(base, true, false).unwrap_err();
+            assert!(arm.contains("fentry: EPERM") && arm.contains("CONFIG_KPROBES"), "{arm}");
+            assert!(!arm.contains("x86-64 of version") && !arm.contains("--rung"), "{arm}");
+        }
+        let base = said(true, false, false).unwrap_err();
+        assert!(base.contains("leave out `--rung base`"), "{base}");
+    }
 }

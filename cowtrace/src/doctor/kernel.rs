@@ -2,13 +2,12 @@
 
 use super::Row;
 use super::machine::{Machine, Trial, Types};
+use crate::arch::Arch;
 use crate::kernel::{self, CONFIDENTIALITY, btf};
-use crate::process::maps::PAGE;
+use crate::page::PageSize;
 
 /// The first release with ring buffers.
 const FIRST_RELEASE: (u32, u32) = (5, 8);
-/// The machine that the tracepoints of faults exist on.
-const ARCHITECTURE: &str = "x86_64";
 
 const NEWER: &str = "use Linux 5.8 or later";
 const WITH_TYPES: &str =
@@ -44,20 +43,33 @@ pub(super) fn version(release: &str) -> Option<(u32, u32)> {
 fn architecture(machine: &Machine) -> Row {
     const CHECK: &str = "architecture";
     let found = &machine.architecture;
-    if found == ARCHITECTURE {
-        return Row::ok(CHECK, found);
+    match Arch::named(found) {
+        Some(arch) if arch.lacking.is_empty() => Row::ok(CHECK, found),
+        Some(arch) => Row::limited(
+            CHECK,
+            format!("{found}. {}", arch.lacking.join(" ")),
+            "run it on an x86-64 machine to see all of it",
+        ),
+        None => Row::missing(
+            CHECK,
+            found,
+            "run it on an x86-64 machine: nothing is known of this one's registers",
+        ),
     }
-    let next = "run it on an x86-64 machine: the tracepoints of page faults exist only there";
-    Row::missing(CHECK, found, next)
 }
 
 fn page_size(machine: &Machine) -> Row {
     const CHECK: &str = "page size";
     let found = format!("{} bytes", machine.page_size);
-    if machine.page_size == PAGE {
-        return Row::ok(CHECK, found);
+    match PageSize::of_bytes(machine.page_size) {
+        Some(PageSize::SMALLEST) => Row::ok(CHECK, found),
+        Some(_) => Row::limited(
+            CHECK,
+            format!("{found}. cowtrace has never been run with such: only its arithmetic was tested."),
+            "compare a trace with what /proc/PID/smaps says before you rely on it",
+        ),
+        None => Row::missing(CHECK, found, "boot a kernel with pages of 4, 16 or 64 KiB"),
     }
-    Row::missing(CHECK, found, format!("boot a kernel with pages of {PAGE} bytes"))
 }
 
 fn types(machine: &Machine) -> Row {

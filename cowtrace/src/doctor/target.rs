@@ -157,7 +157,7 @@ pub(super) fn known(interpreter: &Interpreter, language: &dyn Language, machine:
     let mut rows = vec![Row::ok(INTERPRETER, format!("{name} {version}, layout {layout}, in {path}"))];
     let fields = machine.types.as_ref().ok().and_then(|types| types.fields.as_ref().ok());
     match fields {
-        Some(fields) if fields.config.task_fsbase == ABSENT => {
+        Some(fields) if fields.config.task_thread_pointer == ABSENT => {
             let found = fields.missing.first().copied().unwrap_or("the kernel does not say where they are");
             rows.push(Row::limited(
                 "frames",
@@ -198,6 +198,11 @@ pub(super) fn unknown(interpreter: &Interpreter, reason: &Reason) -> Row {
             INTERPRETER,
             format!("{what}: {reason}: {NATIVE}"),
             "use an unpatched build; please report this one",
+        ),
+        Reason::Processor => Row::limited(
+            INTERPRETER,
+            format!("{what}: {reason}: {NATIVE}"),
+            "run it on an x86-64 machine to see its frames",
         ),
         Reason::Memory(source) => {
             Row::not_checked(INTERPRETER, format!("{what}: its memory cannot be read: {source}"), SUDO)

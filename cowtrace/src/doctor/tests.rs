@@ -91,8 +91,14 @@ fn each_miss_is_one_row_with_its_next_step() {
     use Verdict::{Limited, Missing, NotChecked};
     one(|m| m.release = "5.4.0".into(), Missing, "release", "5.4.0", "5.8");
     one(|m| m.release = "six".into(), NotChecked, "release", "six", "5.8");
-    one(|m| m.architecture = "aarch64".into(), Missing, "architecture", "aarch64", "x86-64");
-    one(|m| m.page_size = 65536, Missing, "page size", "65536", "4096");
+    one(|m| m.architecture = "riscv64".into(), Missing, "architecture", "riscv64", "x86-64");
+    for said in ["aarch64", "never been run", "interpreters", "native code", "store instruction"] {
+        one(|m| m.architecture = "aarch64".into(), Limited, "architecture", said, "x86-64");
+    }
+    for found in [16384, 65536] {
+        one(|m| m.page_size = found, Limited, "page size", &found.to_string(), "smaps");
+    }
+    one(|m| m.page_size = 1 << 20, Missing, "page size", "1048576", "64 KiB");
     one(|m| m.lockdown = Some("confidentiality".into()), Missing, "lockdown", "memory", "integrity");
     one(|m| m.pid_namespace = Some("pid:[1]".into()), Missing, "PID namespace", "container", "--pid=host");
     one(|m| m.user_namespace = Some("user:[1]".into()), Missing, "user namespace", "container", "rootless");
@@ -104,7 +110,8 @@ fn each_miss_is_one_row_with_its_next_step() {
     one(|m| m.trial = Trial::Failed("no".into()), Missing, "attaching", "no", "-v");
     let no_ptrace = "000001fffff7ffff";
     one(|m| m.capabilities = effective(no_ptrace), Limited, "capability", "CAP_SYS_PTRACE", "on the host");
-    let fields = |missing| Fields { config: Config { task_fsbase: ABSENT, ..Config::default() }, missing };
+    let fields =
+        |missing| Fields { config: Config { task_thread_pointer: ABSENT, ..Config::default() }, missing };
     let lacking = |m: &mut Machine| {
         let types = m.types.as_mut().unwrap();
         types.fields = Ok(fields(vec!["Nothing is seen."]));

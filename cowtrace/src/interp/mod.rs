@@ -22,6 +22,7 @@ use cowtrace_ebpf::plan::Plan;
 use cowtrace_ebpf::state::ModuleTable;
 use serde::{Deserialize, Serialize};
 
+use crate::arch;
 use crate::event::Code;
 use crate::memory::Memory;
 use crate::process::maps::Maps;
@@ -101,6 +102,9 @@ pub enum Reason {
         /// What did not fit.
         what: &'static str,
     },
+    /// Nothing is known of interpreters on this kind of machine.
+    #[error("where a thread keeps its state is not known on this machine's processor")]
+    Processor,
     /// Its memory could not be read.
     #[error("failed to read its memory")]
     Memory(#[source] io::Error),
@@ -407,12 +411,28 @@ pub fn discover(pid: u32, maps: &Maps, memory: &dyn Memory) -> Discovery {
         .iter()
         .map(|interpreter| (interpreter.recognise)(&target))
         .find(|discovery| !matches!(discovery, Discovery::None))
-        .unwrap_or(Discovery::None)
+        .map_or(Discovery::None, |discovery| on_machine(discovery, arch::knows().interpreters))
 }
 
 /// Looks for a known interpreter in a file: a program, or a library. `None` = there is none in it; a program may yet get
 /// one from a library.
 #[must_use]
 pub fn in_file(object: &Object, path: &Path) -> Option<InFile> {
-    INTERPRETERS.iter().find_map(|interpreter| (interpreter.in_file)(object, path))
+    let found = INTERPRETERS.iter().find_map(|interpreter| (interpreter.in_file)(object, path))?;
+    if arch::knows().interpreters {
+        return Some(found);
+    }
+    let interpreter = schema::Interpreter { layout: None, ..found.interpreter };
+    Some(InFile { interpreter, language: Err(Reason::Processor) })
+}
+
+/// An interpreter that was found is none that can be used where nothing is known of it.
+fn on_machine(discovery: Discovery, known: bool) -> Discovery {
+    match discovery {
+        Discovery::Found(found) if !known => Discovery::Unsupported {
+            interpreter: schema::Interpreter { layout: None, ..found.interpreter },
+            reason: Reason::Processor,
+        },
+        discovery => discovery,
+    }
 }

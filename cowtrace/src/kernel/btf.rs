@@ -15,7 +15,7 @@ pub(crate) mod fuzz;
 mod walk;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::ops::Range;
 
@@ -69,22 +69,22 @@ pub enum BtfError {
 }
 
 /// Kinds of types, as numbered in the format.
-mod kind {
-    pub(super) const INT: u8 = 1;
-    pub(super) const POINTER: u8 = 2;
-    pub(super) const ARRAY: u8 = 3;
-    pub(super) const STRUCT: u8 = 4;
-    pub(super) const UNION: u8 = 5;
-    pub(super) const ENUM: u8 = 6;
-    pub(super) const TYPEDEF: u8 = 8;
-    pub(super) const VOLATILE: u8 = 9;
-    pub(super) const CONST: u8 = 10;
-    pub(super) const RESTRICT: u8 = 11;
-    pub(super) const FUNCTION: u8 = 12;
-    pub(super) const FUNCTION_PROTOTYPE: u8 = 13;
-    pub(super) const FLOAT: u8 = 16;
-    pub(super) const TYPE_TAG: u8 = 18;
-    pub(super) const ENUM64: u8 = 19;
+pub(super) mod kind {
+    pub(in crate::kernel) const INT: u8 = 1;
+    pub(in crate::kernel) const POINTER: u8 = 2;
+    pub(in crate::kernel) const ARRAY: u8 = 3;
+    pub(in crate::kernel) const STRUCT: u8 = 4;
+    pub(in crate::kernel) const UNION: u8 = 5;
+    pub(in crate::kernel) const ENUM: u8 = 6;
+    pub(in crate::kernel) const TYPEDEF: u8 = 8;
+    pub(in crate::kernel) const VOLATILE: u8 = 9;
+    pub(in crate::kernel) const CONST: u8 = 10;
+    pub(in crate::kernel) const RESTRICT: u8 = 11;
+    pub(in crate::kernel) const FUNCTION: u8 = 12;
+    pub(in crate::kernel) const FUNCTION_PROTOTYPE: u8 = 13;
+    pub(in crate::kernel) const FLOAT: u8 = 16;
+    pub(in crate::kernel) const TYPE_TAG: u8 = 18;
+    pub(in crate::kernel) const ENUM64: u8 = 19;
 }
 
 /// Bytes that follow the fixed part of each kind: once, and per element.

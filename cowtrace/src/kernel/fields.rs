@@ -2,10 +2,12 @@
 //!
 //! A field that was renamed or moved gets a second candidate path; no version is ever compared.
 
-use cowtrace_ebpf::config::{ABSENT, Config};
+use cowtrace_ebpf::config::{ABSENT, Config, NO_CALLERS};
 
-use super::Error;
 use super::btf::{Btf, BtfError};
+use super::{Error, registers};
+use crate::arch::{ARM64, Arch, X86_64};
+use crate::page;
 
 /// Whether cowtrace can do without something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ struct Flag {
 /// The kernel's fields for this kernel.
 #[derive(Clone, Debug)]
 pub struct Fields {
-    /// Offsets and masks; its switches are left at zero.
+    /// Offsets, masks, the machine's pages and registers; its other switches are left at zero.
     pub config: Config,
     /// What the trace will lack, each a sentence.
     pub missing: Vec<&'static str>,
@@ -69,6 +71,8 @@ const fn optional(
     Field { structure, paths, size, slot, need: Need::Optional, without }
 }
 
+const NO_THREAD_POINTER: &str =
+    "Frames of interpreters are not seen: the kernel does not say where a thread keeps its state.";
 const NO_INHERITED: &str = "How much private memory a process inherited at its fork is not known.";
 const NO_COMMAND: &str = "Command lines of processes that start while tracing are not known.";
 
@@ -90,10 +94,10 @@ pub static FIELDS: &[Field] = &[
     required("signal_struct", &["live"], 4, |c| &mut c.signal_live),
     optional(
         "task_struct",
-        &["thread.fsbase"],
+        &[X86_64.thread_pointer, ARM64.thread_pointer],
         8,
-        |c| &mut c.task_fsbase,
-        "Frames of interpreters are not seen: the kernel does not say where a thread keeps its state.",
+        |c| &mut c.task_thread_pointer,
+        NO_THREAD_POINTER,
     ),
     optional(
         "task_struct",
@@ -173,11 +177,15 @@ pub fn has_records(config: &Config) -> bool {
     .all(|offset| *offset != ABSENT)
 }
 
-/// Looks every field up.
+/// Looks every field up, and what this kind of machine has of its own.
 ///
 /// # Errors
-/// If a required field is not there.
+/// If a required field is not there, or nothing is known of the machine.
 pub fn config(btf: &Btf) -> Result<Fields, Error> {
+    config_of(btf, Arch::here().ok_or(Error::NoArchitecture(std::env::consts::ARCH))?)
+}
+
+fn config_of(btf: &Btf, arch: &Arch) -> Result<Fields, Error> {
     let mut config = Config::default();
     let mut missing = Vec::new();
     for field in FIELDS {
@@ -196,6 +204,12 @@ pub fn config(btf: &Btf) -> Result<Fields, Error> {
         let bit = btf.enumerator(flag.enumerator).and_then(|bit| u32::try_from(bit).ok());
         *(flag.slot)(&mut config) = bit.and_then(|bit| 1_u32.checked_shl(bit)).unwrap_or(flag.before);
     }
+    registers::fill(btf, arch, &mut config)?;
+    config.page_shift = page::here().shift();
+    if !arch.knows.callers {
+        config.flags |= NO_CALLERS;
+    }
+    missing.extend(arch.lacking);
     Ok(Fields { config, missing })
 }
 
@@ -233,8 +247,20 @@ mod tests {
             *(flag.slot)(&mut config) = 1;
             assert_eq!(flag.before.count_ones(), 1);
         }
-        let rest = Config { flags: 1, own_pid: 1, ..config };
-        assert!(bytemuck::cast_ref::<Config, [u32; 36]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
+        let rest = Config {
+            flags: 1,
+            page_shift: 1,
+            registers_interrupted: 1,
+            interrupted_call: 1,
+            interrupted_ip: 1,
+            interrupted_sp: 1,
+            registers_arguments: 1,
+            arguments_reversed: 1,
+            registers_returned: 1,
+            own_pid: 1,
+            ..config
+        };
+        assert!(bytemuck::cast_ref::<Config, [u32; 44]>(&rest).iter().all(|word| *word == 1), "{rest:?}");
     }
 
     /// Needs a kernel with BTF.
@@ -245,7 +271,7 @@ mod tests {
             return;
         };
         let fields = config(&Btf::parse(bytes).unwrap()).unwrap();
-        assert_eq!(fields.missing, [""; 0]);
+        assert_eq!(fields.missing, Arch::here().unwrap().lacking);
         let config = fields.config;
         assert_eq!(config.task_tgid, config.task_pid + 4);
         assert_eq!(config.mm_arg_end, config.mm_arg_start + 8);

@@ -7,9 +7,11 @@ pub mod capability;
 pub mod fields;
 pub mod hooks;
 pub mod preemption;
+mod registers;
 pub mod rights;
 pub mod rung;
 
+use std::env::consts::ARCH;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -44,12 +46,21 @@ pub enum Error {
     /// A field that cowtrace needs is not where it should be.
     #[error("kernel field")]
     NoField(#[source] BtfError),
+    /// Nothing is known of this kind of machine.
+    #[error("machines of the kind {0} are not known")]
+    NoArchitecture(&'static str),
     /// A tracepoint is not there, or has fewer arguments than it should.
     #[error("no tracepoint {0}")]
     NoTracepoint(&'static str),
     /// The functions that faults are calls of cannot be attached to; why, by each way.
     #[error("no function can be attached to: {0}")]
     NoFunctions(String),
+    /// The same on a kind of machine whose kernels have no tracepoints of page faults: there is no other way to see them.
+    #[error("no function can be attached to, and there are no tracepoints of page faults: {0}")]
+    NoFaults(String),
+    /// Tracepoints of page faults are asked for where no kernel has them.
+    #[error("no tracepoints of page faults")]
+    NoExceptions,
     /// No ring buffer (Linux before 5.8).
     #[error("no BPF ring buffer")]
     NoRingBuffer,
@@ -76,8 +87,11 @@ impl From<Error> for Notice {
             Error::NoBtf => Self::NoBtf { path: btf::KERNEL },
             Error::Btf(error) => Self::OddKernel { release: release(), what: error.to_string() },
             Error::NoField(error) => Self::OddKernel { release: release(), what: error.to_string() },
+            Error::NoArchitecture(name) => Self::NoArchitecture { name },
             Error::NoTracepoint(name) => Self::NoTracepoint { name, release: release() },
             Error::NoFunctions(why) => Self::NoFunctions { release: release(), why },
+            Error::NoFaults(why) => Self::NoFaults { release: release(), why },
+            Error::NoExceptions => Self::NoExceptions { machine: ARCH },
             Error::NoRingBuffer => Self::NoRingBuffer { release: release() },
             Error::Unreadable { path, source } => Self::Unreadable { path: path.into(), source },
         }

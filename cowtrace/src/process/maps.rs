@@ -9,10 +9,9 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::page;
 use crate::record::schema::Region;
 
-/// Size of a page.
-pub const PAGE: u64 = 4096;
 /// Bytes of a maps file that are read at most.
 const MAX_BYTES: u64 = 256 << 20;
 
@@ -105,7 +104,7 @@ impl Mapping {
             Kind::Stack => ("stack", None, None),
             Kind::Anonymous => ("anonymous", None, None),
             Kind::Special(name) => ("special", Some(name.clone()), None),
-            Kind::File => ("file", self.path_to_show(), Some(self.file_offset(address & !(PAGE - 1)))),
+            Kind::File => ("file", self.path_to_show(), Some(self.file_offset(page::here().start(address)))),
         };
         Region { kind, path, offset }
     }
@@ -157,7 +156,10 @@ impl Maps {
     /// Calls the memory without a file where the `brk` heap begins what it is. The kernel's news of the first `brk` come before
     /// it counts as the heap: <https://github.com/torvalds/linux/blob/v6.18/mm/mmap.c>, `brk`.
     pub fn name_heap(&mut self, start: u64) {
-        let Some(page) = start.checked_next_multiple_of(PAGE).filter(|&page| page != 0) else { return };
+        let Some(page) = start.checked_next_multiple_of(page::here().bytes()).filter(|&page| page != 0)
+        else {
+            return;
+        };
         let begins = |mapping: &&mut Mapping| (mapping.start..mapping.end).contains(&page);
         if let Some(mapping) = self.mappings.iter_mut().find(begins).filter(|m| m.kind == Kind::Anonymous) {
             mapping.kind = Kind::Heap;

@@ -18,7 +18,8 @@ use object::elf::{self, FileHeader64, ProgramHeader64};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, SectionTable, Sym as _};
 
 use self::bounded::Bounded;
-use super::maps::{Mapping, PAGE};
+use super::maps::Mapping;
+use crate::page;
 
 pub use self::bounded::MAX_TABLE;
 pub use self::debug::DebugLink;
@@ -183,7 +184,7 @@ impl Object {
             return Some(0);
         }
         // A page can hold the end of one segment and the start of the next; the mapping then begins with the later one.
-        let first_page = |segment: &Segment| segment.offset & !(PAGE - 1);
+        let first_page = |segment: &Segment| page::here().start(segment.offset);
         let holds = |segment: &&Segment| {
             first_page(segment) <= mapping.offset
                 && mapping.offset.saturating_sub(segment.offset) < segment.file_size

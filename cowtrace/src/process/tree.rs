@@ -16,6 +16,7 @@ use super::baseline::Baseline;
 use super::existing::Arrival;
 use super::mmap_log::MmapLog;
 use crate::event::Exec;
+use crate::page::PageSize;
 
 pub use mapped::Mapped;
 
@@ -112,10 +113,10 @@ impl Process {
         }
     }
 
-    /// Memory that it inherited, or shared when it began to be followed. `page` is the size of a page.
+    /// Memory that it inherited, which the kernel counts in pages, or shared when it began to be followed.
     #[must_use]
-    pub fn inherited_bytes(&self, page: u64) -> u64 {
-        self.baseline().map_or_else(|| self.inherited_pages.saturating_mul(page), |baseline| baseline.shared)
+    pub fn inherited_bytes(&self, pages: PageSize) -> u64 {
+        self.baseline().map_or_else(|| pages.of_pages(self.inherited_pages), |baseline| baseline.shared)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::schema::{
     Collection, Confidence, Fault, Header, Id, Interpreter, Loss, NativeFrame, Operation, Outcome,
-    OutcomeTotal, Process, ProcessTotals, PythonFrame, Region, SCHEMA, Site, Table, Trace, Write,
+    OutcomeTotal, PageBytes, PageSize, Process, ProcessTotals, PythonFrame, Region, SCHEMA, Site, Table,
+    Trace, Write,
 };
 
 /// A trace under construction. Totals are counted from the faults that are added.
@@ -73,6 +74,8 @@ impl Builder {
             cgroup: None,
             start: "2026-01-02T03:04:05.000000006Z".to_owned(),
             kernel: "6.18.5".to_owned(),
+            architecture: None,
+            page_size: None,
             rung: "base".to_owned(),
             probes: ["page_fault_user", "page_fault_kernel", "mm_page_alloc", "rss_stat"]
                 .map(str::to_owned)
@@ -90,6 +93,11 @@ impl Builder {
             path: "/usr/lib/libpython3.11.so.1.0".to_owned(),
             layout: layout.map(str::to_owned),
         });
+    }
+
+    /// It comes from a machine with such pages.
+    pub(crate) fn pages(&mut self, size: PageSize) {
+        self.trace.header.page_size = Some(PageBytes(size));
     }
 
     pub(crate) fn missing(&mut self, sentence: &str) {

@@ -11,10 +11,8 @@ use super::schema::{self, Loss, OutcomeTotal, ProcessTotals, Table};
 use super::sink::Sink;
 use crate::attribute::Output;
 use crate::classify::{self, Corrected};
+use crate::page;
 use crate::process::tree::{Process, Tree};
-
-/// Bytes of a page, in which the kernel counts what is inherited.
-const PAGE: u64 = 4096;
 
 /// Hands on what is new of a session.
 pub struct Recorder {
@@ -131,7 +129,7 @@ fn recorded_process(process: &Process, totals: ProcessTotals, origin: u64) -> sc
         comm: text(process.comm.split(|&byte| byte == 0).next().unwrap_or_default()),
         exe: (!process.exe.is_empty()).then(|| text(&process.exe)),
         command: process.command.iter().map(|argument| text(argument)).collect(),
-        inherited_bytes: process.inherited_bytes(PAGE),
+        inherited_bytes: process.inherited_bytes(page::here()),
         borrows: process.borrows,
         attached: process.attached.is_some(),
         private_bytes: process.baseline().map(|baseline| baseline.own),

@@ -12,6 +12,7 @@ mod table;
 
 use std::num::NonZero;
 
+pub use cowtrace_ebpf::page::PageSize;
 use serde::{Deserialize, Serialize};
 
 pub use code::{FrameLanguage, NativeFrame, PythonFrame, Site};
@@ -77,6 +78,12 @@ pub struct Header {
     pub start: String,
     /// Release of the kernel.
     pub kernel: String,
+    /// Kind of the machine, as in `uname -m`; `None` = it is not said: x86_64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// Bytes of the machine's pages; `None` = it is not said: 4096. See [`Header::pages`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<PageBytes>,
     /// Way of attaching: `base` or `functions`.
     pub rung: String,
     /// Probes that were attached.
@@ -92,6 +99,31 @@ impl Header {
     #[must_use]
     pub const fn is_attached(&self) -> bool {
         !self.attached.is_empty() || self.cgroup.is_some()
+    }
+
+    /// The pages of the machine that the trace comes from, which need not be those of this one.
+    #[must_use]
+    pub fn pages(&self) -> PageSize {
+        self.page_size.map_or(PageSize::SMALLEST, |bytes| bytes.0)
+    }
+}
+
+/// A size of pages, which is written as its bytes. No other than those that machines have can be read.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct PageBytes(pub PageSize);
+
+impl From<PageBytes> for u64 {
+    fn from(PageBytes(size): PageBytes) -> Self {
+        size.bytes()
+    }
+}
+
+impl TryFrom<u64> for PageBytes {
+    type Error = String;
+
+    fn try_from(bytes: u64) -> Result<Self, String> {
+        PageSize::of_bytes(bytes).map(Self).ok_or_else(|| format!("no machine has pages of {bytes} bytes"))
     }
 }
 

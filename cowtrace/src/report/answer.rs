@@ -212,7 +212,7 @@ fn spread(scope: &Scope<'_>, row: &Cause) -> String {
     let noun = if members.iter().all(|p| scope.is_worker(*p)) { "worker" } else { "child process" };
     let noun = plural(number, noun);
     // Nobody knows what a million pages are, or huge ones.
-    let few = row.pages() < 1000 && row.bytes() == row.pages() * 4096;
+    let few = row.pages() < 1000 && row.bytes() == scope.trace.header.pages().of_pages(row.pages());
     let much = if few { counted(row.pages(), "page") } else { size(row.bytes()) };
     let also = if parents > 0 { " and the parent" } else { "" };
     let pages = |process: &usize| row.by_process.get(process).copied().unwrap_or_default();

@@ -35,6 +35,10 @@ struct Document<'a> {
     cgroup: Option<&'a str>,
     start: &'a str,
     kernel: &'a str,
+    /// As in `uname -m`; null = the recording does not say: x86_64.
+    architecture: Option<&'a str>,
+    /// Bytes of the traced machine's pages.
+    page_size: u64,
     rung: &'a str,
     probes: &'a [String],
     missing: &'a [String],
@@ -198,6 +202,8 @@ pub(super) fn write(
         cgroup: header.cgroup.as_deref(),
         start,
         kernel,
+        architecture: header.architecture.as_deref(),
+        page_size: header.pages().bytes(),
         rung,
         probes,
         missing,

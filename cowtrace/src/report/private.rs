@@ -10,8 +10,6 @@ use super::table::{Paper, Tone};
 use super::words;
 use crate::record::schema::{Added, Fault, ModuleTable, Outcome, Page, PageState, Trace};
 
-/// Bytes of a page.
-const PAGE: u64 = 4096;
 /// Processes that are told of, unless all are asked for.
 const ROWS: usize = 12;
 
@@ -79,9 +77,10 @@ pub struct Answer {
 #[must_use]
 pub fn history(trace: &Trace, process: usize, address: u64) -> Vec<(usize, bool)> {
     let present = epoch(trace, process);
+    let pages = trace.header.pages();
     let made = |fault: &Fault| {
         fault.process == process
-            && fault.address / PAGE == address / PAGE
+            && pages.number(fault.address) == pages.number(address)
             && matches!(fault.outcome, Outcome::Copy | Outcome::FileCopy | Outcome::Reuse | Outcome::ZeroFill)
     };
     let born = trace.processes.get(process).and_then(|p| p.execs.last().copied()).unwrap_or_default();
@@ -166,8 +165,9 @@ fn added(trace: &Trace, process: usize, time: u64, table: &ModuleTable, name: &s
         let (address, state) = (table.free.start, PageState::Replaced);
         return vec![Answer { process, address, added: None, state, fault: Some(import) }];
     }
-    let pages = table.free.start / PAGE..=(table.free.end - 1) / PAGE;
-    let answers = pages.map(|page| answer(trace, process, table.free.start.max(page * PAGE)));
+    let size = trace.header.pages();
+    let pages = size.number(table.free.start)..=size.number(table.free.end - 1);
+    let answers = pages.map(|page| answer(trace, process, table.free.start.max(size.of_pages(page))));
     // It was written, so it lies on a page that was.
     let mut answers: Vec<Answer> =
         answers.filter(|answer| matches!(answer.state, PageState::Private | PageState::Unknown)).collect();
@@ -239,7 +239,10 @@ const fn nobody(question: &Question) -> &'static str {
 fn is_met(trace: &Trace, question: &Question) -> bool {
     match question {
         Question::Key(_) => true,
-        Question::Page(address) => trace.faults.iter().any(|fault| fault.address / PAGE == address / PAGE),
+        Question::Page(address) => {
+            let pages = trace.header.pages();
+            trace.faults.iter().any(|fault| pages.number(fault.address) == pages.number(*address))
+        }
     }
 }
 

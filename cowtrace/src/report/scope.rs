@@ -3,10 +3,7 @@
 use super::filter::Part;
 use super::groups::{self, Group, Looked};
 use super::programs::{Program, Programs};
-use crate::record::schema::{Fault, Outcome, Process, Trace};
-
-/// Bytes of a page as the kernel copies them when nothing else is known.
-const PAGE: u64 = 4096;
+use crate::record::schema::{Fault, Outcome, PageSize, Process, Trace};
 
 /// A trace, and what every part of the report asks about it.
 pub(super) struct Scope<'a> {
@@ -118,7 +115,8 @@ impl<'a> Scope<'a> {
         let programs = Programs::new(trace);
         let Looked { listed, before, worker, unshared, groups, .. } = groups::look(trace, &programs);
         let known = listed.iter().zip(&before);
-        let copied = trace.processes.iter().zip(known).map(|(p, (l, b))| exact(p, l, b)).collect();
+        let pages = trace.header.pages();
+        let copied = trace.processes.iter().zip(known).map(|(p, (l, b))| exact(p, l, b, pages)).collect();
         let forked = vec![false; trace.processes.len()];
         let mut scope = Self { trace, directory, part, programs, copied, worker, forked, unshared, groups };
         // A child of vfork borrows: it makes nobody share pages again.
@@ -237,7 +235,8 @@ impl<'a> Scope<'a> {
             None => Untouched::Unknown,
             Some((copied, inherited)) => {
                 // What its last owner wrote in place is shared no more either, without a copy.
-                let in_place = of.totals.faults(Outcome::Reuse).saturating_mul(PAGE);
+                // As the kernel copies them when nothing else is known.
+                let in_place = self.trace.header.pages().of_pages(of.totals.faults(Outcome::Reuse));
                 Untouched::Bytes(inherited.saturating_sub(copied).saturating_sub(in_place))
             }
         }
@@ -250,7 +249,7 @@ impl<'a> Scope<'a> {
 }
 
 /// The exact totals of a process, without what happened before anything was shared.
-fn exact(process: &Process, listed: &Copied, before: &Copied) -> Copied {
+fn exact(process: &Process, listed: &Copied, before: &Copied, pages: PageSize) -> Copied {
     let (copy, file) = (process.totals.of(Outcome::Copy), process.totals.of(Outcome::FileCopy));
     let counted = Copied {
         pages: copy.faults,
@@ -260,9 +259,9 @@ fn exact(process: &Process, listed: &Copied, before: &Copied) -> Copied {
     };
     let unlisted = Copied {
         pages: copy.unlisted,
-        bytes: copy.unlisted * PAGE,
+        bytes: pages.of_pages(copy.unlisted),
         file_pages: file.unlisted,
-        file_bytes: file.unlisted * PAGE,
+        file_bytes: pages.of_pages(file.unlisted),
     };
     counted.without(before).without(&unlisted).at_least(listed)
 }

@@ -14,7 +14,7 @@ use super::filter::Part;
 use super::groups::Group;
 use super::scope::{Copied, Scope};
 use super::{cuts, words};
-use crate::record::schema::{Fault, Trace};
+use crate::record::schema::{Fault, PageSize, Trace};
 
 /// What a trace is reduced to.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Sums {
     pub(super) causes: Vec<Name>,
     /// Why the true numbers may be higher, each a clause; empty = they are exact.
     pub(super) doubts: Vec<String>,
+    /// The pages of the machine.
+    pub(super) pages: PageSize,
     /// What part of the trace it is of, in words; `None` = the whole.
     pub(super) part: Option<String>,
 }
@@ -154,6 +156,7 @@ impl Sums {
             processes,
             causes,
             doubts,
+            pages: trace.header.pages(),
             part: part.map(|part| part.words().to_owned()),
         }
     }

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use unicode_width::UnicodeWidthStr;
 
+use super::scope::Untouched;
 use super::*;
 use crate::record::fixture::{Builder, Page, line, operation, page, symbol, unknown, write as wrote};
 use crate::record::json::is_invisible;
-use crate::record::schema::{Outcome, Region, Site, Summary, Write};
+use crate::record::schema::{Outcome, PageSize, Region, Site, Summary, Write};
 
 const MULTI: &str = "/home/ann/multi.py";
 const MIB: u64 = 1 << 20;
@@ -342,6 +343,38 @@ fn lost_details_are_a_row() {
     let lost = scope.without_details();
     assert_eq!((lost.pages, lost.bytes, lost.file_pages, lost.file_bytes), (40, 40 * 4096, 1, 4096));
     assert_eq!(scope.total().pages, 180);
+}
+
+/// On a machine with larger pages they are counted as such: those that nobody listed, those that were written in place, and those
+/// that are told of in pages.
+#[test]
+fn larger_pages() {
+    for bytes in [4096, 16384, 65536] {
+        let mut b = Builder::new(&["python3", "a.py"]);
+        b.pages(PageSize::of_bytes(bytes).unwrap());
+        let parent = b.process(None, "python3", 0);
+        let child = b.process(Some(parent), "python3", 100 * bytes);
+        let swap = Page {
+            bytes,
+            ..page(operation("call", ""), wrote("refcount", "str", ""), line("/a.py", 3, "f"))
+        };
+        b.faults(child, 5, &swap);
+        b.faults(child, 7, &Page { outcome: Outcome::Reuse, ..swap.clone() });
+        let trace = b.finish();
+        let scope = Scope::new(&trace, None);
+        let untouched = scope.untouched(child);
+        assert!(
+            matches!(untouched, Untouched::Bytes(left) if left == (100 - 5 - 7) * bytes),
+            "{bytes}: {untouched:?}"
+        );
+        let text = text(&trace, &options());
+        assert!(text.contains("(5 pages in one child process)"), "{bytes}: {text}");
+        let mut out = Vec::new();
+        write_json(&trace, &options(), &mut out).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(json["page_size"], bytes);
+        assert_eq!(json["processes"][1]["copied_bytes"], 5 * bytes, "{json}");
+    }
 }
 
 #[test]

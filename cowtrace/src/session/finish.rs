@@ -19,6 +19,7 @@ use super::run::{End, Run, Subject};
 use super::{Ended, Request, other};
 use crate::bpf::{Control, has_pending};
 use crate::diag::{Failure, Notice};
+use crate::page;
 use crate::process::child::{Change, Child};
 use crate::process::mmap_log::MmapLog;
 use crate::process::signals::{Received, Signals};
@@ -212,7 +213,7 @@ pub(super) fn last_fault(thread: &mut Thread, list_all: bool) -> Option<Fault> {
     }
     let index = outcome as usize;
     thread.totals.faults[index] += 1;
-    let bytes = 4096u64 << (fault.order & 31);
+    let bytes = page::here().together(fault.order);
     match outcome {
         Outcome::Copy => thread.totals.copied_bytes += bytes,
         Outcome::FileCopy => thread.totals.file_copied_bytes += bytes,

@@ -16,6 +16,7 @@ mod target;
 mod unwinding;
 mod watch;
 
+use std::env::consts::ARCH;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -34,6 +35,7 @@ use crate::diag::{self, Failure, Notice};
 use crate::kernel;
 use crate::kernel::preemption::Preemption;
 use crate::kernel::rung::{self, Means, Rung};
+use crate::page;
 use crate::process::child::Child;
 use crate::process::identity;
 use crate::process::launch::{self, Inherited};
@@ -42,7 +44,7 @@ use crate::process::tree::Tree;
 use crate::process::{hugetlb, output};
 use crate::record::file::{Unwritten, Writer};
 use crate::record::from::Recorder;
-use crate::record::schema::{Header, SCHEMA, Trace};
+use crate::record::schema::{Header, PageBytes, SCHEMA, Trace};
 use crate::record::sink::Sink;
 use attached::Attached;
 use mappings::Mappings;
@@ -320,6 +322,8 @@ fn header(
         cgroup,
         start: jiff::Timestamp::now().to_string(),
         kernel: kernel::release(),
+        architecture: Some(ARCH.to_owned()),
+        page_size: Some(PageBytes(page::here())),
         rung: rung.name().to_owned(),
         probes: attached.probes.clone(),
         missing,

@@ -1,4 +1,5 @@
-//! What the instruction at a fault stores, and how. It needs no symbol, so it holds for stripped builds, too.
+//! What the instruction at a fault stores, and how. It needs no symbol, so it holds for stripped builds, too. Instructions are those
+//! of x86-64; of others nobody asks ([`crate::arch::Knows::stores`]).
 
 use cowtrace_ebpf::event::{REGISTERS, STACK_POINTER};
 use iced_x86::{

@@ -17,6 +17,9 @@
 //!
 //! **Frame pointers** are used where a file has no table for an address: machine code made at run time, Go, assembly.
 //!
+//! **Machines**: registers, and where a frame keeps what of its caller's, are those of x86-64. On others the kernel program copies
+//! no stack ([`crate::arch::Knows::callers`]).
+//!
 //! **Hostile targets**: the stack and the files are the target's. Tables are bounded in size, a table's program and its
 //! expressions in steps, a stack in frames; a panic over a file ends one stack.
 

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use self::compiler::{Compiler, DEBIAN_PACKAGES};
+pub(crate) use self::compiler::Compiler;
+use self::compiler::DEBIAN_PACKAGES;
 use self::linker::Linker;
 use self::lock::{Lock, Toolchain};
 use crate::say::say;

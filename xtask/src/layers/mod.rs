@@ -15,7 +15,9 @@ use crate::workspace::Workspace;
 
 /// Every module of cowtrace; what has the same number may use each other.
 const LAYERS: &[(&str, u8)] = &[
+    ("arch", 1),
     ("diag", 1),
+    ("page", 1),
     ("ids", 1),
     ("progress", 1),
     ("memory", 2),

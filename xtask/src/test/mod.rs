@@ -2,6 +2,7 @@
 //!
 //! A step that fails does not stop the others. The last line is the sum, in one fixed form that programs can read.
 
+mod arm64;
 pub(crate) mod counts;
 mod dependencies;
 mod steps;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::arm64;
 use super::counts::{Counts, Reader};
 use super::dependencies::{advisories, licenses, unused};
 use crate::ebpf::{self, Checked, Tools};
@@ -48,6 +49,7 @@ pub(super) const STEPS: &[Step] = &[
     Step::check("clippy", "clippy for this machine", clippy),
     Step::check("clippy-bpf", "clippy for the bpf target", clippy_bpf),
     Step::check("clippy-minimal", "clippy without any feature", clippy_minimal),
+    Step::check("arm64", "types for arm64", types_arm64),
     Step::check("licenses", "licences of dependencies", licenses),
     Step::check("advisories", "advisories of dependencies", advisories),
     Step::check("unused", "dependencies that nothing uses", unused),
@@ -99,6 +101,11 @@ fn fmt(run: &mut Run) -> Result<Counts> {
 
 fn clippy(run: &mut Run) -> Result<Counts> {
     checked(&mut run.cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+}
+
+/// Nobody here has such a machine: that it compiles is the least.
+fn types_arm64(run: &mut Run) -> Result<Counts> {
+    arm64::check(&run.workspace)
 }
 
 /// A trace, its report, JSON Lines and recordings need none of the features.

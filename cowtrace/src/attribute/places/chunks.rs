@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use crate::memory::Memory;
+use crate::page;
 
 /// Bytes in front of what the program got.
 pub(super) const HEADER: u64 = 16;
@@ -19,8 +20,6 @@ const FLAGS: u64 = 7;
 const IS_MAPPED: u64 = 2;
 /// Bytes of a heap that are looked through at most.
 const MOST_BYTES: u64 = 1 << 30;
-/// Bytes of a page.
-const PAGE: u64 = 4096;
 /// Pages that are looked at to find the start of a chunk with a mapping of its own, if that is not the mapping's.
 const MOST_PAGES: u32 = 1024;
 /// Bytes read at a time.
@@ -162,12 +161,13 @@ pub(super) fn mapped(
         return Ok(chunk);
     }
     let floor = floor.max(mapping.start);
-    let mut at = address & !(PAGE - 1);
+    let pages = page::here();
+    let mut at = pages.start(address);
     for _ in 0..MOST_PAGES {
         if let Some(chunk) = header(memory, at, mapping) {
             return if chunk.contains(&address) { Ok(chunk) } else { Err(chunk.end) };
         }
-        match at.checked_sub(PAGE).filter(|at| *at >= floor) {
+        match at.checked_sub(pages.bytes()).filter(|at| *at >= floor) {
             Some(before) => at = before,
             None => return Err(floor),
         }
@@ -182,7 +182,7 @@ pub(super) fn all_mapped(memory: &dyn Memory, mapping: &Range<u64>) -> impl Iter
     std::iter::from_fn(move || {
         while at < mapping.end {
             let chunk = header(memory, at, &mapping);
-            at = chunk.as_ref().map_or(at.saturating_add(PAGE), |chunk| chunk.end);
+            at = chunk.as_ref().map_or(at.saturating_add(page::here().bytes()), |chunk| chunk.end);
             if chunk.is_some() {
                 return chunk;
             }
@@ -200,7 +200,7 @@ pub(super) fn header(memory: &dyn Memory, at: u64, mapping: &Range<u64>) -> Opti
     let len = size & !FLAGS;
     let next = at.checked_add(len)?;
     // Whole pages; since glibc 2.42 without what its header takes.
-    let whole = next.checked_next_multiple_of(PAGE)?;
+    let whole = next.checked_next_multiple_of(page::here().bytes())?;
     let sound = before == 0 && size & FLAGS == IS_MAPPED && len >= LEAST && len.is_multiple_of(16);
     (sound && whole - next <= HEADER && whole <= mapping.end).then_some(at..whole)
 }

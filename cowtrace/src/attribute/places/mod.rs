@@ -16,6 +16,7 @@ mod structure;
 
 use cowtrace_ebpf::event::{self as raw, BLOCK_WORDS, IMAGE_WORDS, Image, flag};
 
+use crate::arch;
 use crate::attribute::block::Block;
 use crate::interp::{Found, Owned, Shape};
 use crate::memory::{Live, Memory};
@@ -31,12 +32,8 @@ const MOST_SURVEYED: u64 = 64 << 20;
 /// Bytes of a heap that are kept at most.
 const MOST_KEPT: usize = 16 << 20;
 
-/// The first of the registers that the kernel program sends: those that programs compute with.
-const GENERAL: usize = 15;
 /// Below this nothing is mapped.
 const LEAST_ADDRESS: u64 = 0x1_0000;
-/// Bits of an address of a program.
-const ADDRESS_BITS: u32 = 47;
 
 /// Bytes that an instruction writes, as far as what they were does not matter.
 const MOST_WRITTEN: u64 = 16;
@@ -162,7 +159,8 @@ impl Query<'_> {
 
     /// General registers that may hold addresses of objects.
     pub(super) fn in_registers(&self) -> impl Iterator<Item = u64> {
-        let registers = if self.has_detail() { &self.at.fault.detail.registers[..GENERAL] } else { &[] };
+        let general = arch::general_registers().filter(|_| self.has_detail());
+        let registers = general.map_or(&[][..], |number| &self.at.fault.detail.registers[..number]);
         registers.iter().copied().filter(|&value| may_be_object(value))
     }
 
@@ -221,7 +219,7 @@ impl Places {
 }
 
 fn may_be_object(value: u64) -> bool {
-    value.is_multiple_of(8) && value >= LEAST_ADDRESS && value >> ADDRESS_BITS == 0
+    value.is_multiple_of(8) && value >= LEAST_ADDRESS && arch::is_address(value)
 }
 
 /// The first words of a block.

@@ -22,6 +22,9 @@ pub(super) const HEADER: Rule = Rule {
 
 /// Largest arena: 1 MiB, 256 KiB until 3.9, 2 MiB with huge pages.
 const ARENA: u64 = 2 << 20;
+/// The smallest pool, to which every one and every arena is aligned: the interpreter's own constant, whatever the machine's
+/// pages are.
+const POOL: u64 = 4096;
 /// Most pools of an arena.
 const POOLS: u64 = 128;
 
@@ -36,7 +39,7 @@ pub(super) const ARENAS: Rule = Rule {
             let word = |place: u64| evidence.word(place.wrapping_sub(offset));
             let (address, pool, pools) = (word(0)?, word(8)?, word(16)?);
             let (free, all) = (pools & 0xffff_ffff, pools >> 32);
-            let sound = address != 0 && address.is_multiple_of(4096) && pool.is_multiple_of(4096);
+            let sound = address != 0 && address.is_multiple_of(POOL) && pool.is_multiple_of(POOL);
             (sound && pool.wrapping_sub(address) <= ARENA && (1..=POOLS).contains(&all) && free <= all)
                 .then_some(())
         };

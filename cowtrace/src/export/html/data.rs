@@ -17,6 +17,8 @@ use crate::report::view::{Amount, Kind, View};
 pub(super) struct Document {
     /// Nanoseconds from the trace's start to its end.
     duration: u64,
+    /// Bytes of a page.
+    page_bytes: u64,
     pub(super) total: Sum,
     /// Part of the total without details.
     lost: Sum,
@@ -95,9 +97,11 @@ impl Document {
         let timeline = Timeline::new(trace);
         let duration = timeline.end.max(1);
         let limits = Limits::new(trace, view, &timeline.order);
+        let page_bytes = trace.header.pages().bytes();
         let mut strings = Strings::default();
         Self {
             duration,
+            page_bytes,
             total: view.total().into(),
             lost: view.without_details().into(),
             causes: causes(view, &limits),

@@ -10,7 +10,6 @@ const KINDS = {
   rest: { label: 'smaller rows', mark: '…' },
 };
 const KIND_NAMES = Object.keys(KINDS);
-const PAGE_BYTES = 4096;
 
 /** `12,345`. */
 function count(number) {

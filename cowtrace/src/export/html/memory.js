@@ -44,7 +44,7 @@ class MemoryMap {
     const notes = [];
     if (tooLarge) notes.push('There is no map: the pages are too many and too scattered to be drawn.');
     else if (programs.length === 0) notes.push('No page was written to while it was shared.');
-    if (shift > 0) notes.push(`A cell is ${counted(2 ** shift, 'page')} (${size(2 ** shift * PAGE_BYTES)}), filled as far as its pages were copied.`);
+    if (shift > 0) notes.push(`A cell is ${counted(2 ** shift, 'page')} (${size(2 ** shift * this.data.page_bytes)}), filled as far as its pages were copied.`);
     if (!this.exact && programs.length > 0) notes.push(`Writes are told in steps of ${time(this.data.duration / this.data.memory.slices)}; who shares a page with whom is not told for so many.`);
     notes.push('More than was inherited can be copied: first writes to mapped files belong to no fork.');
     if (others > 0) notes.push(`${counted(others, 'program')} with fewer pages ${others === 1 ? 'is' : 'are'} left out.`);

@@ -56,7 +56,7 @@ class MemoryPaint {
     const room = board.width - gutter - Math.min(250, board.width * 0.34);
     const inherited = (run) => {
       const bytes = data.processes[run.process].inherited;
-      return run.parent === null || bytes === null ? null : Math.round(bytes / PAGE_BYTES);
+      return run.parent === null || bytes === null ? null : Math.round(bytes / data.page_bytes);
     };
     const known = program.cells.reduce((sum, cell) => sum + cell.known, 0);
     const most = Math.max(known, ...program.runs.map((run) => inherited(run) || 0), 1);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::record::fixture::{Builder, Page, line, operation, page as copied, symbol, unknown};
-use crate::record::schema::{NativeFrame, Outcome, PythonFrame};
+use crate::record::schema::{NativeFrame, Outcome, PageSize, PythonFrame};
 
 /// Text that is markup, ends a script, or hides, wherever it is let through.
 const HOSTILE: &str = "</script><img src=x onerror=alert(1)><!--\u{2028}\u{202e}\0\x1b[31m\"'`${1}{{data}}";
@@ -286,6 +286,30 @@ fn million() -> Trace {
         *at += 1;
     }
     trace
+}
+
+/// The map and the timeline count in pages of the machine that the trace comes from.
+#[test]
+fn larger_pages() {
+    for bytes in [4096, 16384, 65536] {
+        let mut b = Builder::new(&["python3", "multi.py"]);
+        b.pages(PageSize::of_bytes(bytes).unwrap());
+        let parent = b.process(None, "python3", 0);
+        let child = b.process(Some(parent), "python3", 400 * bytes);
+        b.faults(child, 3, &own(1));
+        let mut trace = b.finish();
+        for (nth, fault) in (0..).zip(&mut trace.faults) {
+            (fault.address, fault.bytes) = (0x7f00_0000_0000 + nth * bytes + 8 * nth, bytes);
+        }
+        // A huge one.
+        trace.faults[2].bytes = bytes << 3;
+        let data = data(&page(&trace));
+        assert_eq!(data["page_bytes"], bytes);
+        let first = 0x7f00_0000_0000 / bytes;
+        assert_eq!(data["faults"]["page"], serde_json::json!([first, first + 1, first + 2]));
+        assert_eq!(data["faults"]["byte"], serde_json::json!([0, 8, 16]));
+        assert_eq!(sum(&data["memory"]["programs"][0]["records"]["pages"]), 1 + 1 + 8, "{bytes}");
+    }
 }
 
 #[test]

@@ -21,8 +21,6 @@ const CELLS: usize = 100_000;
 const SLICES: (u64, u64) = (4096, 8);
 /// Spans of each sort, at most.
 const SPANS: usize = 2_000;
-/// Bytes of a page.
-const PAGE: u64 = 4096;
 
 /// Copies by slice of time, process and cause, sorted; columns, slices as differences.
 #[derive(Serialize, Default)]
@@ -149,6 +147,7 @@ pub(super) fn faults(trace: &Trace, view: &View<'_>, limits: &Limits, strings: &
             copies(trace, view, limits).map(|(fault, cause)| pair(fault, cause)).collect();
         of.div_ceil(FAULTS.saturating_sub(pairs.len()).max(1))
     };
+    let pages = trace.header.pages();
     let mut columns = Faults { of: of as u64, ..Faults::default() };
     let (mut operations, mut writes, mut sites, mut regions) =
         (Words::new(), Words::new(), Words::new(), Words::new());
@@ -162,8 +161,8 @@ pub(super) fn faults(trace: &Trace, view: &View<'_>, limits: &Limits, strings: &
         before = before.max(fault.time);
         columns.process.push(limits.process_or_rest(fault.process));
         columns.tid.push(fault.tid);
-        columns.page.push(fault.address / PAGE);
-        columns.byte.push(fault.address % PAGE);
+        columns.page.push(pages.number(fault.address));
+        columns.byte.push(pages.offset(fault.address));
         columns.bytes.push(fault.bytes);
         columns.cause.push(cause);
         columns.operation.push(operations.of(fault.operation.index(), strings, || {

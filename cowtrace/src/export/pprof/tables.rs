@@ -7,9 +7,6 @@ use crate::export::stacks::{Frame, bounded};
 use crate::record::schema::{NativeFrame, Trace};
 use crate::report::escape::escape;
 
-/// Mappings begin and end at pages.
-const PAGE: u64 = 4096;
-
 /// Strings by their position; the first is empty. Readers print them on terminals as they are: what would act there is
 /// escaped as in reports.
 pub(super) struct Strings {
@@ -71,9 +68,11 @@ impl<'a> Places<'a> {
             });
             sizes[position].1 = sizes[position].1.max(offset.saturating_add(1));
         }
-        let (mut strings, mut start) = (Strings::new(), PAGE);
+        // Nothing lies on the first page.
+        let page = trace.header.pages().bytes();
+        let (mut strings, mut start) = (Strings::new(), page);
         let mappings = sizes.iter().zip(1..).map(|((object, size), id)| {
-            let limit = start.saturating_add(size.next_multiple_of(PAGE));
+            let limit = start.saturating_add(size.next_multiple_of(page));
             let (memory_start, memory_limit) = (start, limit);
             start = limit;
             let filename = strings.of(&bounded(object));

@@ -3,7 +3,7 @@ use super::{Btf, BtfError, KERNEL, kind};
 
 /// Builds BTF by hand.
 #[derive(Default)]
-struct Blob {
+pub(in crate::kernel) struct Blob {
     types: Vec<u8>,
     strings: Vec<u8>,
     layouts: Vec<u8>,
@@ -11,7 +11,7 @@ struct Blob {
 }
 
 impl Blob {
-    fn new() -> Self {
+    pub(in crate::kernel) fn new() -> Self {
         Self { strings: vec![0], ..Self::default() }
     }
 
@@ -26,7 +26,7 @@ impl Blob {
     }
 
     /// Adds a type and returns its number.
-    fn add(
+    pub(in crate::kernel) fn add(
         &mut self,
         name: &str,
         kind: u8,
@@ -44,7 +44,7 @@ impl Blob {
         self.count
     }
 
-    fn structure(
+    pub(in crate::kernel) fn structure(
         &mut self,
         name: &str,
         kind: u8,
@@ -57,7 +57,7 @@ impl Blob {
         self.add(name, kind, u32::try_from(members.len()).unwrap(), flag, size, &body)
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(in crate::kernel) fn bytes(&self) -> Vec<u8> {
         let header: u32 = if self.layouts.is_empty() { 24 } else { 32 };
         let length = |part: &[u8]| u32::try_from(part.len()).unwrap();
         let (types, strings) = (length(&self.types), length(&self.strings));

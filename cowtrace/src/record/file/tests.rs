@@ -7,7 +7,7 @@ use super::block::{self, HEAD, Head, kind};
 use super::{ReadError, Reading, START, VERSION, Writer, fuzz, read};
 use crate::record::fixture::{Builder, line, operation, page, write};
 use crate::record::piece::{self, Piece, State};
-use crate::record::schema::{Outcome, ProcessTotals, PythonFrame, Trace};
+use crate::record::schema::{Header, Outcome, PageBytes, PageSize, ProcessTotals, PythonFrame, Trace};
 
 /// A folder of its own for each test.
 struct Folder(PathBuf);
@@ -221,6 +221,29 @@ fn totals_of_a_cut_trace() {
     assert_eq!(read.summary.duration, read.faults.last().unwrap().time);
 }
 
+/// The pages of the machine are in the recording; one that does not say has the smallest, and one that says nonsense is refused.
+#[test]
+fn pages_are_the_recordings() {
+    let header = trace().header;
+    let text = serde_json::to_string(&header).unwrap();
+    assert!(!text.contains("page_size"), "{text}");
+    assert_eq!(serde_json::from_str::<Header>(&text).unwrap().pages(), PageSize::SMALLEST);
+    for bytes in [4096, 16384, 65536] {
+        let page_size = PageSize::of_bytes(bytes).map(PageBytes);
+        let folder = Folder::new(&format!("pages-{bytes}"));
+        let header = Header { page_size, architecture: Some("aarch64".to_owned()), ..header.clone() };
+        let content = recorded(vec![Piece::Header(Box::new(header.clone()))], &folder);
+        let found = reading(&content, &folder).unwrap().trace.header;
+        assert_eq!((found.page_size, &found.architecture), (header.page_size, &header.architecture));
+        assert_eq!(found.pages().bytes(), bytes);
+    }
+    for bytes in [0_u64, 7, 2048, 1 << 40] {
+        let odd = text.replacen('{', &format!("{{\"page_size\":{bytes},"), 1);
+        let error = serde_json::from_str::<Header>(&odd).unwrap_err().to_string();
+        assert!(error.contains(&format!("no machine has pages of {bytes} bytes")), "{error}");
+    }
+}
+
 /// A full disk leaves whole blocks, and nobody waits.
 #[test]
 fn full_disk() {
@@ -239,7 +262,7 @@ fn nobody_waits_for_a_failed_recording() {
     let mut writer = Writer::start(file, path.clone()).unwrap();
     // The block is refused as too large, as any other failure would be.
     let huge = "x".repeat(80 << 20);
-    let header = crate::record::schema::Header { kernel: huge, ..trace().header };
+    let header = Header { kernel: huge, ..trace().header };
     writer.take(Piece::Header(Box::new(header)));
     for _ in 0..100 {
         writer.take(Piece::Faults(Vec::new()));

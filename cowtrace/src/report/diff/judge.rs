@@ -17,8 +17,6 @@
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
-/// Bytes of a page.
-const PAGE: f64 = 4096.0;
 /// A difference of fewer pages is none.
 pub(super) const FLOOR_PAGES: f64 = 4.0;
 /// A difference of less than this part of the total is none.
@@ -44,6 +42,8 @@ pub(super) struct Run {
     pub(super) pages: f64,
     /// How many units there were.
     pub(super) units: usize,
+    /// Bytes of a page.
+    pub(super) page: f64,
 }
 
 /// Which way it went.
@@ -85,7 +85,9 @@ pub(super) fn judge(sides: [&[Run]; 2], total: f64) -> Judged {
     let difference = means[1] - means[0];
     let single = sides.iter().any(|runs| runs.len() < 2);
     let (pages, share) = if single { (SINGLE_PAGES, SINGLE_SHARE) } else { (FLOOR_PAGES, FLOOR_SHARE) };
-    let floor = (pages * PAGE).max(share * total);
+    // Where they differ, a difference of a few of the larger ones is none.
+    let page = sides.iter().flat_map(|runs| runs.iter()).map(|run| run.page).fold(0.0, f64::max);
+    let floor = (pages * page).max(share * total);
     let between_runs = sides.map(|runs| range(runs.iter().flat_map(|run| [run.mean])));
     let between_runs = between_runs[0].max(between_runs[1]);
     let (test, noise, p) = if single {
@@ -188,6 +190,7 @@ mod tests {
                 high: kib * 1024.0,
                 pages: kib / 4.0,
                 units: 4,
+                page: 4096.0,
             })
             .collect()
     }
@@ -202,7 +205,7 @@ mod tests {
         assert_eq!(change(&[1000.0], &[1000.0]), (Change::Same, Test::Workers));
         assert_eq!(change(&[1000.0], &[1050.0]).0, Change::Same, "a twentieth of the total is none");
         assert_eq!(change(&[1000.0], &[900.0]).0, Change::Less);
-        let wide = [Run { mean: 1e6, low: 0.0, high: 1.2e6, pages: 0.0, units: 4 }];
+        let wide = [Run { mean: 1e6, low: 0.0, high: 1.2e6, pages: 0.0, units: 4, page: 4096.0 }];
         let judged = judge([&wide, &runs(&[100.0])], 1e6);
         assert_eq!((judged.change, judged.noise), (Change::Unclear, Some(1.2e6)), "workers differ as much");
         let alone = [Run { units: 1, ..runs(&[500.0])[0] }];
@@ -210,6 +213,17 @@ mod tests {
         assert_eq!((judged.change, judged.noise), (Change::Unclear, None), "one worker has no spread");
         assert_eq!(change(&[1000.0], &[500.0, 1100.0]).0, Change::Unclear, "recordings differ as much");
         assert_eq!(change(&[1000.0], &[500.0, 510.0]).0, Change::Less);
+    }
+
+    /// A few pages are no difference, however large pages are; of two machines the larger ones count.
+    #[test]
+    fn the_floor_is_in_pages() {
+        let side = |kib: f64, page: f64| [Run { page, ..runs(&[kib])[0] }; 2];
+        let change =
+            |before: f64, after: f64| judge([&side(0.0, before), &side(60.0, after)], 100.0 * 1024.0).change;
+        assert_eq!(change(4096.0, 4096.0), Change::More, "15 pages");
+        assert_eq!(change(16384.0, 16384.0), Change::Same, "less than 4 pages");
+        assert_eq!((change(4096.0, 65536.0), change(65536.0, 4096.0)), (Change::Same, Change::Same));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Row {
 }
 
 /// What the units of one recording copied: `of` tells what counts of each.
-fn run(members: &[&Process], unit: Unit, of: impl Fn(&Process) -> Copied) -> Run {
+fn run(sums: &Sums, members: &[&Process], unit: Unit, of: impl Fn(&Process) -> Copied) -> Run {
     let each: Vec<Copied> = members.iter().map(|process| of(process)).collect();
     let sum = each.iter().fold(Copied::default(), |mut sum, one| {
         sum.add(one);
@@ -135,7 +135,7 @@ fn run(members: &[&Process], unit: Unit, of: impl Fn(&Process) -> Copied) -> Run
     });
     if unit == Unit::Tree {
         let all = sum.bytes as f64;
-        return Run { mean: all, low: all, high: all, pages: sum.pages as f64, units: 1 };
+        return Run { mean: all, low: all, high: all, pages: sum.pages as f64, units: 1, page: page(sums) };
     }
     let number = each.len().max(1) as f64;
     let bytes = |copied: &Copied| copied.bytes;
@@ -145,12 +145,18 @@ fn run(members: &[&Process], unit: Unit, of: impl Fn(&Process) -> Copied) -> Run
         high: each.iter().map(bytes).max().unwrap_or_default() as f64,
         pages: sum.pages as f64 / number,
         units: each.len(),
+        page: page(sums),
     }
+}
+
+/// Bytes of a page of the machine that a recording comes from.
+fn page(sums: &Sums) -> f64 {
+    sums.pages.bytes() as f64
 }
 
 /// Everything that a unit copied.
 pub(super) fn total(sides: [&[Sums]; 2], unit: Unit) -> Row {
-    let of = |sums: &Sums| run(&unit.members(sums), unit, |process| process.copied);
+    let of = |sums: &Sums| run(sums, &unit.members(sums), unit, |process| process.copied);
     Row::new(Label::text("total"), sides.map(|side| side.iter().map(of).collect()), None)
 }
 
@@ -158,7 +164,7 @@ pub(super) fn total(sides: [&[Sums]; 2], unit: Unit) -> Row {
 pub(super) fn others(sides: [&[Sums]; 2]) -> Row {
     let of = |sums: &Sums| {
         let others = sums.processes.iter().filter(|process| process.inherited.is_none());
-        run(&others.collect::<Vec<_>>(), Unit::Tree, |process| process.copied)
+        run(sums, &others.collect::<Vec<_>>(), Unit::Tree, |process| process.copied)
     };
     Row::new(Label::text("other processes"), sides.map(|side| side.iter().map(of).collect()), None)
 }
@@ -166,7 +172,7 @@ pub(super) fn others(sides: [&[Sums]; 2]) -> Row {
 /// First writes of a unit to private file mappings.
 pub(super) fn files(sides: [&[Sums]; 2], unit: Unit) -> Row {
     let of = |sums: &Sums| {
-        run(&unit.members(sums), unit, |process| Copied {
+        run(sums, &unit.members(sums), unit, |process| Copied {
             pages: process.copied.file_pages,
             bytes: process.copied.file_bytes,
             ..Copied::default()
@@ -186,7 +192,7 @@ pub(super) fn rows(sides: [&[Sums]; 2], unit: Unit, total: &Row, label: impl Fn(
             }
             let members = unit.members(sums);
             for (label, numbers) in causes {
-                let found = run(&members, unit, |process| {
+                let found = run(sums, &members, unit, |process| {
                     let mut copied = Copied::default();
                     numbers.iter().filter_map(|n| process.causes.get(n)).for_each(|one| copied.add(one));
                     copied
@@ -202,8 +208,10 @@ pub(super) fn rows(sides: [&[Sums]; 2], unit: Unit, total: &Row, label: impl Fn(
         .into_iter()
         .map(|(label, found)| {
             let runs = [0, 1].map(|side: usize| {
-                let none =
-                    |nth: usize| Run { units: unit.members(&sides[side][nth]).len(), ..Run::default() };
+                let none = |nth: usize| {
+                    let sums = &sides[side][nth];
+                    Run { units: unit.members(sums).len(), page: page(sums), ..Run::default() }
+                };
                 let runs = 0..sides[side].len();
                 runs.map(|nth| found[side].get(&nth).copied().unwrap_or_else(|| none(nth))).collect()
             });

@@ -1,6 +1,6 @@
 use super::*;
 use crate::record::fixture::{Builder, line, operation, page as faulted, write as wrote};
-use crate::record::schema::{Added, ModuleTable, Operation};
+use crate::record::schema::{Added, ModuleTable, Operation, PageBytes, PageSize};
 
 const AT: u64 = 0x7f00_0000_0018;
 
@@ -122,6 +122,28 @@ fn an_address() {
     assert_eq!(states(&trace, AT + 4096), [PageState::Shared; 3]);
     trace.processes[2].totals.outcomes[0].1.lost = 1;
     assert_eq!(states(&trace, AT)[2], PageState::Unknown);
+}
+
+/// Which addresses lie on one page is the recording's to say, whatever machine looks at it.
+#[test]
+fn an_address_on_a_larger_page() {
+    for (bytes, same, other) in [(4096, 0, 4096), (16384, 12288, 16384), (65536, 61440, 65536)] {
+        let mut trace = trace();
+        trace.header.page_size = PageSize::of_bytes(bytes).map(PageBytes);
+        let import = Operation { chain: vec!["json".to_owned()], ..operation("import", "json") };
+        trace.faults[0].operation = trace.operations.intern(import);
+        let state = |address| answers(&trace, &Question::Page(address))[1].state;
+        assert_eq!((state(AT + same), state(AT + other)), (PageState::Private, PageState::Shared), "{bytes}");
+        assert!(is_met(&trace, &Question::Page(AT + same)), "{bytes}");
+        assert!(!is_met(&trace, &Question::Page(AT + other)), "{bytes}");
+        // A new key may lie anywhere in the free part of the table: on each of its pages that was written.
+        trace.module_tables[0].free = AT..AT + 65536;
+        trace.faults[0].address = AT + 20000;
+        let places: Vec<u64> =
+            answers(&trace, &Question::Key("json".to_owned())).iter().map(|answer| answer.address).collect();
+        let expected = PageSize::of_bytes(bytes).unwrap().start(AT + 20000).max(AT);
+        assert_eq!(places, [expected], "{bytes}");
+    }
 }
 
 /// The lines of JSON have what a reader is promised.

@@ -21,8 +21,6 @@ use grid::{Grid, effective, forks};
 const PROGRAMS: usize = 8;
 /// Mappings that have a heading, at most; the rest share one.
 const REGIONS: usize = 48;
-/// Bytes of a page.
-const PAGE: u64 = 4096;
 
 /// The map.
 #[derive(Serialize, Default)]
@@ -136,6 +134,7 @@ fn writes(trace: &Trace, view: &View<'_>, limits: &Limits) -> (Vec<Program>, Vec
     let mut programs: Vec<Program> = Vec::new();
     let mut numbers: HashMap<Program, usize> = HashMap::new();
     let mut written = Vec::new();
+    let pages = trace.header.pages();
     let private = |fault: &Fault, row: Option<u32>| match row {
         Some(row) => i64::try_from(limits.cause(row as usize)).ok(),
         None if fault.outcome == Outcome::Reuse && view.is_shared(fault) => Some(-1),
@@ -154,8 +153,8 @@ fn writes(trace: &Trace, view: &View<'_>, limits: &Limits) -> (Vec<Program>, Vec
         written.push(Written {
             program,
             process: fault.process,
-            page: fault.address / PAGE,
-            pages: (fault.bytes / PAGE).max(1),
+            page: pages.number(fault.address),
+            pages: pages.number(fault.bytes).max(1),
             region: fault.region.index(),
             time: fault.time,
             cause,
