@@ -16,45 +16,53 @@ pub struct Target {
     pub check: fn(&[u8]),
 }
 
-/// Everything that is fuzzed.
-pub static TARGETS: &[Target] = &[
-    // A record of the ring buffer.
-    Target { name: "records", check: event::fuzz::records },
-    // A recording's blocks, their checksums right; or a whole file, as it is.
-    Target { name: "recording", check: record::file::fuzz::recording },
-    // The faults of one block.
-    Target { name: "columns", check: record::file::fuzz::columns },
-    // CPython's line tables, of all versions.
-    Target { name: "lines", check: interp::python::fuzz::lines },
-    // Ruby's instruction sequences.
-    Target { name: "sequences", check: interp::ruby::fuzz::sequences },
-    // Objects in an interpreter's memory.
-    Target { name: "objects", check: interp::fuzz::objects },
-    // A line of captured evidence.
-    Target { name: "evidence", check: attribute::capture::fuzz::evidence },
-    // A program or library: its tables, symbols and debug information.
-    Target { name: "elf", check: symbolize::native::fuzz::elf },
-    // Entries of debug information and their forms.
-    Target { name: "dwarf", check: symbolize::native::fuzz::dwarf },
-    // Unwind tables, and a stack.
-    Target { name: "unwind", check: unwind::fuzz::unwind },
-    // The list of code that a program compiled.
-    Target { name: "perf_map", check: symbolize::native::fuzz::perf_map },
-    // The text of /proc/PID/maps, /proc/PID/cgroup and /proc/self/mountinfo.
-    Target { name: "maps", check: process::fuzz::maps },
-    // The bytes of an instruction.
-    Target { name: "instruction", check: symbolize::instruction::fuzz::instruction },
-    // The kernel's types.
-    Target { name: "btf", check: kernel::btf::fuzz::btf },
-];
+/// Makes the rows of [`TARGETS`], and a function of each for its program: a program that went through the table would hold
+/// the code of all targets, and libFuzzer looks at its counters, each of them, after every input.
+macro_rules! targets {
+    ($($(#[$what:meta])+ $name:ident: $check:path;)+) => {
+        /// Everything that is fuzzed.
+        pub static TARGETS: &[Target] = &[$(Target { name: stringify!($name), check: $name }),+];
+        $(
+            $(#[$what])+
+            ///
+            /// # Panics
+            /// If the answer is wrong.
+            pub fn $name(bytes: &[u8]) {
+                $check(bytes);
+            }
+        )+
+    };
+}
 
-/// Gives some bytes to a target.
-///
-/// # Panics
-/// If the answer is wrong, or there is no such target.
-pub fn check(name: &str, bytes: &[u8]) {
-    let target = TARGETS.iter().find(|target| target.name == name).expect("no such target");
-    (target.check)(bytes);
+targets! {
+    /// A record of the ring buffer.
+    records: event::fuzz::records;
+    /// A recording's blocks, their checksums right; or a whole file, as it is.
+    recording: record::file::fuzz::recording;
+    /// The faults of one block.
+    columns: record::file::fuzz::columns;
+    /// CPython's line tables, of all versions.
+    lines: interp::python::fuzz::lines;
+    /// Ruby's instruction sequences.
+    sequences: interp::ruby::fuzz::sequences;
+    /// Objects in an interpreter's memory.
+    objects: interp::fuzz::objects;
+    /// A line of captured evidence.
+    evidence: attribute::capture::fuzz::evidence;
+    /// A program or library: its tables, symbols and debug information.
+    elf: symbolize::native::fuzz::elf;
+    /// Entries of debug information and their forms.
+    dwarf: symbolize::native::fuzz::dwarf;
+    /// Unwind tables, and a stack.
+    unwind: unwind::fuzz::unwind;
+    /// The list of code that a program compiled.
+    perf_map: symbolize::native::fuzz::perf_map;
+    /// The text of /proc/PID/maps, /proc/PID/cgroup and /proc/self/mountinfo.
+    maps: process::fuzz::maps;
+    /// The bytes of an instruction.
+    instruction: symbolize::instruction::fuzz::instruction;
+    /// The kernel's types.
+    btf: kernel::btf::fuzz::btf;
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::say::{result, say};
 use crate::tool::Tool;
@@ -19,12 +21,14 @@ use crate::workspace::Workspace;
 use crate::{command, debian};
 
 const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
-/// MiB of memory that a target may take: what cowtrace makes of 64 KiB needs far less, whatever they are.
+/// MiB of memory that a target may take: what cowtrace makes of 20 KiB needs far less, whatever they are.
 const MEMORY: u32 = 1024;
 /// Seconds that one input may take; on a machine that is busy with other things one takes a hundred times as long as alone.
 const SECONDS: u32 = 10;
-/// Bytes of an input at most.
-const LONGEST: u32 = 64 << 10;
+/// Bytes of an input at most: the longest record of the ring buffer is one.
+const LONGEST: u32 = 20 << 10;
+/// Of what the fixed inputs are made.
+const SEED: u32 = 1;
 /// Lines that are shown of a target that failed.
 const SHOWN: usize = 60;
 
@@ -38,13 +42,27 @@ pub(crate) struct Options {
     runs: u64,
 }
 
-/// When a target has seen enough.
+/// What inputs a target gets, after those that are kept in the tree.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Until {
-    /// It was given so many inputs.
-    Runs(u64),
-    /// It ran for so long.
-    Seconds(u64),
+pub(crate) enum Plan {
+    /// So many altogether, made of those alone and of one seed, whatever earlier runs found.
+    Fixed(u64),
+    /// So many altogether, made of what earlier runs found, too; what this one finds is kept for the next.
+    Onward(u64),
+}
+
+impl Plan {
+    const fn inputs(self) -> u64 {
+        let (Self::Fixed(inputs) | Self::Onward(inputs)) = self;
+        inputs
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Fixed(_) => "fixed",
+            Self::Onward(_) => "corpus",
+        }
+    }
 }
 
 /// What a target has done.
@@ -66,18 +84,40 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         }
     }
     let programs = build(workspace)?;
-    let (mut inputs, mut failed) = (0, Vec::new());
-    for target in &targets {
-        match one(workspace, &programs, target, Until::Runs(options.runs)) {
-            Ok(done) => inputs += done.inputs,
-            Err(error) => {
-                say(format_args!("error: {error:#}"));
-                failed.push(target.as_str());
+    let done = all(workspace, &programs, &targets, Plan::Onward(options.runs));
+    let inputs: u64 = done.iter().flatten().map(|done| done.inputs).sum();
+    let failed = done.iter().filter(|done| done.is_err()).count();
+    result(format_args!("{inputs} inputs, {failed} of {} targets failed", targets.len()));
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs targets, as many side by side as this machine has processors, and says what comes of each; in no order.
+pub(crate) fn all(
+    workspace: &Workspace,
+    programs: &Path,
+    targets: &[String],
+    plan: Plan,
+) -> Vec<Result<Done>> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let begin = Instant::now();
+            let one = one(workspace, programs, target, plan);
+            match &one {
+                Ok(done) => say(told(target, *done, begin.elapsed())),
+                Err(error) => say(format_args!("error: {error:#}")),
             }
+            done.push(one);
         }
-    }
-    result(format_args!("{inputs} inputs, {} of {} targets failed", failed.len(), targets.len()));
-    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        done
+    };
+    let side_by_side = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..side_by_side).map(|_| scope.spawn(some)).collect();
+        let broken = |_panic| vec![Err(anyhow!("the thread that ran targets broke"))];
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(broken)).collect()
+    })
 }
 
 /// The names of all targets.
@@ -102,6 +142,8 @@ pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut cargo = command::cargo(workspace.root());
     cargo.args(["fuzz", "build", "--sanitizer", "none", "--release", "--target", &triple]);
+    // cargo-fuzz's one unit is for a faster program, and takes one processor longer to build than all of them.
+    cargo.args(["--codegen-units", "16"]);
     cargo.arg("--fuzz-dir").arg(workspace.join("tests/fuzz"));
     cargo.arg("--target-dir").arg(folder(workspace));
     cargo.env("PATH", command::path_with(&[&bin])?);
@@ -114,20 +156,24 @@ fn folder(workspace: &Workspace) -> PathBuf {
     workspace.join("target/fuzz")
 }
 
-/// Runs one target. What it found on the way it begins with the next time.
-pub(crate) fn one(workspace: &Workspace, programs: &Path, target: &str, until: Until) -> Result<Done> {
-    let found = folder(workspace).join("corpus").join(target);
+/// Runs one target.
+fn one(workspace: &Workspace, programs: &Path, target: &str, plan: Plan) -> Result<Done> {
+    let found = folder(workspace).join(plan.name()).join(target);
     let broken = folder(workspace).join("broken").join(target);
+    if matches!(plan, Plan::Fixed(_)) && found.exists() {
+        fs::remove_dir_all(&found).with_context(|| format!("failed to empty {}", found.display()))?;
+    }
     for folder in [&found, &broken] {
         fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
     }
     let kept = ["corpus", "regressions"].map(|kind| workspace.join("tests/fuzz").join(kind).join(target));
     let mut program = Command::new(programs.join(target));
-    program.arg(match until {
-        Until::Runs(runs) => format!("-runs={runs}"),
-        Until::Seconds(seconds) => format!("-max_total_time={seconds}"),
-    });
+    if let Plan::Fixed(_) = plan {
+        // Without `-reload` it would look every second, and at the clock, whether another process has found something.
+        program.args([format!("-seed={SEED}"), "-reload=0".to_owned()]);
+    }
     program.args([
+        format!("-runs={}", plan.inputs()),
         format!("-rss_limit_mb={MEMORY}"),
         format!("-timeout={SECONDS}"),
         format!("-max_len={LONGEST}"),
@@ -135,15 +181,17 @@ pub(crate) fn one(workspace: &Workspace, programs: &Path, target: &str, until: U
         // The folder's name ends where the file's name begins.
         format!("-artifact_prefix={}/", broken.display()),
     ]);
+    // What it finds goes to the first folder.
     program.arg(&found).args(kept.iter().filter(|folder| folder.is_dir()));
-    let begin = Instant::now();
     let done = watch(&mut program).with_context(|| {
         format!(
             "{target}: what broke it lies in {}; once it is mended, keep that in tests/fuzz/regressions/{target}",
             broken.display()
         )
     })?;
-    say(told(target, done, begin.elapsed()));
+    if done.inputs < plan.inputs() {
+        bail!("{target} ended after {} of {} inputs", done.inputs, plan.inputs());
+    }
     Ok(done)
 }
 
@@ -200,6 +248,46 @@ mod tests {
             count(line, &mut done);
         }
         assert_eq!(told("lines", done, Duration::from_millis(2050)), "lines: 1234 inputs in 2.0 s, 48 MiB");
+    }
+
+    /// A program that says that it was given as many inputs as it was told to take, or `inputs`.
+    fn program(folder: &Path, target: &str, inputs: &str) {
+        let text = format!(
+            "#!/bin/sh\nfor word; do case $word in -runs=*) runs=${{word#-runs=}};; esac; done\n\
+             echo \"$@\" > {}/{target}.words\necho stat::number_of_executed_units: {inputs} >&2\n",
+            folder.display()
+        );
+        // Not written by this process: another test may fork while the file is open, and what is open is not run.
+        let write = "printf %s \"$2\" > \"$1\" && chmod 700 \"$1\"";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", write, "sh"]).arg(folder.join(target)).arg(text);
+        assert!(shell.status().unwrap().success());
+    }
+
+    #[test]
+    fn fixed_inputs_begin_with_nothing_that_was_found() {
+        let root = std::env::temp_dir().join(format!("cowtrace-xtask-fuzz-{}", std::process::id()));
+        fs::create_dir_all(root.join("tests/fuzz/corpus/whole")).unwrap();
+        let old = root.join("target/fuzz/fixed/whole/found-before");
+        fs::create_dir_all(old.parent().unwrap()).unwrap();
+        fs::write(&old, "x").unwrap();
+        program(&root, "whole", "$runs");
+        program(&root, "half", "3");
+        let (workspace, targets) = (Workspace::at(&root), ["whole", "half"].map(str::to_owned));
+        let mut done = all(&workspace, &root, &targets, Plan::Fixed(6));
+        done.sort_by_key(Result::is_err);
+        let [Ok(whole), Err(half)] = done.as_slice() else { panic!("{done:?}") };
+        assert_eq!(whole.inputs, 6);
+        assert_eq!(half.to_string(), "half ended after 3 of 6 inputs");
+        assert!(!old.exists(), "what was found before");
+        let words = fs::read_to_string(root.join("whole.words")).unwrap();
+        assert!(words.contains("-seed=1 ") && words.contains("-runs=6 "), "{words}");
+        assert!(words.trim_end().ends_with("tests/fuzz/corpus/whole"), "{words}");
+        let onward = one(&workspace, &root, "whole", Plan::Onward(7)).unwrap();
+        assert_eq!(onward.inputs, 7);
+        let words = fs::read_to_string(root.join("whole.words")).unwrap();
+        assert!(!words.contains("-seed") && words.contains("target/fuzz/corpus/whole"), "{words}");
+        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -28,6 +28,12 @@ impl Workspace {
         bail!("{} is not inside a checkout of cowtrace", start.display())
     }
 
+    /// One that a test has made.
+    #[cfg(test)]
+    pub(crate) fn at(root: &Path) -> Self {
+        Self { root: root.to_path_buf() }
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

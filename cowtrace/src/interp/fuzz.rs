@@ -28,6 +28,8 @@ struct Again<'a> {
     bytes: &'a [u8],
     /// Reads of one question that succeed: a process may end at any moment.
     left: u32,
+    /// Bytes of a read that succeeds: those of a table, at most.
+    largest: usize,
     reads: Cell<u32>,
     given: Cell<u64>,
 }
@@ -36,12 +38,18 @@ impl Memory for Again<'_> {
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.reads.set(self.reads.get() + 1);
         self.given.set(self.given.get() + buffer.len() as u64);
-        if self.bytes.is_empty() || address >= MAPPED || self.reads.get() > self.left {
+        let fails = self.reads.get() > self.left || buffer.len() > self.largest;
+        if self.bytes.is_empty() || address >= MAPPED || fails {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let start = usize::try_from(address % self.bytes.len() as u64).unwrap_or_default();
-        let from = self.bytes[start..].iter().chain(self.bytes.iter().cycle());
-        buffer.iter_mut().zip(from).for_each(|(byte, given)| *byte = *given);
+        // By pieces: byte by byte it would take most of a target's time.
+        let mut at = usize::try_from(address % self.bytes.len() as u64).unwrap_or_default();
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let (now, behind) = rest.split_at_mut(rest.len().min(self.bytes.len() - at));
+            now.copy_from_slice(&self.bytes[at..][..now.len()]);
+            (rest, at) = (behind, 0);
+        }
         Ok(())
     }
 }
@@ -70,9 +78,10 @@ pub(crate) fn objects(bytes: &[u8]) {
     let Ok((unit, flags, inside)) = given.arbitrary::<(u16, u64, u16)>() else { return };
     let Ok(left) = given.arbitrary::<u16>() else { return };
     let address = address % (2 * MAPPED);
-    // Seldom as many as there may be: lists without an end are followed for long.
-    let left = if left == u16::MAX { u32::MAX } else { u32::from(left % (1 << 10)) };
-    let memory = Again { bytes: given.take_rest(), left, reads: Cell::new(0), given: Cell::new(0) };
+    // Seldom as many and as much as there may be: lists without an end are followed for long, and a heap's table is sorted.
+    let (left, largest) =
+        if left == u16::MAX { (u32::MAX, usize::MAX) } else { (u32::from(left % (1 << 10)), 64 << 10) };
+    let memory = Again { bytes: given.take_rest(), left, largest, reads: Cell::new(0), given: Cell::new(0) };
     let languages = (python::layout::LAYOUTS.len(), ruby::layout::LAYOUTS.len());
     let at = usize::from(number) % (languages.0 + languages.1);
     let (language, plan): (&'static dyn Language, _) = match at.checked_sub(languages.0) {

@@ -69,16 +69,20 @@ fn checksum(start: &[u8; 16], stored: &[u8]) -> u32 {
 
 /// A whole block with this body.
 pub(super) fn encode(kind: u8, items: usize, body: &[u8]) -> io::Result<Vec<u8>> {
-    let stored = zstd::bulk::compress(body, LEVEL)?;
+    seal(kind, items, body, &zstd::bulk::compress(body, LEVEL)?)
+}
+
+/// A whole block with this body, which is `stored` when it is compressed.
+pub(super) fn seal(kind: u8, items: usize, body: &[u8], stored: &[u8]) -> io::Result<Vec<u8>> {
     let number = |number: usize| u32::try_from(number).map_err(|_large| too_large());
     let raw = number(body.len()).ok().filter(|raw| *raw <= LARGEST_BODY).ok_or_else(too_large)?;
     let mut head = Head { kind, items: number(items)?, stored: number(stored.len())?, raw, checksum: 0 };
-    head.checksum = checksum(&head.start(), &stored);
+    head.checksum = checksum(&head.start(), stored);
     let mut block = Vec::with_capacity(HEAD + stored.len());
     block.extend_from_slice(&head.start());
     block.extend_from_slice(&head.checksum.to_le_bytes());
     block.extend_from_slice(&[0; 4]);
-    block.extend_from_slice(&stored);
+    block.extend_from_slice(stored);
     Ok(block)
 }
 

@@ -45,7 +45,7 @@ fn made(bytes: &[u8]) -> Vec<u8> {
     for _ in 0..BLOCKS {
         let Ok((kind, items, len)) = rest.arbitrary::<(u8, u16, u16)>() else { break };
         let Ok(body) = rest.bytes(usize::from(len).min(rest.len())) else { break };
-        if let Ok(block) = block::encode(kind, items.into(), body) {
+        if let Ok(block) = block::seal(kind, items.into(), body, &uncompressed(body)) {
             content.extend_from_slice(&block);
         }
         if rest.is_empty() {
@@ -53,6 +53,19 @@ fn made(bytes: &[u8]) -> Vec<u8> {
         }
     }
     content
+}
+
+/// A body as zstd stores what it cannot make smaller: to compress it takes longer than to read it.
+/// <https://github.com/facebook/zstd/blob/v1.5.7/doc/zstd_compression_format.md>
+fn uncompressed(body: &[u8]) -> Vec<u8> {
+    // One segment, whose size has four bytes; no checksum, no dictionary.
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0b1010_0000];
+    let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    frame.extend_from_slice(&len.to_le_bytes());
+    // One block: the last (bit 0), raw (bits 1 and 2), its size above them.
+    frame.extend_from_slice(&(len << 3 | 1).to_le_bytes()[..3]);
+    frame.extend_from_slice(body);
+    frame
 }
 
 /// The form that [`recording`] makes blocks of.

@@ -16,6 +16,8 @@ use crate::record::schema::{Fault, Trace};
 
 /// Bytes of a block below which decoding takes less time than a thread for it.
 const SMALL: u32 = 16 << 10;
+/// Bytes of faults for which nobody is asked whether they have room.
+const LITTLE: u64 = 1 << 20;
 /// Frames of all stacks together at most.
 const MOST_FRAMES: usize = 1 << 26;
 
@@ -97,6 +99,7 @@ pub fn read(mut file: File, progress: &mut dyn FnMut(u64)) -> Result<Reading, Re
         builder: Builder::default(),
         frames: Frames::default(),
         left: MOST_FRAMES,
+        threads: thread::available_parallelism().map_or(1, usize::from),
         closed: false,
         about: About { version, bytes: START as u64, ..About::default() },
     };
@@ -170,6 +173,9 @@ fn survey(file: &mut File) -> io::Result<(u64, u64)> {
 /// Whether so many faults have room in memory.
 fn has_room(faults: u64) -> Result<(), ReadError> {
     let needed = faults.saturating_mul(size_of::<Fault>() as u64);
+    if needed <= LITTLE {
+        return Ok(());
+    }
     let free = procfs::Current::current().ok().and_then(|info: procfs::Meminfo| info.mem_available);
     match free {
         Some(free) if needed > free => Err(ReadError::Memory { faults, needed, free }),
@@ -198,6 +204,8 @@ struct Reader {
     frames: Frames,
     /// Frames that stacks may still have.
     left: usize,
+    /// Threads that decode; to find out how many there are takes the kernel longer than some blocks take.
+    threads: usize,
     /// Its last state was that of the end.
     closed: bool,
     about: About,
@@ -206,10 +214,9 @@ struct Reader {
 impl Reader {
     /// Takes the next blocks, as many as there are threads to decode them; `false` at the end.
     fn some(&mut self, input: &mut impl Read, progress: &mut dyn FnMut(u64)) -> Result<bool, Stop> {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let mut blocks = Vec::with_capacity(threads);
+        let mut blocks = Vec::with_capacity(self.threads);
         let mut end = Ok(true);
-        while blocks.len() < threads {
+        while blocks.len() < self.threads {
             match next(input) {
                 Ok(Some(block)) => blocks.push(block),
                 Ok(None) => {
