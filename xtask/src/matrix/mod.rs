@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// Begin nothing after so many minutes: what is left is listed as skipped
     #[arg(long, value_name = "N")]
     minutes: Option<u64>,
-    /// Take the debug build of cowtrace and of the tests, in place of the release build
+    /// Take the debug build of cowtrace in place of the release build
     #[arg(long)]
     debug: bool,
 }
@@ -184,18 +184,18 @@ pub(crate) struct Built {
 }
 
 fn built(workspace: &Workspace, options: &Options, jobs: &[&Job]) -> Result<Built> {
-    let cargo = |words: &[&str]| {
+    let cargo = |words: &[&str], release: bool| {
         let mut cargo = command::cargo(workspace.root());
-        cargo.args(words).args((!options.debug).then_some("--release"));
+        cargo.args(words).args(release.then_some("--release"));
         cargo::build(&mut cargo)
     };
-    let cowtrace = cargo(&["build", "--package", "cowtrace", "--bin", "cowtrace"])?;
+    let cowtrace = cargo(&["build", "--package", "cowtrace", "--bin", "cowtrace"], !options.debug)?;
     let cowtrace = cowtrace.into_iter().filter(|artifact| artifact.name == "cowtrace");
     let cowtrace = cowtrace.filter_map(|artifact| artifact.executable).next_back();
     let mut words = vec!["test", "--package", "cowtrace-tests", "--no-run"];
     let wanted: BTreeSet<&str> = jobs.iter().filter_map(|job| job.tests()).chain(["oracle"]).collect();
     words.extend(wanted.into_iter().flat_map(|test| ["--test", test]));
-    let tests: Vec<(String, PathBuf)> = cargo(&words)?
+    let tests: Vec<(String, PathBuf)> = cargo(&words, false)?
         .into_iter()
         .filter_map(|artifact| Some((artifact.name, artifact.executable?)))
         .collect();

@@ -49,7 +49,7 @@ pub(super) const STEPS: &[Step] = &[
     Step::check("clippy", "clippy for this machine", clippy),
     Step::check("clippy-bpf", "clippy for the bpf target", clippy_bpf),
     Step::check("clippy-minimal", "clippy without any feature", clippy_minimal),
-    Step::check("arm64", "types for arm64", types_arm64),
+    Step::check("arm64", "types for arm64", types_arm64).when_named(),
     Step::check("licenses", "licences of dependencies", licenses),
     Step::check("advisories", "advisories of dependencies", advisories),
     Step::check("unused", "dependencies that nothing uses", unused),
@@ -203,9 +203,9 @@ fn integration(run: &mut Run) -> Result<Counts> {
     let consumers = consumers::find();
     let programs = programs::find();
     let cowtrace = cargo::cowtrace(&run.workspace, run.object.as_deref())?;
-    // Built as the caller, so that no file of root's is left behind in the target directory; run as root.
-    let built =
-        cargo::build(&mut run.cargo(["test", "--package", "cowtrace-tests", "--release", "--no-run"]))?;
+    // Built as the caller, so that no file of root's is left behind in the target directory; run as root. The tests themselves have
+    // no need to be fast: what they share with the unit tests is there already.
+    let built = cargo::build(&mut run.cargo(["test", "--package", "cowtrace-tests", "--no-run"]))?;
     let mut counts = Counts::default();
     for test in built.iter().filter(|artifact| artifact.package.ends_with("tests")) {
         let Some(program) = &test.executable else { continue };
@@ -216,7 +216,7 @@ fn integration(run: &mut Run) -> Result<Counts> {
             (consumers::FOLDER, consumers.clone()),
             (programs::FOLDER, programs.clone()),
         ];
-        for key in ["CI", "COWTRACE_BLESS", "RUST_BACKTRACE"] {
+        for key in ["CI", "COWTRACE_BLESS", "COWTRACE_REPEAT", "COWTRACE_TOGETHER", "RUST_BACKTRACE"] {
             kept.extend(env::var_os(key).map(|value| (key, value)));
         }
         kept.extend(run.python_roots.clone().map(|roots| (pythons::ROOTS, roots)));
