@@ -118,9 +118,11 @@ fn only(options: &Options) -> String {
     options.only.iter().map(|part| format!(" '{}'", part.replace('\'', ""))).collect()
 }
 
-/// The program that runs all jobs and ends the guest: a reset, by which qemu ends. After `until`, in seconds of the clock, no job
-/// begins.
-pub(super) fn script(workspace: &Path, jobs: &[&Job], options: &Options, until: Option<u64>) -> String {
+/// Word of the kernel's command line: after so many seconds of the clock no job begins.
+pub(super) const UNTIL: &str = "cowtrace_until";
+
+/// The program that runs all jobs and ends the guest: a reset, by which qemu ends.
+pub(super) fn script(workspace: &Path, jobs: &[&Job], options: &Options) -> String {
     let only = only(options);
     let workspace = workspace.display();
     let mut text = format!(
@@ -144,6 +146,7 @@ pub(super) fn script(workspace: &Path, jobs: &[&Job], options: &Options, until: 
          mount -t tmpfs tmpfs /dev/shm\n\
          mount --bind /jobs/{FILES} {workspace}\n\
          cd {workspace}/tests\n\
+         until=$(sed -n 's/.*{UNTIL}=\\([0-9]*\\).*/\\1/p' /proc/cmdline)\n\
          uname -r\n",
     );
     if let Some(rung) =
@@ -153,10 +156,8 @@ pub(super) fn script(workspace: &Path, jobs: &[&Job], options: &Options, until: 
     }
     for job in jobs {
         let name = job.name;
-        let is_late =
-            until.map_or_else(|| "false".to_owned(), |until| format!("[ $(date +%s) -ge {until} ]"));
         text += &format!(
-            "if {is_late}; then echo '{MARK}late {name}'; else\n\
+            "if [ -n \"$until\" ] && [ \"$(date +%s)\" -ge \"$until\" ]; then echo '{MARK}late {name}'; else\n\
              echo '{MARK}begin {name}'\n{}echo\necho \"{MARK}end {name} $status\"\n\
              fi\n",
             job.script(&only)

@@ -60,9 +60,16 @@ impl Drop for Guest {
     }
 }
 
-/// Boots a kernel and hands over every line of the second serial line. What the kernel says goes into `log`.
-pub(super) fn run(suite: &Suite, disks: [&PathBuf; 3], log: &Path, console: &mut Console) -> Result<Ended> {
-    let mut command = qemu(suite, disks, log);
+/// Boots a kernel and hands over every line of the second serial line. What the kernel says goes into `log`. After `until`, in
+/// seconds of the clock, no job begins.
+pub(super) fn run(
+    suite: &Suite,
+    disks: [&PathBuf; 3],
+    log: &Path,
+    until: Option<u64>,
+    console: &mut Console,
+) -> Result<Ended> {
+    let mut command = qemu(suite, disks, log, until);
     let shown = command::show(&command);
     let mut guest = Guest(command.spawn().with_context(|| format!("failed to start: {shown}"))?);
     let output = guest.0.stdout.take().context("qemu's output is not piped")?;
@@ -100,7 +107,7 @@ pub(super) fn run(suite: &Suite, disks: [&PathBuf; 3], log: &Path, console: &mut
     Ok(Ended { how, after: start.elapsed() })
 }
 
-fn qemu(suite: &Suite, disks: [&PathBuf; 3], log: &Path) -> Command {
+fn qemu(suite: &Suite, disks: [&PathBuf; 3], log: &Path, until: Option<u64>) -> Command {
     // However this program ends, the guest ends with it.
     let mut qemu = Command::new("/usr/bin/setpriv");
     qemu.args(["--pdeathsig", "KILL", "--", "/usr/bin/qemu-system-x86_64"]);
@@ -112,9 +119,10 @@ fn qemu(suite: &Suite, disks: [&PathBuf; 3], log: &Path) -> Command {
     qemu.arg("-kernel").arg(&suite.kernel).arg("-initrd").arg(&suite.initrd);
     // On a busy machine the emulated timer is too late for the kernel, which would not start; `no_timer_check` believes in it.
     // Whatever stops the kernel resets the machine, and that ends qemu.
+    let until = until.map(|until| format!(" {}={until}", guest::UNTIL)).unwrap_or_default();
     let words = format!(
         "root=LABEL={} rw init={} console=ttyS0 panic=-1 oops=panic net.ifnames=0 no_timer_check \
-         quiet loglevel=5",
+         quiet loglevel=5{until}",
         guest::BASE,
         guest::INIT_PATH
     );

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -93,7 +93,6 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
         bail!("no kernel {unknown}: there are {}", known.join(", "));
     }
     let jobs = guest::jobs(options)?;
-    let until = options.minutes.map(|minutes| SystemTime::now() + Duration::from_secs(60 * minutes));
     if !command::is_root() && command::on_path("sudo").is_none() {
         return Ok(Counts::skip("other kernels: making their roots needs root, or sudo"));
     }
@@ -106,33 +105,31 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
     ])?;
     let built = built(workspace, options, &jobs)?;
     let scratch = tempfile::tempdir().context("no temporary directory")?;
-    let script = guest::script(workspace.root(), &jobs, options, until.map(in_seconds));
+    let script = guest::script(workspace.root(), &jobs, options);
     let shared = Shared {
         jobs: disks::of_jobs(workspace, &built, &script, scratch.path())?,
         base: disks::base()?,
         scratch: scratch.path(),
     };
-    let mut asked = KERNELS
+    let asked: Vec<&Kernel> = KERNELS
         .iter()
-        .filter(|row| options.kernel.is_empty() || options.kernel.iter().any(|k| k == row.version));
-    let waiting = Mutex::new(asked.by_ref());
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+        .filter(|row| options.kernel.is_empty() || options.kernel.iter().any(|k| k == row.version))
+        .collect();
+    // Each guest takes one processor.
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+    let shares = Shares::new(options.minutes, asked.len().div_ceil(at_once));
+    let next = AtomicUsize::new(0);
     let one_by_one = || {
         let mut counts = Counts::default();
-        while let Some(kernel) = next() {
-            if until.is_some_and(|until| SystemTime::now() >= until) {
-                jobs.iter().for_each(|job| counts += console::late(kernel.version, job.name));
-                continue;
-            }
-            counts += one(kernel, &jobs, &shared).unwrap_or_else(|error| {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(kernel) = asked.get(index) else { return counts };
+            counts += one(kernel, &jobs, &shared, shares.end(index / at_once)).unwrap_or_else(|error| {
                 say(format_args!("{}: {error:#}", kernel.version));
                 Counts::failure(kernel.version, &format!("{error:#}"))
             });
         }
-        counts
     };
-    // Each guest takes one processor.
-    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| {
         let running: Vec<_> = (0..at_once).map(|_| scope.spawn(one_by_one)).collect();
         let mut all = Counts::default();
@@ -144,6 +141,27 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
     })
 }
 
+/// The time that there is, in equal parts for those that run one after the other.
+struct Shares {
+    begin: SystemTime,
+    /// `None` = as much as it takes.
+    each: Option<Duration>,
+}
+
+impl Shares {
+    fn new(minutes: Option<u64>, rounds: usize) -> Self {
+        let rounds = u32::try_from(rounds).unwrap_or(u32::MAX).max(1);
+        let each = minutes.map(|minutes| Duration::from_secs(60 * minutes) / rounds);
+        Self { begin: SystemTime::now(), each }
+    }
+
+    /// When the time of a round is over.
+    fn end(&self, round: usize) -> Option<SystemTime> {
+        let rounds = u32::try_from(round + 1).unwrap_or(u32::MAX);
+        Some(self.begin + self.each?.saturating_mul(rounds))
+    }
+}
+
 /// What all guests have.
 struct Shared<'a> {
     /// The disk of this run.
@@ -153,14 +171,26 @@ struct Shared<'a> {
     scratch: &'a Path,
 }
 
-/// Boots one kernel.
-fn one(kernel: &Kernel, jobs: &[&'static Job], shared: &Shared<'_>) -> Result<Counts> {
+/// Boots one kernel, in which no job begins after `until`.
+fn one(
+    kernel: &Kernel,
+    jobs: &[&'static Job],
+    shared: &Shared<'_>,
+    until: Option<SystemTime>,
+) -> Result<Counts> {
+    let is_over = || until.is_some_and(|until| SystemTime::now() >= until);
+    if is_over() {
+        let mut counts = Counts::default();
+        jobs.iter().for_each(|job| counts += console::late(kernel.version, job.name));
+        return Ok(counts);
+    }
     let suite = disks::of_suite(kernel)?;
     let version = kernel.version;
     say(format_args!("-- {version}: {}, CPython {}", suite.release, kernel.python));
     let mut console = Console::new(version, jobs);
     let log = shared.scratch.join(format!("{version}.log"));
-    let ended = machine::run(&suite, [&shared.base, &suite.image, &shared.jobs], &log, &mut console)?;
+    let disks = [&shared.base, &suite.image, &shared.jobs];
+    let ended = machine::run(&suite, disks, &log, until.map(in_seconds), &mut console)?;
     say(format_args!("-- {version}: {} after {}", ended.how, in_words(ended.after)));
     Ok(console.finish(&ended, &log))
 }
@@ -209,4 +239,19 @@ fn built(workspace: &Workspace, options: &Options, jobs: &[&Job]) -> Result<Buil
         tests,
         programs: workspace.join("target/test-programs"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_share_the_time() {
+        let shares = Shares::new(Some(20), 2);
+        let after = |round| shares.end(round).unwrap().duration_since(shares.begin).unwrap().as_secs();
+        assert_eq!((after(0), after(1)), (600, 1200));
+        assert!(Shares::new(None, 2).end(0).is_none());
+        let none = Shares::new(Some(0), 0);
+        assert_eq!(none.end(0), Some(none.begin));
+    }
 }
