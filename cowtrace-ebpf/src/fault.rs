@@ -60,21 +60,20 @@ pub(crate) fn begin_in(thread: &mut Thread, entry: &Entry) {
     let time = read::now();
     let repeated = is_pending(thread, entry);
     finish(thread);
-    let mut interrupted = Interrupted::default();
-    if entry.registers != 0 {
-        let Some(read) = registers::interrupted(entry.registers) else { return };
-        interrupted = read;
+    let before = (registers::ip(&thread.interrupted), registers::sp(&thread.interrupted));
+    if entry.registers == 0 {
+        thread.interrupted = Interrupted::default();
+    } else if !registers::interrupted_onto(entry.registers, &mut thread.interrupted) {
+        return;
     }
-    let (ip, sp) = (registers::ip(&interrupted), registers::sp(&interrupted));
+    let (ip, sp) = (registers::ip(&thread.interrupted), registers::sp(&thread.interrupted));
     let Some(session) = maps::session() else { return };
     let listed = session.forked != 0 || config!(flags) & LIST_ALL != 0;
 
     // The look at the page, below, brings its old entry into the TLB; when the kernel then makes the page writable in place,
     // which needs no flush, the instruction faults once more for nothing.
-    let repeated =
-        repeated && registers::ip(&thread.interrupted) == ip && registers::sp(&thread.interrupted) == sp;
+    let repeated = repeated && before == (ip, sp);
     thread.begun += 1;
-    thread.interrupted = interrupted;
     thread.registers = entry.registers;
     thread.page = 0;
     thread.end = 0;
@@ -182,13 +181,13 @@ fn begin_in_kernel(fault: &mut Fault, user: &mut UserRegisters, user_registers: 
         return;
     }
     let Some(stack) = tree::field::<u64>(read::current_task(), config!(task_stack)) else { return };
-    if let Some(called) = registers::interrupted(stack + user_registers) {
-        fault.syscall = registers::call(&called);
+    if let Some((call, ip, sp)) = registers::called(stack + user_registers) {
+        fault.syscall = call;
         if fault.flags & flag::FOREIGN != 0 {
             return;
         }
-        fault.ip = registers::ip(&called);
-        *user = UserRegisters { at: stack + user_registers, sp: registers::sp(&called) };
+        fault.ip = ip;
+        *user = UserRegisters { at: stack + user_registers, sp };
     }
 }
 

@@ -11,6 +11,16 @@ use aya_ebpf::helpers::{
     },
 };
 
+use crate::maps;
+
+/// A length, bounded here, whatever the compiler knows of it already: Linux 6.1 and before forget the bounds of a number that was
+/// put on the stack.
+#[inline(always)]
+fn bounded(len: u32, most: u32) -> u32 {
+    let len = maps::opaque(len as usize) as u32;
+    if len > most { most } else { len }
+}
+
 /// Reads kernel memory.
 #[inline(always)]
 pub(crate) fn kernel<T: Copy>(address: u64) -> Option<T> {
@@ -28,7 +38,7 @@ pub(crate) fn user<T: Copy>(address: u64) -> Option<T> {
 /// Reads `len` bytes of the traced program into a buffer; `len` must be bounded by its size.
 #[inline(always)]
 pub(crate) fn user_into<const N: usize>(address: u64, buffer: &mut [u8; N], len: u32) -> bool {
-    let len = if len > N as u32 { N as u32 } else { len };
+    let len = bounded(len, N as u32);
     // SAFETY: len is at most the buffer's size; the helper checks the address.
     unsafe { read_user(buffer.as_mut_ptr().cast(), len, address as *const _) == 0 }
 }
@@ -50,7 +60,7 @@ pub(crate) fn user_words<const N: usize>(address: u64, words: &mut [u64; N]) -> 
 /// Reads the first `len` bytes of some words of the traced program.
 #[inline(always)]
 pub(crate) fn user_part<const N: usize>(address: u64, words: &mut [u64; N], len: u32) -> bool {
-    let len = if len > (N * 8) as u32 { (N * 8) as u32 } else { len };
+    let len = bounded(len, (N * 8) as u32);
     // SAFETY: len is at most the buffer's size; the helper checks the address.
     unsafe { read_user(words.as_mut_ptr().cast(), len, address as *const _) == 0 }
 }

@@ -16,6 +16,20 @@ pub(crate) fn interrupted(registers: u64) -> Option<Interrupted> {
     read::kernel(registers + u64::from(config!(registers_interrupted)))
 }
 
+/// The same, into its place: on the stack it would take more than Linux 6.1 and before have room for.
+#[inline(always)]
+pub(crate) fn interrupted_onto(registers: u64, into: &mut Interrupted) -> bool {
+    read::kernel_words(registers + u64::from(config!(registers_interrupted)), &mut into.words)
+}
+
+/// Number of the system call that a thread is in, its instruction pointer and its stack pointer, of the registers at an address.
+#[inline(always)]
+pub(crate) fn called(registers: u64) -> Option<(i32, u64, u64)> {
+    let start = registers + u64::from(config!(registers_interrupted));
+    let at = |position: u32| read::kernel::<u64>(start + u64::from(position) * 8);
+    Some((at(config!(interrupted_call))? as i32, at(config!(interrupted_ip))?, at(config!(interrupted_sp))?))
+}
+
 /// The instruction pointer.
 #[inline(always)]
 pub(crate) fn ip(interrupted: &Interrupted) -> u64 {
@@ -26,12 +40,6 @@ pub(crate) fn ip(interrupted: &Interrupted) -> u64 {
 #[inline(always)]
 pub(crate) fn sp(interrupted: &Interrupted) -> u64 {
     word(interrupted, config!(interrupted_sp))
-}
-
-/// Number of the system call; −1 for an exception.
-#[inline(always)]
-pub(crate) fn call(interrupted: &Interrupted) -> i32 {
-    word(interrupted, config!(interrupted_call)) as i32
 }
 
 /// The verifier knows the position, so that this is one load.
