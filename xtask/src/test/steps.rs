@@ -60,7 +60,7 @@ pub(super) const STEPS: &[Step] = &[
     Step::check("layers", "modules use only what lies below them", layers),
     Step::check("fuzz", "inputs that are kept, and some that are made up", fuzzing),
     Step::check("integration", "tests against this kernel", integration).with_tests(),
-    Step::check("matrix", "other kernels, emulated", matrix),
+    Step::check("matrix", "other kernels, emulated", matrix).when_named(),
 ];
 
 /// What the steps share.
@@ -216,7 +216,7 @@ fn integration(run: &mut Run) -> Result<Counts> {
             (consumers::FOLDER, consumers.clone()),
             (programs::FOLDER, programs.clone()),
         ];
-        for key in ["CI", "COWTRACE_BLESS", "COWTRACE_REPEAT", "COWTRACE_TOGETHER", "RUST_BACKTRACE"] {
+        for key in ["CI", "COWTRACE_BLESS", "RUST_BACKTRACE"] {
             kept.extend(env::var_os(key).map(|value| (key, value)));
         }
         kept.extend(run.python_roots.clone().map(|roots| (pythons::ROOTS, roots)));
