@@ -34,7 +34,7 @@ pub(crate) struct Entry {
     pub(crate) registers: u64,
     /// Bits of [`cowtrace_ebpf::outcome`], which are those of x86's error code.
     pub(crate) error: u32,
-    /// Whether the kernel made the access.
+    /// Whether the kernel made the access, as far as the address of the interrupted instruction does not tell.
     pub(crate) kernel_mode: bool,
     /// Bits of [`flag`] that only whoever told of it knows.
     pub(crate) flags: u32,
@@ -67,6 +67,8 @@ pub(crate) fn begin_in(thread: &mut Thread, entry: &Entry) {
         return;
     }
     let (ip, sp) = (registers::ip(&thread.interrupted), registers::sp(&thread.interrupted));
+    // No program has instructions there but the page of old system calls, which the kernel itself executes.
+    let kernel_mode = entry.kernel_mode || ip >= USER_END;
     let Some(session) = maps::session() else { return };
     let listed = session.forked != 0 || config!(flags) & LIST_ALL != 0;
 
@@ -90,7 +92,7 @@ pub(crate) fn begin_in(thread: &mut Thread, entry: &Entry) {
     fault.generation = 0;
     fault.order = 0;
     fault.flags = entry.flags;
-    if entry.kernel_mode {
+    if kernel_mode {
         begin_in_kernel(fault, &mut thread.user, session.user_registers);
     } else {
         thread.user = UserRegisters { at: entry.registers, sp };
@@ -106,7 +108,7 @@ pub(crate) fn begin_in(thread: &mut Thread, entry: &Entry) {
     if repeated {
         thread.pending |= pending::REPEATED;
     }
-    if entry.kernel_mode && config!(flags) & FUNCTIONS == 0 && faults_disabled() {
+    if kernel_mode && config!(flags) & FUNCTIONS == 0 && faults_disabled() {
         thread.pending |= pending::REFUSED;
     } else if listed && entry.flags & flag::FOREIGN == 0 {
         let write_protected = ERROR_PRESENT | ERROR_WRITE;

@@ -32,19 +32,21 @@ pub(crate) fn capture() {
     thread.pending |= pending::BUSY;
     thread.fault.flags |= flag::WALKED;
     stack();
-    evidence();
+    walk_evidence();
 }
 
-/// The rest, behind the interpreter's stack.
+/// The rest, behind the interpreter's stack. Global for the same reason as [`walk_frame`].
 ///
 /// Takes no reference, and none is held across a call of a global function: those look the same entries up again, and
 /// what one of them writes must not be taken for unchanged.
+#[expect(unsafe_code, reason = "only an exported function is global in the object's type information")]
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn evidence() {
-    let Some(mut thread) = maps::thread(read::current_tid()) else { return };
+pub(crate) extern "C" fn walk_evidence() -> u64 {
+    let Some(mut thread) = maps::thread(read::current_tid()) else { return 0 };
     if thread.pending & pending::MODULES != 0 {
         look_for_modules();
-        let Some(again) = maps::thread(read::current_tid()) else { return };
+        let Some(again) = maps::thread(read::current_tid()) else { return 0 };
         thread = again;
     }
     callers::name_stack(thread);
@@ -59,11 +61,12 @@ fn evidence() {
     }
     if !stacked {
         thread.pending &= !(pending::BUSY | pending::MODULES);
-        return;
+        return 0;
     }
     slots::ruby_evidence();
-    let Some(thread) = maps::thread(read::current_tid()) else { return };
+    let Some(thread) = maps::thread(read::current_tid()) else { return 0 };
     thread.pending &= !(pending::BUSY | pending::MODULES);
+    0
 }
 
 /// The stack of the current thread, which is about to fork; 0 = none. There is no fault under way, so that the thread's

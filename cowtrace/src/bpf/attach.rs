@@ -151,7 +151,9 @@ fn kprobe(program: &mut KProbe, symbol: &str) -> Result<(), ProgramError> {
 }
 
 fn attach_tracepoint(program: &mut RawTracePoint, tracepoint: &str) -> Result<(), ProgramError> {
-    program.load()?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
     program.attach(tracepoint)?;
     Ok(())
 }

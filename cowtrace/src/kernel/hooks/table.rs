@@ -27,12 +27,12 @@ const fn tracepoint(
     Hook { role, program: tracepoint, attach, rung: None, by: None, need, without }
 }
 
-/// The tracepoint of a kind of exception.
+/// The tracepoint of a kind of exception: one program for all of them.
 const fn exception(tracepoint: &'static str, role: &'static str, without: &'static str) -> Hook {
     let attach = Attach::RawTracepoint { tracepoint, arguments: 3 };
     Hook {
         role,
-        program: tracepoint,
+        program: "page_fault",
         attach,
         rung: Some(Kind::Base),
         by: None,
