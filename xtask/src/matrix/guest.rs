@@ -56,7 +56,9 @@ const ALL: &[Job] = &[
     Job { name: "ground-truth", does: Does::Tests("ground_truth"), environment: &[] },
     Job { name: "ground-truth-base", does: Does::Tests("ground_truth"), environment: BASE_RUNG },
     Job { name: "seed", does: Does::Tests("seed"), environment: &[] },
+    Job { name: "seed-base", does: Does::Tests("seed"), environment: BASE_RUNG },
     Job { name: "experiments", does: Does::Tests("experiments"), environment: &[] },
+    Job { name: "experiments-base", does: Does::Tests("experiments"), environment: BASE_RUNG },
 ];
 
 /// What the kernel says of a program that it refuses is long, and its end tells most.

@@ -25,7 +25,7 @@ use anyhow::{Context as _, Result, bail};
 use self::console::Console;
 use self::guest::Job;
 use crate::command;
-use crate::say::say;
+use crate::say::{in_words, say};
 use crate::test::counts::Counts;
 use crate::workspace::Workspace;
 use crate::{cargo, debian, test};
@@ -198,10 +198,6 @@ fn one(
 /// Seconds of the clock, which a guest reads as well.
 fn in_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
-}
-
-fn in_words(time: Duration) -> String {
-    format!("{} min {:02} s", time.as_secs() / 60, time.as_secs() % 60)
 }
 
 /// What runs in the guests.

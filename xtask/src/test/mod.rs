@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use self::counts::Counts;
 use self::steps::{Run, STEPS, Step};
 use crate::pythons;
-use crate::say::{result, say};
+use crate::say::{in_words, result, say};
 use crate::workspace::Workspace;
 
 /// Runs the steps that `filters` name; other filters are parts of names of tests. Without any, everything but the steps that
@@ -56,6 +56,7 @@ pub(crate) fn run(workspace: Workspace, filters: Vec<String>, make_pythons: bool
     let mut run = Run { workspace, begun, filters, object: None, python_roots };
     for step in steps {
         say(format_args!("\n== {}: {}", step.name, step.heading));
+        let step_begun = Instant::now();
         let mut counts = (step.run)(&mut run).unwrap_or_else(|error| {
             say(format_args!("error: {error:#}"));
             Counts::check(false)
@@ -70,6 +71,7 @@ pub(crate) fn run(workspace: Workspace, filters: Vec<String>, make_pythons: bool
         if counts.failed > 0 {
             failed.push(step.name);
         }
+        say(format_args!("-- {} took {}", step.name, in_words(step_begun.elapsed())));
         all += counts;
     }
     Ok(summary(all, &failed))

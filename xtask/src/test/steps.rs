@@ -60,7 +60,7 @@ pub(super) const STEPS: &[Step] = &[
     Step::check("layers", "modules use only what lies below them", layers),
     Step::check("fuzz", "inputs that are kept, and some that are made up", fuzzing),
     Step::check("integration", "tests against this kernel", integration).with_tests(),
-    Step::check("matrix", "other kernels, emulated", matrix).when_named(),
+    Step::check("matrix", "other kernels, emulated", matrix),
 ];
 
 /// What the steps share.
