@@ -146,7 +146,17 @@ impl At<'_> {
     }
 }
 
-impl Query<'_> {
+impl<'a> Query<'a> {
+    /// The same, of memory without the nearest that can be read: what a process has changed since the fault, those that it was
+    /// forked from still have as it was.
+    fn of_older_memory(&self) -> Option<Query<'a>> {
+        let (_, relatives) = self.at.relatives.split_first()?;
+        let At { fault, process, image, mapping, .. } = self.at;
+        let kept = self.at.kept.clone();
+        let at = At { fault, process, image, mapping, relatives, kept, unchanged: OnceCell::new() };
+        Some(Query { at, found: self.found, may_store_attribute: self.may_store_attribute })
+    }
+
     fn has_detail(&self) -> bool {
         self.at.fault.flags & flag::DETAIL != 0
     }
