@@ -1,11 +1,12 @@
 //! The ring buffer's user side: bytes out, nothing interpreted.
 
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 /// The ring buffer.
@@ -25,14 +26,20 @@ impl Ring {
         Ok(Self { ring, woken })
     }
 
-    /// Waits until a record that wants to be seen at once has come since the last wait, or the time is over; `timeout` counts
-    /// in whole milliseconds.
+    /// Waits until a record that wants to be seen at once has come since the last wait, or the time is over.
     ///
     /// # Errors
-    /// Those of `epoll_wait`.
+    /// Those of `ppoll` and `epoll_wait`.
     pub fn wait(&self, timeout: Duration) -> io::Result<()> {
-        let timeout = EpollTimeout::try_from(timeout).unwrap_or(EpollTimeout::MAX);
-        match self.woken.wait(&mut [EpollEvent::empty()], timeout) {
+        // `epoll_wait` counts in milliseconds, and a small ring fills in less.
+        let mut woken = [PollFd::new(self.woken.0.as_fd(), PollFlags::POLLIN)];
+        match ppoll(&mut woken, Some(timeout.into()), None) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // What has woken it is taken, so that the next wait is for the next record.
+        match self.woken.wait(&mut [EpollEvent::empty()], EpollTimeout::ZERO) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -1,7 +1,7 @@
 //! Where the kernel half is attached, which role each place has, and what a trace lacks without it.
 //!
 //! Whether a place exists is asked of the kernel's BTF, never of its version. Programs in the object are named after their
-//! tracepoint.
+//! tracepoint, one that serves several after what they have in common.
 
 mod table;
 

@@ -32,7 +32,7 @@ const CROWDED: Duration = Duration::from_millis(1);
 
 /// How long the ring may be left alone: it must not be more than a quarter full by then, and the memory that a fault wrote has
 /// to be looked at while it is still as the fault left it. Looking at it all the time would wake two threads for each few
-/// faults, and they take the CPU from whom they look at. Whole milliseconds count: a small ring is looked at all the time.
+/// faults, and they take the CPU from whom they look at.
 pub(super) fn pause(ring_bytes: u32) -> Duration {
     let micros = u64::from(ring_bytes) * 1_000_000 / 4 / RATE;
     Duration::from_micros(micros.min(2_000))
