@@ -16,7 +16,7 @@ pub(crate) fn may_install() -> bool {
 }
 
 /// Only Debian itself: names and versions of packages differ in the systems made from it.
-fn is_debian() -> bool {
+pub(crate) fn is_debian() -> bool {
     fs::read_to_string("/etc/os-release").is_ok_and(|text| text.lines().any(|line| line == "ID=debian"))
 }
 

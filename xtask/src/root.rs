@@ -26,16 +26,33 @@ pub(crate) fn make(root: &Path, suite: &str, packages: &[&str]) -> Result<()> {
     let aside = root.with_extension(std::process::id().to_string());
     fs::create_dir_all(root.parent().unwrap_or(root))?;
     say(format_args!("making a Debian root in {} (a few minutes)", root.display()));
-    let made = bootstrap(&aside, suite, &mirror, packages);
-    // What is mounted in it would be deleted, or moved, with it.
-    if let Some(mounted) = mounted_in(&aside)? {
-        bail!("{mounted} is still mounted: unmount it and remove {}", aside.display());
-    }
+    let made = bootstrap(&aside, suite, &mirror, packages).or_else(|error| {
+        // Hundreds of packages come over a network: one that fails may not fail again.
+        say(format_args!("{error:#}: once more"));
+        remove(&aside)?;
+        bootstrap(&aside, suite, &mirror, packages)
+    });
     let last = match &made {
-        Ok(()) => command::run(as_root("mv", &["-T"])?.arg(&aside).arg(root)),
-        Err(_) => command::run(as_root("rm", &["-rf", "--one-file-system"])?.arg(&aside)),
+        Ok(()) => {
+            nothing_mounted(&aside)?;
+            command::run(as_root("mv", &["-T"])?.arg(&aside).arg(root))
+        }
+        Err(_) => remove(&aside),
     };
     made.and(last)
+}
+
+fn remove(root: &Path) -> Result<()> {
+    nothing_mounted(root)?;
+    command::run(as_root("rm", &["-rf", "--one-file-system"])?.arg(root))
+}
+
+/// What is mounted in a root would be deleted, or moved, with it.
+fn nothing_mounted(root: &Path) -> Result<()> {
+    match mounted_in(root)? {
+        Some(mounted) => bail!("{mounted} is still mounted: unmount it and remove {}", root.display()),
+        None => Ok(()),
+    }
 }
 
 fn bootstrap(root: &Path, suite: &str, mirror: &str, packages: &[&str]) -> Result<()> {

@@ -119,10 +119,11 @@ fn qemu(suite: &Suite, disks: [&PathBuf; 3], log: &Path, until: Option<u64>) -> 
     qemu.arg("-kernel").arg(&suite.kernel).arg("-initrd").arg(&suite.initrd);
     // On a busy machine the emulated timer is too late for the kernel, which would not start; `no_timer_check` believes in it.
     // Whatever stops the kernel resets the machine, and that ends qemu.
+    // A processor that stood still for some seconds is none of the kernel's doing where the machine below is shared.
     let until = until.map(|until| format!(" {}={until}", guest::UNTIL)).unwrap_or_default();
     let words = format!(
         "root=LABEL={} rw init={} console=ttyS0 panic=-1 oops=panic net.ifnames=0 no_timer_check \
-         quiet loglevel=5{until}",
+         watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 quiet loglevel=5{until}",
         guest::BASE,
         guest::INIT_PATH
     );

@@ -93,6 +93,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
         bail!("no kernel {unknown}: there are {}", known.join(", "));
     }
     let jobs = guest::jobs(options)?;
+    if !debian::is_debian() {
+        return Ok(Counts::skip(
+            "other kernels: guests have the Debian that this machine has, and it is none",
+        ));
+    }
     if !command::is_root() && command::on_path("sudo").is_none() {
         return Ok(Counts::skip("other kernels: making their roots needs root, or sudo"));
     }

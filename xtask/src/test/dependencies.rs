@@ -40,6 +40,9 @@ fn deny(workspace: &Workspace, bin: &Path, manifest: &str, check: &str, offline:
 pub(super) fn licenses(run: &mut Run) -> Result<Counts> {
     let bin = CARGO_DENY.ensure(&run.workspace)?;
     for manifest in MANIFESTS {
+        // Those for other systems, too, which a build does not need.
+        let mut fetch = command::cargo(run.workspace.root());
+        command::run(fetch.args(["fetch", "--locked", "--manifest-path"]).arg(run.workspace.join(manifest)))?;
         for check in ["licenses", "sources"] {
             command::run(&mut deny(&run.workspace, &bin, manifest, check, true)?)?;
         }
