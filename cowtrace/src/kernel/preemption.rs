@@ -22,6 +22,8 @@ const NUMBERS: [&str; 2] = [
 const NO_RECORDS: &str = "Copies may count as `reuse`, and forked processes' ends may be missed: this kernel preempts the programs \
      of raw tracepoints, and tracefs, by which others could be used, cannot be read.";
 const TRAMPOLINES: &str = "Faults may be missed: this kernel preempts the programs of trampolines (`--rung kprobe` is not preempted).";
+const TABLES: &str = "A few faults may be missed, and are counted nowhere: those that come while cowtrace itself is preempted in a \
+     system call for one of its tables.";
 const REAL_TIME: &str = "Copies may count as `reuse`: this kernel (PREEMPT_RT) preempts also what holds a spinlock, and leaves probes \
      out meanwhile.";
 
@@ -68,9 +70,11 @@ impl Preemption {
     #[must_use]
     pub fn lacks(&self, means: Means) -> Vec<&'static str> {
         let is_trampoline = means.rung == Rung::Functions(Way::Trampolines);
+        let by_kprobes = means.rung == Rung::Functions(Way::Kprobes);
         let rows = [
             (self.is_there() && is_trampoline, TRAMPOLINES),
             (self.of_tracepoints() && means.tracepoints == Tracepoints::Raw, NO_RECORDS),
+            (self.is_there() && (by_kprobes || means.tracepoints == Tracepoints::Records), TABLES),
             (self.of_tracepoints() && self.version.contains("PREEMPT_RT"), REAL_TIME),
         ];
         rows.into_iter().filter_map(|(holds, sentence)| holds.then_some(sentence)).collect()
@@ -108,10 +112,11 @@ mod tests {
         let raw = Means { rung: Rung::Functions(Way::Kprobes), tracepoints: Tracepoints::Raw };
         let records = Means { tracepoints: Tracepoints::Records, ..raw };
         let lazy = kernel("7.2.12+deb14-cloud-amd64", "#1 SMP PREEMPT_LAZY Debian 7.2.12-1");
-        assert_eq!(lazy.lacks(raw), [NO_RECORDS]);
-        assert!(lazy.lacks(records).is_empty());
-        assert_eq!(kernel("8.0.0", "#1 SMP PREEMPT_RT").lacks(records), [REAL_TIME]);
-        for sentence in [NO_RECORDS, TRAMPOLINES, REAL_TIME] {
+        assert_eq!(lazy.lacks(raw), [NO_RECORDS, TABLES]);
+        assert_eq!(lazy.lacks(records), [TABLES]);
+        assert_eq!(lazy.lacks(Means { rung: Rung::Base, ..raw }), [NO_RECORDS]);
+        assert_eq!(kernel("8.0.0", "#1 SMP PREEMPT_RT").lacks(records), [TABLES, REAL_TIME]);
+        for sentence in [NO_RECORDS, TRAMPOLINES, TABLES, REAL_TIME] {
             assert!(sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
         }
     }

@@ -66,10 +66,10 @@ impl Places {
             return Some(Owner { address, of: "type".to_owned(), part, module: None, key_type: None });
         }
         let mut keys = 0;
-        let older = || query.of_older_memory();
-        // What it owns may be other memory by now.
         let owner = self.owner_at_work(query, &written, names);
-        let owner = owner.or_else(|| self.owner_at_work(&older()?, &written, names)).or_else(|| {
+        // What it owns may be other memory by now.
+        let owner = owner.or_else(|| self.owner_at_work(&query.of_older_memory()?, &written, names));
+        let owner = owner.or_else(|| {
             let table = table(query, block).or_else(|| header(query, store?.offset?))?;
             keys = table.keys;
             Some(table.owner())
